@@ -1,0 +1,1 @@
+//! The agent without IO: tasks, status updates, checkpoints, health

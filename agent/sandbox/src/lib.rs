@@ -1,0 +1,1 @@
+//! Containers: launching, limiting, watching, fetching, probing

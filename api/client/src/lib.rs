@@ -1,0 +1,1 @@
+//! Clients of the public APIs: scheduler sessions, key-value state

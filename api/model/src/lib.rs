@@ -1,0 +1,1 @@
+//! The nouns everybody shares: ids, resources, roles, task states, time

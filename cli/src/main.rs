@@ -1,0 +1,3 @@
+//! The one program: a sub-command per role.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The HAProxy sidecar: an event feed in, a configured balancer out

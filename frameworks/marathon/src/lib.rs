@@ -1,0 +1,1 @@
+//! The app supervisor: Marathon v2 REST over a pure reconciler

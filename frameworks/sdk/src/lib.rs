@@ -1,0 +1,1 @@
+//! For authors of schedulers: sessions, durable records, leadership, offer matching, event streams

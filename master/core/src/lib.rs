@@ -1,0 +1,1 @@
+//! The master without IO: registry, leader, allocator

@@ -1,0 +1,1 @@
+//! A replicated state machine: raft over RocksDB, generic over the machine

@@ -1,0 +1,1 @@
+//! The master process: driver loop, HTTP routes, peers, metrics
