@@ -1,0 +1,157 @@
+//! The closed list of what a master may ask its driver to do. The driver executes them in order and decides nothing.
+
+use std::sync::Arc;
+
+use model::id::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
+use model::time::Span;
+
+use crate::input::{Barrier, LinkId, Peer, RequestId, StreamId, Term, Ticket};
+use crate::refusal::Refusal;
+use crate::registry::Command;
+use crate::snapshot::{Agent, Framework, Offer, Snapshot, Task};
+
+#[derive(Debug)]
+pub enum Effect {
+    /// Put a command into the log; comes back as `Applied`, `Lost` or `Busy` with the ticket.
+    Propose { ticket: Ticket, command: Command },
+    /// Prove leadership; comes back as `Passed` or `Refuted`.
+    Barrier(Barrier),
+    /// The one answer to a request.
+    Answer { request: RequestId, result: Result<Reply, Refusal> },
+    /// A record of a scheduler's subscription. `render::scheduler_event` makes the wire message.
+    Event { stream: StreamId, event: SchedulerEvent },
+    /// A record of an operator's event stream. `render::operator_event` makes the wire message.
+    Notice { stream: StreamId, event: OperatorEvent },
+    /// A record of a watch.
+    Watch { stream: StreamId, event: WatchEvent },
+    /// A frame for an agent. `render::order` makes the wire message.
+    Order { link: LinkId, term: Term, order: AgentOrder },
+    /// End a stream in order (its queued records are still written) or hang up on an agent.
+    Close { peer: Peer, reason: Reason },
+    /// Something operators look for in the log.
+    Observe(Observation),
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub enum Reply {
+    /// 202, empty: the call is taken, its effects are events.
+    Accepted,
+    /// 200, empty: the call has taken effect.
+    Done,
+    /// 200 and a stream: the records follow as `Event`, `Notice` or `Watch`.
+    Stream(StreamId),
+    /// The whole state, cheap to hold; the driver renders the part that was asked for, off the loop.
+    Snapshot(Arc<Snapshot>),
+    /// The answer of the key-value API.
+    State(StateReply),
+}
+
+/// What a scheduler is told, in order.
+#[derive(Clone, Debug)]
+pub enum SchedulerEvent {
+    Subscribed { framework: FrameworkId, heartbeat: Span, master: Arc<wire::v1::MasterInfo> },
+    Heartbeat,
+    /// All the offers of one allocation.
+    Offers(Vec<Arc<Offer>>),
+    Rescind(OfferId),
+    Update(Arc<wire::v1::TaskStatus>),
+    Operation(Arc<wire::v1::OperationStatus>),
+    Message { agent: AgentId, executor: ExecutorId, data: Vec<u8> },
+    /// An agent was lost; or, with `executor`, that executor ended with this `wait(2)` status.
+    Failure { agent: AgentId, executor: Option<(ExecutorId, i32)> },
+    /// The last record: the stream ends after it.
+    Error(String),
+}
+
+/// What an operator's event stream tells, in order.
+#[derive(Clone, Debug)]
+pub enum OperatorEvent {
+    Subscribed { snapshot: Arc<Snapshot>, heartbeat: Span },
+    Heartbeat,
+    TaskAdded(Arc<Task>),
+    /// `status` was passed on to the scheduler; `task` holds the newest state, which may be ahead of it.
+    TaskUpdated { task: Arc<Task>, status: Arc<wire::v1::TaskStatus> },
+    AgentAdded(Arc<Agent>),
+    AgentRemoved(AgentId),
+    FrameworkAdded(Arc<Framework>),
+    FrameworkUpdated(Arc<Framework>),
+    FrameworkRemoved(Arc<wire::v1::FrameworkInfo>),
+}
+
+/// What the leader tells an agent.
+#[derive(Clone, Debug)]
+pub enum AgentOrder {
+    Welcome {
+        agent: AgentId,
+        ping_interval: Span,
+        link_timeout: Span,
+        /// The agent kills their tasks.
+        removed: Vec<FrameworkId>,
+        /// Their pending updates are sent at once.
+        connected: Vec<FrameworkId>,
+    },
+    /// The link is closed after it.
+    Refused(AgentRefusal),
+    Ping { sequence: u64 },
+    Run { framework: Arc<wire::v1::FrameworkInfo>, task: Arc<wire::v1::TaskInfo> },
+    RunGroup { framework: Arc<wire::v1::FrameworkInfo>, executor: Arc<wire::v1::ExecutorInfo>, tasks: Vec<Arc<wire::v1::TaskInfo>> },
+    Kill { framework: FrameworkId, task: TaskId, policy: Option<wire::v1::KillPolicy> },
+    Acknowledge { framework: FrameworkId, task: TaskId, uuid: Vec<u8> },
+    /// With `resend` the framework's unacknowledged updates are sent at once.
+    Framework { info: Arc<wire::v1::FrameworkInfo>, resend: bool },
+    ShutdownFramework(FrameworkId),
+    ShutdownExecutor { framework: FrameworkId, executor: ExecutorId },
+    Message { framework: FrameworkId, executor: ExecutorId, data: Vec<u8> },
+    /// Kill every task and end.
+    Shutdown { message: String },
+}
+
+/// Why an agent may not register (now).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AgentRefusal {
+    /// `leader` is `host:port` when known.
+    #[error("this master does not lead")]
+    NotLeader { leader: Option<Arc<str>> },
+    #[error("agent {0} was marked gone: its id may never return")]
+    Gone(AgentId),
+    #[error("agent {0} is linked already, from another machine: a data directory must not be copied")]
+    Duplicate(AgentId),
+    #[error("too many agents register at once")]
+    Busy { retry_after: Span },
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Why the core closes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The conversation is over: an ERROR was sent, the framework was removed, a newer stream took over.
+    Ended,
+    /// This master no longer leads.
+    Deposed,
+    /// The agent may not register, or was declared unreachable or gone, or opened a newer link.
+    Refused,
+    /// The oldest operator stream makes room for a new one.
+    Evicted,
+}
+
+/// Things that happen seldom and that an operator wants to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    Leading { term: Term },
+    /// An agent obeys a newer leader: this one stops at once.
+    Deposed { term: Term, seen: u64, agent: Option<AgentId> },
+    FrameworkSubscribed { framework: FrameworkId, name: String },
+    FrameworkDisconnected { framework: FrameworkId, until: model::time::Time },
+    FrameworkRemoved { framework: FrameworkId },
+    AgentRegistered { agent: AgentId, hostname: String, tasks: usize },
+    AgentDisconnected { agent: AgentId },
+    AgentUnreachable { agent: AgentId },
+    AgentGone { agent: AgentId },
+    AgentRefused { link: LinkId, refusal: AgentRefusal },
+    /// So many of the known agents are missing after an election that a network fault is likelier than their death:
+    /// none is declared unreachable until enough have returned.
+    RecoveryHalted { missing: usize, known: usize },
+    RecoveryEnded { returned: usize, missing: usize },
+}

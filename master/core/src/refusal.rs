@@ -1,0 +1,82 @@
+//! Why a call was refused, and the HTTP status and sentence that say so.
+
+use model::id::{AgentId, FrameworkId};
+
+use crate::input::StreamId;
+
+/// A call that had no effect. `Display` is the body of the answer, word for word what clients of Mesos know where
+/// Mesos has the case.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// This master does not lead, or ceased to before the outcome was known. The driver answers with a redirect
+    /// when it knows the leader.
+    #[error("This master does not lead")]
+    NotLeading,
+    /// The outcome is unknown: the call may have taken effect. Repeating it is safe.
+    #[error("Leadership was lost before the outcome was known: repeat the call")]
+    Unknown,
+    #[error("Too many changes are under way: repeat the call later")]
+    Busy,
+    #[error("{limit} {what} are open already, which is the limit")]
+    TooMany { what: &'static str, limit: usize },
+    /// A call that says too little or too much; the text names the member and the rule.
+    #[error("Failed to validate {call}: {fault}")]
+    Invalid { call: &'static str, fault: String },
+    #[error("Subscribe calls should not include the 'Mesos-Stream-Id' header")]
+    StreamIdOnSubscribe,
+    #[error("All non-subscribe calls should include the 'Mesos-Stream-Id' header")]
+    StreamIdMissing,
+    #[error(
+        "The stream ID '{stream}' included in this request didn't match the stream ID currently associated with framework ID {framework}"
+    )]
+    StreamIdDiffers { stream: StreamId, framework: FrameworkId },
+    #[error("Framework cannot be found")]
+    FrameworkUnknown,
+    #[error("Framework is not subscribed")]
+    NotSubscribed,
+    #[error("Authenticated principal '{given}' does not match principal '{owner}' set in `FrameworkInfo`")]
+    PrincipalDiffers { given: String, owner: String },
+    #[error("FrameworkInfo update is not valid: {0}")]
+    UpdateInvalid(String),
+    #[error("The framework was removed meanwhile")]
+    FrameworkVanished,
+    #[error("{0} is not supported by this master")]
+    Unsupported(String),
+    /// Operator `TEARDOWN` of a framework nobody knows.
+    #[error("No framework found with specified ID")]
+    NoSuchFramework,
+    #[error("Agent '{0}' not found")]
+    NoSuchAgent(AgentId),
+    #[error("Unknown agent")]
+    UnknownAgent,
+    #[error("Failed to validate update weights request JSON for role '{role}': {fault}")]
+    WeightInvalid { role: String, fault: String },
+    /// What the registry itself refused; the text is its own.
+    #[error("{0}")]
+    Registry(#[from] crate::registry::Refusal),
+}
+
+impl Refusal {
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NotLeading | Self::Unknown | Self::Busy | Self::TooMany { .. } => 503,
+            Self::NotSubscribed => 403,
+            Self::NoSuchAgent(_) => 404,
+            Self::FrameworkVanished => 409,
+            Self::Unsupported(_) => 501,
+            Self::Invalid { .. }
+            | Self::StreamIdOnSubscribe
+            | Self::StreamIdMissing
+            | Self::StreamIdDiffers { .. }
+            | Self::FrameworkUnknown
+            | Self::PrincipalDiffers { .. }
+            | Self::UpdateInvalid(_)
+            | Self::NoSuchFramework
+            | Self::UnknownAgent
+            | Self::WeightInvalid { .. }
+            | Self::Registry(_) => 400,
+        }
+    }
+}
