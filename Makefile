@@ -1,0 +1,52 @@
+# The only front door: people and CI call the same targets.
+#
+#   make run      a whole cluster on this machine, with a first app, in the foreground
+#   make test     every test; the last line says how many passed and failed
+#   make check    format, lints, licences
+#   make e2e      the tests on real processes alone
+#   make bench    the measurements of bench/, each with its floor
+#
+# Everything builds with one profile into one directory outside the checkout, so that a second checkout does not
+# compile RocksDB again. Name another with CARGO_TARGET_DIR.
+
+CARGO_TARGET_DIR ?= $(HOME)/.cache/stoa/target
+export CARGO_TARGET_DIR
+# Cargo without a terminal stays quiet about progress; a first build takes minutes, so let it speak.
+export CARGO_TERM_COLOR ?= auto
+
+CARGO := $(shell command -v cargo 2>/dev/null || echo $(HOME)/.cargo/bin/cargo)
+STOA := $(CARGO_TARGET_DIR)/release/stoa
+
+.PHONY: run build test check fmt lint licences e2e bench prepare prepare-run
+
+run: prepare-run build
+	@./scripts/run.sh $(STOA)
+
+build: prepare
+	$(CARGO) build --release --locked --bin stoa
+
+test: prepare-run build
+	@./scripts/test.sh $(CARGO)
+
+check: prepare fmt lint licences
+
+fmt:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+licences:
+	@./scripts/licences.sh $(CARGO)
+
+e2e: prepare-run build
+	@./scripts/test.sh $(CARGO) -p e2e
+
+bench: prepare-run build
+	@./scripts/bench.sh $(CARGO)
+
+prepare:
+	@./scripts/prepare.sh build
+
+prepare-run:
+	@./scripts/prepare.sh build run

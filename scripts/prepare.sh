@@ -1,0 +1,69 @@
+#!/bin/sh
+# Installs what building and running Stoa needs and this machine lacks, saying what and why.
+#
+#   prepare.sh build        what the compiler needs
+#   prepare.sh build run    and what a cluster on this machine uses besides
+#
+# Where a package cannot be installed it says so and exits 1, except for HAProxy, without which routing is off
+# and everything else works.
+set -eu
+
+missing=""
+want() { missing="$missing $1"; echo "prepare: $1 is missing: $2"; }
+
+have_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] && return 0
+    ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/x86_64-linux-gnu/libclang*.so* /usr/lib/*/libclang*.so* \
+        /usr/lib64/libclang.so* 2>/dev/null | grep -v -e 'libclang-cpp' | grep -q .
+}
+
+for part in "$@"; do
+    case "$part" in
+    build)
+        if ! command -v cargo >/dev/null 2>&1 && [ ! -x "$HOME/.cargo/bin/cargo" ]; then
+            echo "prepare: the Rust toolchain is missing. Install the stable one with rustup, then come back." >&2
+            exit 1
+        fi
+        command -v c++ >/dev/null 2>&1 || want g++ "RocksDB, which keeps the masters' log, is written in C++"
+        have_libclang || want libclang-dev "the bindings to RocksDB are generated with it"
+        ;;
+    run)
+        command -v python3 >/dev/null 2>&1 || want python3 "examples/hello.json serves its page with it"
+        [ -n "${STOA_HAPROXY:-}" ] || command -v haproxy >/dev/null 2>&1 || [ -x /usr/sbin/haproxy ] \
+            || want haproxy "it routes the apps' service ports"
+        ;;
+    esac
+done
+
+[ -n "$missing" ] || exit 0
+
+sudo=""
+if [ "$(id -u)" != 0 ]; then
+    if command -v sudo >/dev/null 2>&1; then sudo="sudo"; else
+        echo "prepare: cannot install$missing: not root, and sudo is not there. Install them and come back." >&2
+        exit 1
+    fi
+fi
+
+install() {
+    if command -v apt-get >/dev/null 2>&1; then
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    elif command -v dnf >/dev/null 2>&1; then
+        $sudo dnf install -y -q $(echo "$@" | sed -e 's/libclang-dev/clang-devel/' -e 's/g++/gcc-c++/')
+    else
+        return 1
+    fi
+}
+
+if command -v apt-get >/dev/null 2>&1; then $sudo apt-get update -qq || true; fi
+for package in $missing; do
+    echo "prepare: installing $package"
+    if ! install "$package"; then
+        if [ "$package" = haproxy ]; then
+            echo "prepare: HAProxy could not be installed: routing is off, everything else works." >&2
+            continue
+        fi
+        echo "prepare: $package could not be installed by this system's package manager. Install it and come back." >&2
+        exit 1
+    fi
+done

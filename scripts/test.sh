@@ -1,0 +1,25 @@
+#!/bin/sh
+# Runs the tests and ends with one line, `N passed, N failed`, summed over every test program.
+#
+#   test.sh CARGO [arguments for `cargo test`]      without arguments: the whole workspace
+set -eu
+
+cargo=$1
+shift
+[ $# -gt 0 ] || set -- --workspace
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# A failing program must not hide the ones after it; its status is kept past the pipe by way of a file.
+status=0
+{ "$cargo" test --release --locked --no-fail-fast "$@" 2>&1 || echo "tests: cargo ended with status $?"; } | tee "$log"
+grep -q '^tests: cargo ended with status' "$log" && status=1
+
+passed=$(sed -n 's/^test result: .* \([0-9][0-9]*\) passed; .*/\1/p' "$log" | awk '{ sum += $1 } END { print sum + 0 }')
+failed=$(sed -n 's/^test result: .* \([0-9][0-9]*\) failed; .*/\1/p' "$log" | awk '{ sum += $1 } END { print sum + 0 }')
+if [ "$status" != 0 ] && [ "$failed" = 0 ]; then
+    echo "tests: the run ended without a verdict of every test program" >&2
+    failed=1
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
