@@ -1,1 +1,3 @@
 //! The master without IO: registry, leader, allocator
+
+pub mod registry;

@@ -1,0 +1,209 @@
+//! Agents: which machines belong to the cluster, and what the leader last decided about them.
+//!
+//! An agent declared unreachable must stay so under the next leader: its tasks have been reported lost. What it
+//! runs and uses is not here; it reports that itself.
+
+use std::sync::Arc;
+
+use model::id::AgentId;
+use model::time::Time;
+use wire::registry::{self as wire_registry, Record, record};
+use wire::v1::AgentInfo;
+
+use super::limits::{ID_BYTES, Limits};
+use super::refusal::{check_room, check_text};
+use super::table::{Fact, Table};
+use super::{Outcome, Refusal};
+
+/// What the cluster holds of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It belongs to the cluster; whether a link stands right now is the leader's knowledge.
+    Admitted,
+    /// It missed its heartbeats; its tasks were reported unreachable. It may return.
+    Unreachable,
+    /// The operator says it never returns.
+    Gone,
+}
+
+/// The two ways of being away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    Unreachable,
+    Gone,
+}
+
+impl From<Away> for Presence {
+    fn from(away: Away) -> Self {
+        match away {
+            Away::Unreachable => Self::Unreachable,
+            Away::Gone => Self::Gone,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agent {
+    pub id: AgentId,
+    /// As it last registered; relayed, not interpreted here.
+    pub info: Arc<AgentInfo>,
+    /// When it was first admitted.
+    pub admitted_at: Time,
+    pub presence: Presence,
+    /// When the presence last changed.
+    pub since: Time,
+    /// The operator wants nothing offered there.
+    pub deactivated: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum AgentCommand {
+    /// An agent registered for the first time, returned from being unreachable, or changed its information.
+    /// A known agent that returns unchanged needs no command.
+    Admit { id: AgentId, info: Arc<AgentInfo>, at: Time },
+    /// An agent is away.
+    Mark { id: AgentId, away: Away, at: Time },
+    /// The operator's switch for offers.
+    Deactivate { id: AgentId, deactivated: bool },
+    /// An agent left in order, or was away for long enough.
+    Forget { id: AgentId },
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Agents {
+    table: Table<AgentId, Agent>,
+}
+
+impl Agents {
+    pub(crate) fn check(&self, command: &AgentCommand, limits: &Limits) -> Result<(), Refusal> {
+        match command {
+            AgentCommand::Admit { id, .. } => {
+                check_text("id", id.as_str(), ID_BYTES)?;
+                match self.table.get(id) {
+                    None => check_room("agents", self.table.len(), limits.agents),
+                    Some(known) if known.presence == Presence::Gone => Err(Refusal::AgentGone(id.clone())),
+                    Some(_) => Ok(()),
+                }
+            }
+            AgentCommand::Mark { id, away, .. } => {
+                let known = self.known(id)?;
+                match (known.presence, away) {
+                    (Presence::Gone, Away::Unreachable) => Err(Refusal::AgentGone(id.clone())),
+                    _ => Ok(()),
+                }
+            }
+            AgentCommand::Deactivate { id, .. } => {
+                let known = self.known(id)?;
+                if known.presence == Presence::Gone { Err(Refusal::AgentGone(id.clone())) } else { Ok(()) }
+            }
+            AgentCommand::Forget { .. } => Ok(()),
+        }
+    }
+
+    fn known(&self, id: &AgentId) -> Result<&Arc<Agent>, Refusal> {
+        self.table.get(id).ok_or_else(|| Refusal::NoSuchAgent(id.clone()))
+    }
+
+    pub(crate) fn apply(&mut self, command: AgentCommand) -> Outcome {
+        match command {
+            AgentCommand::Admit { id, info, at } => self.admit(id, info, at),
+            AgentCommand::Mark { id, away, at } => self.change(&id, |agent| {
+                if agent.presence != away.into() {
+                    agent.presence = away.into();
+                    agent.since = at;
+                }
+            }),
+            AgentCommand::Deactivate { id, deactivated } => {
+                self.change(&id, |agent| agent.deactivated = deactivated)
+            }
+            AgentCommand::Forget { id } => match self.table.remove(&id) {
+                Some(_) => Outcome::Changed,
+                None => Outcome::Unchanged,
+            },
+        }
+    }
+
+    fn admit(&mut self, id: AgentId, info: Arc<AgentInfo>, at: Time) -> Outcome {
+        if self.table.contains(&id) {
+            return self.change(&id, |agent| {
+                agent.info = info;
+                if agent.presence != Presence::Admitted {
+                    agent.presence = Presence::Admitted;
+                    agent.since = at;
+                }
+            });
+        }
+        let presence = Presence::Admitted;
+        let agent = Agent { id: id.clone(), info, admitted_at: at, presence, since: at, deactivated: false };
+        self.table.insert(id, agent);
+        Outcome::Changed
+    }
+
+    fn change(&mut self, id: &AgentId, edit: impl FnOnce(&mut Agent)) -> Outcome {
+        let Some(known) = self.table.get(id) else { return Outcome::Unchanged };
+        let mut agent = (**known).clone();
+        edit(&mut agent);
+        if agent == **known {
+            return Outcome::Unchanged;
+        }
+        self.table.insert(id.clone(), agent);
+        Outcome::Changed
+    }
+
+    pub(crate) fn get(&self, id: &AgentId) -> Option<&Arc<Agent>> {
+        self.table.get(id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Agent>> {
+        self.table.iter()
+    }
+
+    pub(crate) fn digest(&self) -> u64 {
+        self.table.digest()
+    }
+
+    pub(crate) fn into_records(self) -> impl Iterator<Item = Record> {
+        self.table.into_records()
+    }
+
+    /// Takes an agent from a snapshot; false when it is there already or its presence is none we know.
+    pub(crate) fn restore(&mut self, agent: wire_registry::Agent) -> bool {
+        let presence = match agent.presence() {
+            wire_registry::Presence::Admitted => Presence::Admitted,
+            wire_registry::Presence::Unreachable => Presence::Unreachable,
+            wire_registry::Presence::Gone => Presence::Gone,
+            wire_registry::Presence::Unknown => return false,
+        };
+        let agent = Agent {
+            id: agent.id.into(),
+            info: agent.info.into(),
+            admitted_at: Time::from_millis(agent.admitted_at_ms),
+            presence,
+            since: Time::from_millis(agent.since_ms),
+            deactivated: agent.deactivated,
+        };
+        self.table.insert(agent.id.clone(), agent).is_none()
+    }
+}
+
+pub(crate) fn presence_to_wire(presence: Presence) -> wire_registry::Presence {
+    match presence {
+        Presence::Admitted => wire_registry::Presence::Admitted,
+        Presence::Unreachable => wire_registry::Presence::Unreachable,
+        Presence::Gone => wire_registry::Presence::Gone,
+    }
+}
+
+impl Fact for Agent {
+    fn record(&self) -> Record {
+        let agent = wire_registry::Agent {
+            id: self.id.to_string(),
+            info: (*self.info).clone(),
+            admitted_at_ms: self.admitted_at.as_millis(),
+            presence: presence_to_wire(self.presence).into(),
+            since_ms: self.since.as_millis(),
+            deactivated: self.deactivated,
+        };
+        Record { record: Some(record::Record::Agent(agent)) }
+    }
+}

@@ -1,0 +1,80 @@
+//! Why the registry did not do what a command asked.
+
+use model::id::{AgentId, FrameworkId};
+
+use super::Text;
+
+/// A refusal changes nothing and is the same on every master.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A field of the command breaks a rule.
+    #[error("{field} {rule}")]
+    Invalid {
+        /// Its path in the command, as `then[2].put.key`.
+        field: String,
+        /// The rule, continuing the field's name to a sentence.
+        rule: String,
+    },
+    /// A table is full.
+    #[error("there may be at most {limit} {what}")]
+    Full { what: &'static str, limit: u64 },
+    #[error("framework {0} has been removed and its id is not used again")]
+    FrameworkRemoved(FrameworkId),
+    #[error("framework {id} belongs to principal '{owner}'")]
+    NotOwner { id: FrameworkId, owner: Text },
+    #[error("agent {0} is not known")]
+    NoSuchAgent(AgentId),
+    #[error("agent {0} was marked gone, which is for ever")]
+    AgentGone(AgentId),
+    #[error("this cluster is '{0}'")]
+    OtherCluster(Text),
+    #[error("node {node} is a member under the address {address}")]
+    NodeTaken { node: u64, address: Text },
+    #[error(
+        "{field}: there is no lease '{lease}' in namespace '{namespace}': it was never granted, ended or was revoked"
+    )]
+    NoSuchLease { field: String, namespace: Text, lease: Text },
+    #[error("lease '{0}' is alive with another time to live")]
+    LeaseTaken(Text),
+    #[error("request '{0}' was used before for a different transaction")]
+    RequestReused(Text),
+    #[error("namespace '{namespace}' may hold at most {limit} bytes of keys and values")]
+    Quota { namespace: Text, limit: u64 },
+    #[error("{field}: the answer would be larger than {limit} bytes")]
+    AnswerTooLarge { field: String, limit: u64 },
+}
+
+impl Refusal {
+    pub(crate) fn invalid(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), rule: rule.into() }
+    }
+
+    /// The path of the field at fault, where one is.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { field, .. }
+            | Self::NoSuchLease { field, .. }
+            | Self::AnswerTooLarge { field, .. } => Some(field),
+            _ => None,
+        }
+    }
+}
+
+/// Refuses an empty text and one longer than `limit` bytes.
+pub(crate) fn check_text(field: &str, text: &str, limit: u64) -> Result<(), Refusal> {
+    if text.is_empty() {
+        return Err(Refusal::invalid(field, "must not be empty"));
+    }
+    if text.len() as u64 > limit {
+        return Err(Refusal::invalid(
+            field,
+            format!("has {} bytes, at most {limit} are allowed", text.len()),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses one more when there already are `limit`.
+pub(crate) fn check_room(what: &'static str, present: u64, limit: u64) -> Result<(), Refusal> {
+    if present >= limit { Err(Refusal::Full { what, limit }) } else { Ok(()) }
+}
