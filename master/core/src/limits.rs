@@ -1,0 +1,40 @@
+//! The bounds of a master that are no part of the API, each with its reason.
+
+use model::time::Span;
+
+/// Records waiting on one stream before its reader is taken for dead. A burst of updates after an agent's return is
+/// a few hundred; a reader further behind than this is better served by reconciling.
+pub const STREAM_RECORDS: usize = 16_384;
+
+/// Bytes waiting on one stream: a whole snapshot of a big cluster must fit, a thousand stalled readers must not fill
+/// the machine.
+pub const STREAM_BYTES: usize = 64 << 20;
+
+/// Roles of one framework: each is a place in the allocator's order.
+pub const FRAMEWORK_ROLES: usize = 1024;
+
+/// Changes of the registry under way for one leader. Beyond it callers are told to come back: the log is not faster
+/// for a longer queue.
+pub const PROPOSALS: usize = 16_384;
+
+/// Reads waiting for proof of leadership.
+pub const READS: usize = 16_384;
+
+/// Registrations of agents that wait for the registry. An election brings none (known agents need no write), only a
+/// mass installation does, and then the rest waits its turn at the agents.
+pub const REGISTRATIONS: usize = 4_096;
+
+/// What an agent is told to wait when there are too many.
+pub const REGISTRATION_PAUSE: Span = Span::from_secs(1);
+
+/// Kills remembered for an agent that is not connected.
+pub const PENDING_KILLS: usize = 10_000;
+
+/// Watches of the key-value space at one master.
+pub const WATCHES: usize = 10_000;
+
+/// Subscriptions whose framework waits for the registry are bounded by `PROPOSALS`; connected ones by this.
+pub const FRAMEWORK_STREAMS: usize = 10_000;
+
+/// Statuses kept of one task: one for each state it can be in.
+pub const TASK_STATUSES: usize = 16;
