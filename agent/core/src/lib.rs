@@ -1,1 +1,46 @@
-//! The agent without IO: tasks, status updates, checkpoints, health
+//! The agent without IO: tasks, status updates, checkpoints, health.
+//!
+//! [`Agent`] takes inputs with the time at which they happened and gives effects. A driver executes them on a real
+//! machine; a simulator executes them in memory. Three rules carry the rest:
+//!
+//! - Every durable fact changes through a [`Record`], while running and while recovering alike, so a restarted agent
+//!   is the one its records describe.
+//! - What must be on disk before it is seen waits for it: orders of a higher term, launches, status updates.
+//! - A status update is sent until it is acknowledged, in order, one at a time per task.
+//!
+//! Command tasks have no executor process: the agent plays the executor's part. Custom executors and task groups
+//! are refused with a status that says so.
+
+mod agent;
+pub mod checkpoint;
+mod checks;
+pub mod convert;
+mod deliver;
+mod effect;
+mod gc;
+pub mod health;
+mod ids;
+mod input;
+mod kill;
+pub mod limits;
+mod link;
+mod orders;
+mod outbox;
+mod recovery;
+mod spec;
+mod status;
+mod task;
+mod tasks;
+mod timers;
+mod updates;
+mod view;
+
+pub use agent::{Agent, RecoverError, Settings};
+pub use checkpoint::Record;
+pub use effect::{Effect, Ending, HeldTask, Hello, LinkId, ProbeId, Report, Sandbox};
+pub use ids::{Ids, Uuid};
+pub use input::{Envelope, Exit, ExitStatus, Input, LinkDown, Order, Refusal};
+pub use spec::{CommandSpec, Invalid, Limit, TaskKey, TaskSpec, Uri};
+pub use task::{Framework, Kill, KillCause, Phase, Task};
+pub use updates::Update;
+pub use view::{Counters, Summary, View};

@@ -1,0 +1,249 @@
+//! The agent: one state, one `handle`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use model::id::{AgentId, ContainerId};
+use model::resources::Bag;
+use model::time::Time;
+use wire::v1;
+
+use crate::checkpoint::{Record, State};
+use crate::effect::{Effect, Ending, LinkId, Sandbox};
+use crate::gc::Gc;
+use crate::health::Which;
+use crate::ids::Ids;
+use crate::input::Input;
+use crate::limits;
+use crate::link::{Link, Woken};
+use crate::outbox::Outbox;
+use crate::spec::TaskKey;
+use crate::task::Task;
+use crate::timers::Timers;
+use crate::view::Counters;
+
+/// What an agent is told once, at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `host:port` of masters, at least one.
+    pub masters: Vec<String>,
+    /// Totals, attributes, hostname and port; without an id.
+    pub info: Arc<v1::AgentInfo>,
+    /// The resources of `info`.
+    pub total: Bag,
+    pub version: String,
+    /// Changes with each boot of the machine.
+    pub boot: String,
+    /// The address under which others reach the tasks.
+    pub ip: String,
+    /// Fresh randomness for uuids and jitter; see [`Ids`].
+    pub seed: [u64; 2],
+}
+
+/// Why an agent cannot start from its records.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecoverError {
+    #[error(
+        "the agent's resources are now {total}, but its running tasks use {used}: give it at least so much, or end them first"
+    )]
+    Shrunk { total: String, used: String },
+}
+
+/// Where the process is in its own life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mode {
+    New,
+    /// Waiting for the launcher to find what an earlier process started.
+    Recovering,
+    Working,
+    /// Waiting for the last tasks to end.
+    Ending(Ending),
+    Ended,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// An update waits for its acknowledgement.
+    Retry(TaskKey),
+    Probe(TaskKey, Which),
+    /// A task has run as long as it may.
+    Completion(TaskKey),
+    Gc,
+    /// The last tasks have had their time.
+    Ending,
+}
+
+/// An agent without IO. Time, randomness and the outside world come in as arguments and inputs; everything it
+/// wants goes out as effects. `handle` is total: it never fails, never blocks, never looks at a clock.
+#[derive(Debug)]
+pub struct Agent {
+    pub(crate) settings: Settings,
+    pub(crate) state: State,
+    pub(crate) mode: Mode,
+    pub(crate) link: Link,
+    pub(crate) ids: Ids,
+    pub(crate) outbox: Outbox,
+    pub(crate) timers: Timers<Timer>,
+    pub(crate) containers: BTreeMap<ContainerId, TaskKey>,
+    /// Resources of tasks that hold theirs.
+    pub(crate) used: Bag,
+    pub(crate) completed: VecDeque<Arc<Task>>,
+    pub(crate) gc: Gc,
+    pub(crate) next_probe: u64,
+    /// The boot on which the records were written, while recovering.
+    pub(crate) rebooted: bool,
+    pub(crate) counters: Counters,
+}
+
+impl Agent {
+    /// An agent with what its records say, empty for a new one.
+    ///
+    /// # Errors
+    /// When the settings have become too small for the tasks that run.
+    pub fn recover(
+        settings: Settings,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<Self, RecoverError> {
+        let mut state = State::default();
+        for record in records {
+            state.apply(&record);
+        }
+        let ids = Ids::new(settings.seed);
+        let mut agent = Self {
+            link: Link::new(settings.masters.clone()),
+            rebooted: !state.boot.is_empty() && state.boot != settings.boot,
+            settings,
+            state,
+            mode: Mode::New,
+            ids,
+            outbox: Outbox::default(),
+            timers: Timers::default(),
+            containers: BTreeMap::new(),
+            used: Bag::default(),
+            completed: VecDeque::new(),
+            gc: Gc::default(),
+            next_probe: 1,
+            counters: Counters::default(),
+        };
+        agent.index();
+        if !agent.settings.total.contains(&agent.used) {
+            let (total, used) = (agent.settings.total.to_string(), agent.used.to_string());
+            return Err(RecoverError::Shrunk { total, used });
+        }
+        Ok(agent)
+    }
+
+    fn index(&mut self) {
+        for (key, task) in &mut self.state.tasks {
+            self.containers.insert(task.container.clone(), key.clone());
+            let removed = self.state.frameworks.get(&key.framework).is_some_and(|f| f.removed);
+            if let Some(spec) = task.spec.as_ref().filter(|_| task.state.holds_resources() && !removed) {
+                task.holds = true;
+                self.used += &spec.resources;
+            }
+        }
+    }
+
+    /// Begins: the first effects look for containers of an earlier process. The link follows when they are found.
+    pub fn start(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.mode != Mode::New {
+            return;
+        }
+        self.mode = Mode::Recovering;
+        if self.state.boot != self.settings.boot {
+            self.record(Record::Boot(self.settings.boot.clone()), out);
+        }
+        self.timers.set(Timer::Gc, now + limits::GC_PERIOD);
+        self.find_containers(now, out);
+    }
+
+    /// Takes in one thing that happened and says what to do about it.
+    pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Wake => {}
+            Input::Synced(seq) => self.outbox.synced(seq, out),
+            Input::LinkUp(link) => self.link_up(now, link, out),
+            Input::LinkDown { link, why } => self.link_down(now, link, why, out),
+            Input::FromMaster { link, envelope } => self.from_master(now, link, envelope, out),
+            Input::Fetched { container, result } => self.fetched(now, &container, result, out),
+            Input::Started { container, pid } => self.started(now, &container, pid, out),
+            Input::LaunchFailed { container, missing_program, message } => {
+                self.launch_failed(now, &container, missing_program, &message, out);
+            }
+            Input::Exited { container, exit } => self.exited(now, &container, &exit, out),
+            Input::ContainerLost { container, never_started, message } => {
+                self.container_lost(now, &container, never_started, &message, out);
+            }
+            Input::Recovered => self.recovered(now, out),
+            Input::Probed { probe, container, finding } => self.probed(now, probe, &container, &finding, out),
+            Input::Disk { used } => {
+                let gone = self.gc.collect(now, used);
+                out.extend(gone.into_iter().map(Effect::Remove));
+            }
+            Input::Leftover { sandbox, since } => self.leftover(since, sandbox, out),
+            Input::Stop { kill_tasks } => self.stop(now, kill_tasks, out),
+        }
+        self.due(now, out);
+        self.maybe_end(out);
+    }
+
+    /// When to call with [`Input::Wake`] if nothing else happens before.
+    pub fn next_deadline(&self) -> Option<Time> {
+        [self.timers.next(), self.link.deadline()].into_iter().flatten().min()
+    }
+
+    /// Whether so much waits for the disk that the driver should not listen to the master for now.
+    pub fn congested(&self) -> bool {
+        self.outbox.held() > limits::HELD
+    }
+
+    /// Records that say all that earlier ones said: what a compacted log begins with.
+    pub fn snapshot(&self) -> Vec<Record> {
+        self.state.records()
+    }
+
+    /// The sandboxes in use; others found on disk are leftovers.
+    pub fn sandboxes(&self) -> impl Iterator<Item = &Sandbox> {
+        self.state.sandboxes()
+    }
+
+    pub fn id(&self) -> Option<&AgentId> {
+        self.state.agent.as_ref()
+    }
+
+    /// Every durable change goes through here: to the state and, in the same order, to the disk.
+    pub(crate) fn record(&mut self, record: Record, out: &mut Vec<Effect>) -> Option<Task> {
+        let left = self.state.apply(&record);
+        self.outbox.checkpoint(record, out);
+        left
+    }
+
+    fn due(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.link.wake(now, &mut self.ids, out) == Woken::Lost {
+            self.unlinked();
+        }
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Retry(key) => self.transmit(now, &key, out),
+                Timer::Probe(key, which) => self.probe(&key, which, out),
+                Timer::Completion(key) => self.ran_too_long(now, &key, out),
+                Timer::Gc => {
+                    out.push(Effect::MeasureDisk);
+                    self.timers.set(Timer::Gc, now + limits::GC_PERIOD);
+                }
+                Timer::Ending => self.end_now(out),
+            }
+        }
+    }
+
+    /// The link the agent is registered on, if any.
+    pub(crate) fn registered(&self) -> Option<LinkId> {
+        self.link.registered()
+    }
+
+    fn leftover(&mut self, since: Time, sandbox: Sandbox, out: &mut Vec<Effect>) {
+        if self.state.sandboxes().all(|used| *used != sandbox) {
+            out.extend(self.gc.add(since, sandbox).map(Effect::Remove));
+        }
+    }
+}

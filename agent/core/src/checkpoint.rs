@@ -1,0 +1,336 @@
+//! What survives the process: records, their bytes, and what they add up to.
+//!
+//! Every durable fact changes through [`State::apply`], while running and while recovering alike, so that a
+//! restarted agent is by construction the one its records describe.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::id::{AgentId, ContainerId, FrameworkId, TaskId};
+use model::time::Time;
+use prost::Message;
+use wire::checkpoint as disk;
+use wire::v1;
+
+use crate::effect::Sandbox;
+use crate::ids::Uuid;
+use crate::spec::TaskKey;
+use crate::status;
+use crate::task::{Framework, Kill, KillCause, Task};
+use crate::updates::{Acked, Stream, Update};
+
+/// One durable fact.
+#[derive(Debug, Clone)]
+pub enum Record {
+    Registered(AgentId),
+    Term(u64),
+    /// A process started on this boot of the machine.
+    Boot(String),
+    Framework(Arc<v1::FrameworkInfo>),
+    FrameworkRemoved(FrameworkId),
+    Task(Box<TaskRecord>),
+    Update {
+        key: TaskKey,
+        update: Arc<Update>,
+    },
+    Acknowledged {
+        key: TaskKey,
+        uuid: Uuid,
+    },
+    Kill {
+        key: TaskKey,
+        kill: Kill,
+    },
+    /// A task is forgotten without an acknowledgement, because its framework is gone.
+    Dropped(TaskKey),
+}
+
+/// A task accepted; in a compacted log with what became of it since.
+#[derive(Debug, Clone)]
+pub struct TaskRecord {
+    pub framework: FrameworkId,
+    pub info: Arc<v1::TaskInfo>,
+    pub container: ContainerId,
+    pub sandbox: String,
+    pub statuses: Vec<Arc<Update>>,
+    pub forwarded: Option<Arc<Update>>,
+    pub started: Option<Time>,
+}
+
+/// Why records cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error("a batch of records is not valid protobuf: {0}")]
+    Encoding(String),
+    #[error("a record is of a kind that this version does not know: it was written by a newer one")]
+    NewerKind,
+    #[error("a record lacks its {0}")]
+    Lacks(&'static str),
+}
+
+impl Record {
+    /// Whether effects have to wait until the record is on disk. Losing the others repeats work at worst: an
+    /// update is sent again, a container is looked for once more.
+    pub fn gates(&self) -> bool {
+        !matches!(self, Self::Acknowledged { .. } | Self::Dropped(_))
+    }
+}
+
+/// Encodes records that are written together.
+pub fn encode<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<u8> {
+    disk::Batch { records: records.into_iter().map(to_disk).collect() }.encode_to_vec()
+}
+
+/// Decodes what [`encode`] gave.
+pub fn decode(bytes: &[u8]) -> Result<Vec<Record>, Unreadable> {
+    let batch = disk::Batch::decode(bytes).map_err(|e| Unreadable::Encoding(e.to_string()))?;
+    batch.records.into_iter().map(from_disk).collect()
+}
+
+/// All durable facts of an agent.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) agent: Option<AgentId>,
+    pub(crate) term: u64,
+    pub(crate) boot: String,
+    pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
+    pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    pub(crate) streams: BTreeMap<TaskKey, Stream>,
+}
+
+impl State {
+    /// Takes in one fact; the task that it made leave, if it did. Facts about tasks that are not here are left
+    /// over from before a compaction and change nothing.
+    pub(crate) fn apply(&mut self, record: &Record) -> Option<Task> {
+        match record {
+            Record::Registered(agent) => self.agent = Some(agent.clone()),
+            Record::Term(term) => self.term = self.term.max(*term),
+            Record::Boot(boot) => self.boot.clone_from(boot),
+            Record::Framework(info) => self.framework(info),
+            Record::FrameworkRemoved(id) => {
+                if let Some(framework) = self.frameworks.get_mut(id) {
+                    framework.removed = true;
+                }
+            }
+            Record::Task(record) => {
+                let task = Task::new(record);
+                self.tasks.insert(task.key.clone(), task);
+            }
+            Record::Update { key, update } => self.update(key, update),
+            Record::Acknowledged { key, uuid } => return self.acknowledged(key, *uuid),
+            Record::Kill { key, kill } => {
+                if let Some(task) = self.tasks.get_mut(key) {
+                    task.kill = Some(kill.clone());
+                }
+            }
+            Record::Dropped(key) => return self.remove(key),
+        }
+        None
+    }
+
+    fn framework(&mut self, info: &Arc<v1::FrameworkInfo>) {
+        let mut framework = Framework::read(info);
+        if let Some(old) = self.frameworks.get(&framework.id) {
+            framework.removed = old.removed;
+        }
+        self.frameworks.insert(framework.id.clone(), framework);
+    }
+
+    fn update(&mut self, key: &TaskKey, update: &Arc<Update>) {
+        self.streams.entry(key.clone()).or_default().push(Arc::clone(update));
+        if let Some(task) = self.tasks.get_mut(key) {
+            task.note(update);
+        }
+    }
+
+    fn acknowledged(&mut self, key: &TaskKey, uuid: Uuid) -> Option<Task> {
+        let stream = self.streams.get_mut(key)?;
+        let head = stream.head().cloned();
+        match stream.acknowledge(uuid) {
+            Acked::Stale => None,
+            Acked::Closed => self.remove(key),
+            Acked::Next | Acked::Empty => {
+                if let Some(task) = self.tasks.get_mut(key) {
+                    task.forwarded = head;
+                }
+                None
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &TaskKey) -> Option<Task> {
+        self.streams.remove(key);
+        let task = self.tasks.remove(key);
+        if self.tasks_of(&key.framework).next().is_none() {
+            self.frameworks.remove(&key.framework);
+        }
+        task
+    }
+
+    pub(crate) fn tasks_of(&self, framework: &FrameworkId) -> impl Iterator<Item = &Task> {
+        let first = TaskKey { framework: framework.clone(), task: TaskId::from("") };
+        let framework = framework.clone();
+        self.tasks
+            .range(first..)
+            .map(|(_, task)| task)
+            .take_while(move |task| task.key.framework == framework)
+    }
+
+    /// Records that add up to this state: what a compacted log begins with.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let mut records = vec![Record::Term(self.term), Record::Boot(self.boot.clone())];
+        records.extend(self.agent.clone().map(Record::Registered));
+        for framework in self.frameworks.values() {
+            records.push(Record::Framework(Arc::clone(&framework.info)));
+            if framework.removed {
+                records.push(Record::FrameworkRemoved(framework.id.clone()));
+            }
+        }
+        for task in self.tasks.values() {
+            records.push(Record::Task(Box::new(task.record())));
+            let kill = task.kill.clone();
+            records.extend(kill.map(|kill| Record::Kill { key: task.key.clone(), kill }));
+        }
+        for (key, stream) in &self.streams {
+            records.extend(
+                stream
+                    .pending()
+                    .map(|update| Record::Update { key: key.clone(), update: Arc::clone(update) }),
+            );
+        }
+        records
+    }
+}
+
+fn to_disk(record: &Record) -> disk::Record {
+    use disk::record::Kind;
+    let kind = match record {
+        Record::Registered(agent) => {
+            Kind::Registered(disk::Registered { agent_id: v1::AgentId { value: agent.to_string() } })
+        }
+        Record::Term(term) => Kind::Term(*term),
+        Record::Boot(boot) => Kind::BootId(boot.clone()),
+        Record::Framework(info) => Kind::Framework((**info).clone()),
+        Record::FrameworkRemoved(id) => Kind::FrameworkRemoved(v1::FrameworkId { value: id.to_string() }),
+        Record::Task(task) => Kind::Task(task_to_disk(task)),
+        Record::Update { key, update } => {
+            Kind::Update(disk::Update { key: key_to_disk(key), status: (*update.status).clone() })
+        }
+        Record::Acknowledged { key, uuid } => {
+            Kind::Acknowledged(disk::Acknowledged { key: key_to_disk(key), uuid: uuid.0.to_vec().into() })
+        }
+        Record::Kill { key, kill } => Kind::Kill(disk::Kill {
+            key: key_to_disk(key),
+            cause: cause_to_disk(kill.cause) as i32,
+            deadline: kill.deadline.as_millis(),
+        }),
+        Record::Dropped(key) => Kind::Dropped(key_to_disk(key)),
+    };
+    disk::Record { kind: Some(kind) }
+}
+
+fn from_disk(record: disk::Record) -> Result<Record, Unreadable> {
+    use disk::record::Kind;
+    Ok(match record.kind.ok_or(Unreadable::NewerKind)? {
+        Kind::Registered(registered) => Record::Registered(registered.agent_id.value.into()),
+        Kind::Term(term) => Record::Term(term),
+        Kind::BootId(boot) => Record::Boot(boot),
+        Kind::Framework(info) => Record::Framework(Arc::new(info)),
+        Kind::FrameworkRemoved(id) => Record::FrameworkRemoved(id.value.into()),
+        Kind::Task(task) => Record::Task(Box::new(task_from_disk(task)?)),
+        Kind::Update(update) => Record::Update {
+            key: key_from_disk(update.key),
+            update: status::read(update.status).ok_or(Unreadable::Lacks("status"))?,
+        },
+        Kind::Acknowledged(acknowledged) => Record::Acknowledged {
+            key: key_from_disk(acknowledged.key),
+            uuid: Uuid::from_slice(&acknowledged.uuid).ok_or(Unreadable::Lacks("uuid"))?,
+        },
+        Kind::Kill(kill) => Record::Kill {
+            key: key_from_disk(kill.key),
+            kill: Kill {
+                cause: cause_from_disk(kill.cause).ok_or(Unreadable::NewerKind)?,
+                deadline: Time::from_millis(kill.deadline),
+            },
+        },
+        Kind::Dropped(key) => Record::Dropped(key_from_disk(key)),
+    })
+}
+
+fn task_to_disk(task: &TaskRecord) -> disk::Task {
+    disk::Task {
+        framework_id: v1::FrameworkId { value: task.framework.to_string() },
+        info: (*task.info).clone(),
+        container_id: task.container.to_string(),
+        sandbox: task.sandbox.clone(),
+        statuses: task.statuses.iter().map(|update| (*update.status).clone()).collect(),
+        forwarded: task.forwarded.as_ref().map(|update| (*update.status).clone()),
+        started_at: task.started.map(Time::as_millis),
+    }
+}
+
+fn task_from_disk(task: disk::Task) -> Result<TaskRecord, Unreadable> {
+    let read = |status| status::read(status).ok_or(Unreadable::Lacks("status"));
+    Ok(TaskRecord {
+        framework: task.framework_id.value.into(),
+        info: Arc::new(task.info),
+        container: ContainerId::from(task.container_id.as_str()),
+        sandbox: task.sandbox,
+        statuses: task.statuses.into_iter().map(read).collect::<Result<_, _>>()?,
+        forwarded: task.forwarded.map(read).transpose()?,
+        started: task.started_at.map(Time::from_millis),
+    })
+}
+
+fn key_to_disk(key: &TaskKey) -> disk::TaskKey {
+    disk::TaskKey {
+        framework_id: v1::FrameworkId { value: key.framework.to_string() },
+        task_id: v1::TaskId { value: key.task.to_string() },
+    }
+}
+
+fn key_from_disk(key: disk::TaskKey) -> TaskKey {
+    TaskKey { framework: key.framework_id.value.into(), task: key.task_id.value.into() }
+}
+
+fn cause_to_disk(cause: KillCause) -> disk::kill::Cause {
+    match cause {
+        KillCause::Asked => disk::kill::Cause::Asked,
+        KillCause::Unhealthy => disk::kill::Cause::Unhealthy,
+        KillCause::TooLong => disk::kill::Cause::TooLong,
+        KillCause::FrameworkRemoved => disk::kill::Cause::FrameworkRemoved,
+        KillCause::DuringLaunch => disk::kill::Cause::DuringLaunch,
+    }
+}
+
+fn cause_from_disk(cause: i32) -> Option<KillCause> {
+    Some(match disk::kill::Cause::try_from(cause).ok()? {
+        disk::kill::Cause::Asked => KillCause::Asked,
+        disk::kill::Cause::Unhealthy => KillCause::Unhealthy,
+        disk::kill::Cause::TooLong => KillCause::TooLong,
+        disk::kill::Cause::FrameworkRemoved => KillCause::FrameworkRemoved,
+        disk::kill::Cause::DuringLaunch => KillCause::DuringLaunch,
+        disk::kill::Cause::Unknown => return None,
+    })
+}
+
+impl Task {
+    fn record(&self) -> TaskRecord {
+        TaskRecord {
+            framework: self.key.framework.clone(),
+            info: Arc::clone(&self.info),
+            container: self.container.clone(),
+            sandbox: self.sandbox.name.clone(),
+            statuses: self.statuses.clone(),
+            forwarded: self.forwarded.clone(),
+            started: self.started,
+        }
+    }
+}
+
+/// Sandboxes of tasks held, so that a driver can tell them from leftovers.
+impl State {
+    pub(crate) fn sandboxes(&self) -> impl Iterator<Item = &Sandbox> {
+        self.tasks.values().map(|task| &task.sandbox)
+    }
+}

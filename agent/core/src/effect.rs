@@ -1,0 +1,162 @@
+//! What the agent wants done: the closed list of outputs.
+
+use std::sync::Arc;
+
+use model::id::{ContainerId, FrameworkId, OperationId};
+use model::task::TaskState;
+use model::time::Span;
+use wire::v1;
+
+use crate::checkpoint::Record;
+use crate::health::Target;
+use crate::ids::Uuid;
+use crate::spec::TaskSpec;
+use crate::updates::Update;
+
+/// One connection to a master, from its dial to its end. Never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+/// One run of a check, so that a late answer to an earlier one is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProbeId(pub u64);
+
+/// The directory of one task: `sandboxes/<framework>/<name>`. Both parts are valid file names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sandbox {
+    pub framework: FrameworkId,
+    pub name: String,
+}
+
+/// A thing to do. The driver executes effects in order; results come back as inputs.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Write `record`, then report [`Input::Synced`](crate::Input::Synced) with `seq` or a later number. Many
+    /// records may share a sync.
+    Checkpoint {
+        seq: u64,
+        record: Record,
+    },
+    /// Open a link; answered by `LinkUp` or `LinkDown`.
+    Dial {
+        link: LinkId,
+        address: String,
+    },
+    /// Close the link after what was sent on it is written, within a second or so. No `LinkDown` is expected.
+    Hangup {
+        link: LinkId,
+    },
+    Send {
+        link: LinkId,
+        report: Report,
+    },
+    /// Fill the sandbox with the task's files; answered by `Fetched`.
+    Fetch {
+        container: ContainerId,
+        sandbox: Sandbox,
+        task: Arc<TaskSpec>,
+    },
+    /// Stop fetching. The answer may still come and is ignored.
+    CancelFetch {
+        container: ContainerId,
+    },
+    /// Start the task's command; answered by container events.
+    Launch {
+        container: ContainerId,
+        sandbox: Sandbox,
+        task: Arc<TaskSpec>,
+        framework: Arc<v1::FrameworkInfo>,
+    },
+    /// SIGTERM now, SIGKILL after `grace`.
+    Kill {
+        container: ContainerId,
+        grace: Span,
+    },
+    /// SIGKILL now.
+    Destroy {
+        container: ContainerId,
+    },
+    /// The end of the container is on disk: the launcher need not keep it any longer.
+    Forget {
+        container: ContainerId,
+    },
+    /// Find the containers of an earlier process; answered by container events and `Recovered`.
+    Recover {
+        containers: Vec<ContainerId>,
+    },
+    /// Ask a running container how it is; answered by `Probed`.
+    Probe {
+        probe: ProbeId,
+        container: ContainerId,
+        task: Arc<TaskSpec>,
+        target: Target,
+        timeout: Option<Span>,
+    },
+    /// Measure the disk under the sandboxes; answered by `Disk`.
+    MeasureDisk,
+    /// Remove a sandbox with all that is in it.
+    Remove(Sandbox),
+    /// End the process, after the effects before this one.
+    Stop(Ending),
+}
+
+/// Why the agent ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It was asked to, by its operator or by the master.
+    Done { reason: String },
+    /// The master will never take it in again.
+    Gone { message: String },
+    /// The master refuses this registration as it is.
+    Invalid { message: String },
+}
+
+/// A frame to the master. Statuses are made at the edge, once, and carried along.
+#[derive(Debug, Clone)]
+pub enum Report {
+    Hello(Box<Hello>),
+    Pong {
+        sequence: u64,
+    },
+    /// An update, with the newest state of its task, which may be ahead of it.
+    Status {
+        framework: FrameworkId,
+        update: Arc<Update>,
+        latest: TaskState,
+    },
+    /// An order came from a leader of the past.
+    Fenced {
+        highest: u64,
+    },
+    Goodbye {
+        tasks_killed: bool,
+    },
+    /// An operation this agent cannot perform.
+    OperationRefused {
+        framework: FrameworkId,
+        operation: Option<OperationId>,
+        uuid: Uuid,
+        message: String,
+    },
+}
+
+/// The whole truth, sent first on every link.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    pub agent: Option<model::id::AgentId>,
+    pub info: Arc<v1::AgentInfo>,
+    pub version: String,
+    pub highest_term: u64,
+    pub tasks: Vec<HeldTask>,
+    pub frameworks: Vec<Arc<v1::FrameworkInfo>>,
+    pub boot: String,
+}
+
+/// A task in a hello.
+#[derive(Debug, Clone)]
+pub struct HeldTask {
+    pub framework: FrameworkId,
+    pub info: Arc<v1::TaskInfo>,
+    pub latest: TaskState,
+    pub forwarded: Option<Arc<Update>>,
+}

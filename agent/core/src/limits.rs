@@ -1,0 +1,67 @@
+//! Every bound and period of the agent, with its reason.
+
+use model::time::Span;
+
+// --- status updates
+
+/// First wait for an acknowledgement before an update is sent again; doubles with each try.
+pub const RETRY_FIRST: Span = Span::from_secs(10);
+/// Longest wait between two tries.
+pub const RETRY_MAX: Span = Span::from_mins(10);
+/// A terminal update waiting behind an unacknowledged one is announced by repeating that one, which carries the
+/// newest state, after so long: the resources of an ended task shall not stay booked for minutes.
+pub const ANNOUNCE_END: Span = Span::from_secs(1);
+/// Uuids remembered per stream after their acknowledgement, so that a repeated update is known.
+pub const UUIDS_REMEMBERED: usize = 32;
+
+// --- link
+
+/// From a dial to the answer of the HTTP upgrade.
+pub const DIAL_TIMEOUT: Span = Span::from_secs(5);
+/// From the hello to the welcome. Long enough for a new leader that admits thousands of agents at once.
+pub const WELCOME_TIMEOUT: Span = Span::from_secs(30);
+/// Longest wait after the first fruitless round over all masters; doubles with each round. The wait is drawn
+/// between a half of it and all of it, so that ten thousand agents do not come at the same moment.
+pub const BACKOFF_FIRST: Span = Span::from_millis(250);
+pub const BACKOFF_MAX: Span = Span::from_secs(15);
+/// Longest wait a master may ask for.
+pub const BUSY_MAX: Span = Span::from_mins(1);
+/// Redirects followed in a row: two masters that each name the other must not keep an agent dialling.
+pub const REDIRECTS: u32 = 4;
+/// Silence after which a link is dead, when the master's own figure is beyond reason.
+pub const LINK_TIMEOUT_MIN: Span = Span::from_secs(1);
+pub const LINK_TIMEOUT_MAX: Span = Span::from_mins(10);
+
+// --- tasks
+
+/// Between SIGTERM and SIGKILL when neither the kill nor the task says otherwise (spec mesos-v1, 8.8).
+pub const KILL_GRACE: Span = Span::from_secs(3);
+/// Longest grace period taken seriously.
+pub const KILL_GRACE_MAX: Span = Span::from_days(1);
+/// Grace of tasks that end because the agent itself ends, which has ten seconds for everything.
+pub const STOP_GRACE: Span = Span::from_secs(5);
+/// Tasks held at once, ended but unacknowledged ones included. Each running one costs two processes and a
+/// socket, and Linux has 32,768 process ids by default.
+pub const TASKS: usize = 15_000;
+/// Ended and acknowledged tasks shown to readers.
+pub const COMPLETED: usize = 1_000;
+/// Effects that may wait for the disk before the driver stops listening to the master.
+pub const HELD: usize = 16_384;
+
+// --- checks
+
+/// Shortest wait between two checks: a task file must not be able to occupy the agent.
+pub const CHECK_INTERVAL_MIN: Span = Span::from_millis(100);
+
+// --- garbage
+
+/// How long the sandbox of an ended task is kept on an empty disk.
+pub const SANDBOX_AGE: Span = Span::from_days(7);
+/// Sandboxes of ended tasks kept at most, whatever their age: each costs inodes, which `df` does not show.
+pub const SANDBOXES: usize = 20_000;
+/// How often the disk is measured and old sandboxes are removed.
+pub const GC_PERIOD: Span = Span::from_mins(1);
+/// Sandboxes removed at a time, so that a disk that fills up does not become busy as well.
+pub const GC_BATCH: usize = 64;
+/// Part of the disk, in thousandths, that shall stay free.
+pub const GC_HEADROOM: u64 = 100;

@@ -1,0 +1,305 @@
+//! A task's description, read once: behind this nobody asks whether a field is there.
+
+use std::sync::Arc;
+
+use model::id::{self, FrameworkId, TaskId};
+use model::quantity::Quantity;
+use model::resources::Bag;
+use model::time::Span;
+use wire::v1;
+
+use crate::health::{HealthSpec, Schedule, Target};
+use crate::limits;
+
+/// A task by framework and id: ids are chosen by frameworks and unique only among their own tasks.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskKey {
+    pub framework: FrameworkId,
+    pub task: TaskId,
+}
+
+impl std::fmt::Debug for TaskKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.framework, self.task)
+    }
+}
+
+impl std::fmt::Display for TaskKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.framework, self.task)
+    }
+}
+
+/// Why a description is refused; becomes the message of a TASK_ERROR.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+/// What a limit of a task may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// As much as was asked for.
+    Request,
+    Most(Quantity),
+    Unlimited,
+}
+
+/// A command to execute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// Run `value` with `/bin/sh -c`; otherwise execute the program `value` with `arguments` as its `argv`.
+    pub shell: bool,
+    pub value: String,
+    pub arguments: Vec<String>,
+    /// In the order given; a later one of the same name wins.
+    pub environment: Vec<(String, String)>,
+    /// Overrides the framework's user.
+    pub user: Option<String>,
+    pub uris: Vec<Uri>,
+}
+
+/// A file to fetch into the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uri {
+    pub value: String,
+    pub executable: bool,
+    pub extract: bool,
+    pub cache: bool,
+    /// Where to put it, relative to the sandbox; the last part of the URI when absent.
+    pub output_file: Option<String>,
+}
+
+/// A command task as the agent runs it.
+#[derive(Debug, Clone)]
+pub struct TaskSpec {
+    pub key: TaskKey,
+    pub name: String,
+    pub command: CommandSpec,
+    pub resources: Bag,
+    pub cpu_limit: Limit,
+    pub memory_limit: Limit,
+    pub health: Option<HealthSpec>,
+    pub check: Option<Schedule>,
+    pub kill_grace: Option<Span>,
+    pub max_completion: Option<Span>,
+    pub info: Arc<v1::TaskInfo>,
+}
+
+impl TaskSpec {
+    /// Reads a description. The master has validated it by the protocol's rules; what is checked here is what
+    /// this agent would turn into paths, environments and timers, and what it cannot run.
+    pub fn read(framework: &FrameworkId, info: &Arc<v1::TaskInfo>) -> Result<Self, Invalid> {
+        id::check(framework.as_str()).map_err(|e| Invalid(format!("'framework_id': {e}")))?;
+        let task = TaskId::parse(&info.task_id.value).map_err(|e| Invalid(format!("'task_id': {e}")))?;
+        supported(info)?;
+        let command = info.command.as_ref().ok_or_else(|| Invalid("'command' must be present".into()))?;
+        Ok(Self {
+            key: TaskKey { framework: framework.clone(), task },
+            name: info.name.clone(),
+            command: CommandSpec::read(command).map_err(|e| Invalid(format!("'command.{e}")))?,
+            resources: resources(&info.resources)?,
+            cpu_limit: limit(info, "cpus")?,
+            memory_limit: limit(info, "mem")?,
+            health: info.health_check.as_ref().map(health).transpose()?,
+            check: info.check.as_ref().map(check).transpose()?,
+            kill_grace: grace(info.kill_policy.as_ref()),
+            max_completion: info.max_completion_time.as_ref().map(|d| duration(d.nanoseconds)),
+            info: Arc::clone(info),
+        })
+    }
+}
+
+/// The grace period of a kill policy, within reason.
+pub(crate) fn grace(policy: Option<&v1::KillPolicy>) -> Option<Span> {
+    let grace = policy?.grace_period.as_ref()?;
+    Some(duration(grace.nanoseconds).min(limits::KILL_GRACE_MAX))
+}
+
+/// Rounded up to a whole millisecond, so that a tiny wait never becomes none; negative counts as none.
+fn duration(nanoseconds: i64) -> Span {
+    Span::from_millis(u64::try_from(nanoseconds).unwrap_or(0).div_ceil(1_000_000))
+}
+
+fn resources(resources: &[v1::Resource]) -> Result<Bag, Invalid> {
+    let bag = Bag::from_wire(resources).map_err(|e| Invalid(format!("'resources': {e}")))?;
+    // Whom they are allocated to matters to the master; the agent compares them with what it has.
+    Ok(bag.unallocate())
+}
+
+fn supported(info: &v1::TaskInfo) -> Result<(), Invalid> {
+    let refuse = |what: &str| {
+        Err(Invalid(format!("This agent cannot run {what}: describe the task with 'command' alone")))
+    };
+    if info.executor.is_some() {
+        return refuse("custom executors");
+    }
+    let Some(container) = &info.container else { return Ok(()) };
+    if container.docker.is_some() || container.r#type() == v1::container_info::Type::Docker {
+        return refuse("Docker containers");
+    }
+    if container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) {
+        return refuse("container images");
+    }
+    if !container.volumes.is_empty() {
+        return refuse("containers with volumes");
+    }
+    if !container.network_infos.is_empty() {
+        return refuse("containers with a network of their own");
+    }
+    Ok(())
+}
+
+fn limit(info: &v1::TaskInfo, name: &str) -> Result<Limit, Invalid> {
+    match info.limits.get(name) {
+        None => Ok(Limit::Request),
+        Some(scalar) if scalar.value == f64::INFINITY => Ok(Limit::Unlimited),
+        Some(scalar) => match Quantity::from_f64(scalar.value) {
+            Ok(most) => Ok(Limit::Most(most)),
+            Err(e) => Err(Invalid(format!("'limits.{name}' {e}"))),
+        },
+    }
+}
+
+impl CommandSpec {
+    /// Reads a command. Errors continue a path: `value' must be present`.
+    fn read(command: &v1::CommandInfo) -> Result<Self, String> {
+        let value = command.value.clone().unwrap_or_default();
+        if value.is_empty() && (command.shell() || command.arguments.is_empty()) {
+            return Err("value' must be present".into());
+        }
+        let texts = std::iter::once(&value).chain(&command.arguments).chain(&command.user);
+        if texts.clone().any(|text| text.contains('\0')) {
+            return Err("value', its arguments and its user must not contain a NUL character".into());
+        }
+        let variables = command.environment.as_ref().map_or(&[][..], |e| &e.variables);
+        Ok(Self {
+            shell: command.shell(),
+            value: if value.is_empty() { command.arguments[0].clone() } else { value },
+            arguments: command.arguments.clone(),
+            environment: variables.iter().map(variable).collect::<Result<_, _>>()?,
+            user: command.user.clone().filter(|user| !user.is_empty()),
+            uris: command.uris.iter().map(Uri::read).collect(),
+        })
+    }
+}
+
+fn variable(variable: &v1::environment::Variable) -> Result<(String, String), String> {
+    let name = &variable.name;
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(format!(
+            "environment' has a variable named {name:?}: names must not be empty or contain '=' or NUL"
+        ));
+    }
+    let value = match variable.r#type() {
+        v1::environment::variable::Type::Secret => secret(variable)?,
+        _ => variable
+            .value
+            .clone()
+            .ok_or_else(|| format!("environment' variable '{name}' must have a value"))?,
+    };
+    if value.contains('\0') {
+        return Err(format!("environment' variable '{name}' must not contain a NUL character"));
+    }
+    Ok((name.clone(), value))
+}
+
+fn secret(variable: &v1::environment::Variable) -> Result<String, String> {
+    let data = variable.secret.as_ref().and_then(|secret| secret.value.as_ref()).ok_or_else(|| {
+        format!(
+            "environment' variable '{}' refers to a secret store, which this agent does not have",
+            variable.name
+        )
+    })?;
+    String::from_utf8(data.data.to_vec())
+        .map_err(|_| format!("environment' variable '{}' must be UTF-8 text", variable.name))
+}
+
+impl Uri {
+    fn read(uri: &v1::command_info::Uri) -> Self {
+        Self {
+            value: uri.value.clone(),
+            executable: uri.executable.unwrap_or(false),
+            extract: uri.extract(),
+            cache: uri.cache.unwrap_or(false),
+            output_file: uri.output_file.clone(),
+        }
+    }
+}
+
+fn health(check: &v1::HealthCheck) -> Result<HealthSpec, Invalid> {
+    let path = "health_check";
+    let target = if let Some(http) = &check.http {
+        let tls = http.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        Target::Http {
+            tls,
+            port: port(http.port, "health_check.http")?,
+            path: http.path.clone().unwrap_or_else(|| "/".into()),
+        }
+    } else if let Some(tcp) = &check.tcp {
+        Target::Tcp { port: port(tcp.port, "health_check.tcp")? }
+    } else if let Some(command) = &check.command {
+        Target::Command(check_command(command, path)?)
+    } else {
+        return Err(Invalid("'health_check' must have one of 'command', 'http' and 'tcp'".into()));
+    };
+    Ok(HealthSpec {
+        schedule: schedule(
+            path,
+            target,
+            check.delay_seconds(),
+            check.interval_seconds(),
+            check.timeout_seconds(),
+        )?,
+        grace: seconds(path, "grace_period_seconds", check.grace_period_seconds())?,
+        failures: check.consecutive_failures(),
+    })
+}
+
+fn check(check: &v1::CheckInfo) -> Result<Schedule, Invalid> {
+    let path = "check";
+    let target = if let Some(http) = &check.http {
+        Target::Http {
+            tls: false,
+            port: port(http.port, "check.http")?,
+            path: http.path.clone().unwrap_or_else(|| "/".into()),
+        }
+    } else if let Some(tcp) = &check.tcp {
+        Target::Tcp { port: port(tcp.port, "check.tcp")? }
+    } else if let Some(command) = &check.command {
+        Target::Command(check_command(&command.command, path)?)
+    } else {
+        return Err(Invalid("'check' must have one of 'command', 'http' and 'tcp'".into()));
+    };
+    schedule(path, target, check.delay_seconds(), check.interval_seconds(), check.timeout_seconds())
+}
+
+fn check_command(command: &v1::CommandInfo, path: &str) -> Result<Arc<CommandSpec>, Invalid> {
+    CommandSpec::read(command).map(Arc::new).map_err(|e| Invalid(format!("'{path}.command.{e}")))
+}
+
+fn port(port: u32, path: &str) -> Result<u16, Invalid> {
+    match u16::try_from(port) {
+        Ok(port) if port != 0 => Ok(port),
+        _ => Err(Invalid(format!("'{path}.port' must be 1 to 65535, is {port}"))),
+    }
+}
+
+fn schedule(
+    path: &str,
+    target: Target,
+    delay: f64,
+    interval: f64,
+    timeout: f64,
+) -> Result<Schedule, Invalid> {
+    let timeout = seconds(path, "timeout_seconds", timeout)?;
+    Ok(Schedule {
+        target,
+        delay: seconds(path, "delay_seconds", delay)?,
+        interval: seconds(path, "interval_seconds", interval)?.max(limits::CHECK_INTERVAL_MIN),
+        timeout: (!timeout.is_zero()).then_some(timeout),
+    })
+}
+
+fn seconds(path: &str, field: &str, value: f64) -> Result<Span, Invalid> {
+    Span::from_secs_f64(value).map_err(|e| Invalid(format!("'{path}.{field}' {e}")))
+}

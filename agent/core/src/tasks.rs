@@ -1,0 +1,365 @@
+//! The life of a command task: fetched, launched, running, checked, ended.
+
+use std::sync::Arc;
+
+use model::id::ContainerId;
+use model::task::TaskState;
+use model::time::Time;
+use wire::v1;
+use wire::v1::task_status::Reason;
+
+use crate::agent::{Agent, Mode, Timer};
+use crate::checkpoint::{Record, TaskRecord};
+use crate::effect::{Effect, Sandbox};
+use crate::health::Which;
+use crate::input::Exit;
+use crate::limits;
+use crate::spec::{Invalid, TaskKey, TaskSpec};
+use crate::status::{self, Draft};
+use crate::task::{Framework, KillCause, Phase, Task};
+
+impl Agent {
+    /// A task ordered by the master.
+    pub(crate) fn run(
+        &mut self,
+        now: Time,
+        framework: &Arc<v1::FrameworkInfo>,
+        info: &Arc<v1::TaskInfo>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.meet(framework, out);
+        let id = framework.id.as_ref().map_or("", |id| id.value.as_str());
+        let key = TaskKey { framework: id.into(), task: info.task_id.value.as_str().into() };
+        if self.state.tasks.contains_key(&key) {
+            // The same order again, from a master that was unsure whether the first arrived. A refusal would be
+            // taken for the end of the task that runs.
+            self.counters.repeated_orders += 1;
+            return;
+        }
+        let spec = self.admit(&key, info);
+        self.accept(&key, info, out);
+        match spec {
+            Err(refusal) => self.end(now, &key, refusal, out),
+            Ok(spec) if spec.command.uris.is_empty() => self.launch(now, &key, out),
+            Ok(spec) => {
+                let Some(task) = self.state.tasks.get(&key) else { return };
+                let (container, sandbox) = (task.container.clone(), task.sandbox.clone());
+                self.outbox.after(Effect::Fetch { container, sandbox, task: spec }, out);
+            }
+        }
+    }
+
+    /// Tasks of a group stand and fall together, and need an executor, which is not to be had.
+    pub(crate) fn run_group(
+        &mut self,
+        now: Time,
+        framework: &Arc<v1::FrameworkInfo>,
+        tasks: &[Arc<v1::TaskInfo>],
+        out: &mut Vec<Effect>,
+    ) {
+        self.meet(framework, out);
+        let id = framework.id.as_ref().map_or("", |id| id.value.as_str());
+        for info in tasks {
+            let key = TaskKey { framework: id.into(), task: info.task_id.value.as_str().into() };
+            if self.state.tasks.contains_key(&key) {
+                self.counters.repeated_orders += 1;
+                continue;
+            }
+            self.accept(&key, info, out);
+            let message = "This agent cannot run task groups: launch each task with 'command' alone";
+            self.end(now, &key, Draft::agent(TaskState::Error, Reason::TaskGroupInvalid, message), out);
+        }
+    }
+
+    /// Keeps the description of a framework that has or gets tasks here.
+    fn meet(&mut self, info: &Arc<v1::FrameworkInfo>, out: &mut Vec<Effect>) {
+        let framework = Framework::read(info);
+        if self.state.frameworks.get(&framework.id).is_none_or(|known| known.info != *info) {
+            self.record(Record::Framework(Arc::clone(info)), out);
+        }
+    }
+
+    /// Whether the task can run here; otherwise what its scheduler is told.
+    fn admit(&self, key: &TaskKey, info: &Arc<v1::TaskInfo>) -> Result<Arc<TaskSpec>, Draft> {
+        let spec = TaskSpec::read(&key.framework, info)
+            .map_err(|Invalid(message)| Draft::agent(TaskState::Error, Reason::TaskInvalid, message))?;
+        let dropped = |reason, message: String| Draft::agent(self.dropped(key), reason, message);
+        if self.mode != Mode::Working {
+            return Err(dropped(Reason::AgentRestarted, "The agent is about to end".into()));
+        }
+        if self.state.tasks.len() >= limits::TASKS {
+            let message =
+                format!("The agent holds {} tasks already, which is as many as it can", limits::TASKS);
+            return Err(dropped(Reason::ResourcesUnknown, message));
+        }
+        let free = self.settings.total.checked_sub(&self.used).unwrap_or_default();
+        if !free.contains(&spec.resources) {
+            let message =
+                format!("Task needs {}, but the agent has no more than {free} left", spec.resources);
+            return Err(dropped(Reason::ResourcesUnknown, message));
+        }
+        Ok(Arc::new(spec))
+    }
+
+    fn accept(&mut self, key: &TaskKey, info: &Arc<v1::TaskInfo>, out: &mut Vec<Effect>) {
+        let container = self.ids.uuid().to_string();
+        // A task id may be used again once its task has ended; the files of the earlier one stay where they are.
+        let used = self.completed.iter().any(|task| task.key == *key);
+        let sandbox = if used { container.clone() } else { key.task.to_string() };
+        let container = ContainerId::from(container.as_str());
+        self.containers.insert(container.clone(), key.clone());
+        let record = TaskRecord {
+            framework: key.framework.clone(),
+            info: Arc::clone(info),
+            container,
+            sandbox,
+            statuses: Vec::new(),
+            forwarded: None,
+            started: None,
+        };
+        self.record(Record::Task(Box::new(record)), out);
+        if let Some(task) = self.state.tasks.get_mut(key) {
+            if let Some(spec) = &task.spec {
+                task.holds = true;
+                self.used += &spec.resources;
+            }
+        }
+    }
+
+    /// What a task that never ran is called towards its framework.
+    pub(crate) fn dropped(&self, key: &TaskKey) -> TaskState {
+        let aware = self.state.frameworks.get(&key.framework).is_some_and(|f| f.partition_aware);
+        if aware { TaskState::Dropped } else { TaskState::Dropped.without_partition_awareness() }
+    }
+
+    pub(crate) fn fetched(
+        &mut self,
+        now: Time,
+        container: &ContainerId,
+        result: Result<(), String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(key) = self.in_phase(container, Phase::Fetching) else { return };
+        match result {
+            Ok(()) => {
+                self.counters.fetches_succeeded += 1;
+                self.launch(now, &key, out);
+            }
+            Err(why) => {
+                self.counters.fetches_failed += 1;
+                self.counters.launch_errors += 1;
+                let message = format!(
+                    "Failed to launch container: Failed to fetch all URIs for container '{container}': {why}"
+                );
+                self.end(
+                    now,
+                    &key,
+                    Draft::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message),
+                    out,
+                );
+            }
+        }
+    }
+
+    fn launch(&mut self, now: Time, key: &TaskKey, out: &mut Vec<Effect>) {
+        self.say(now, key, Draft::executor(TaskState::Starting), out);
+        let Some(task) = self.state.tasks.get(key) else { return };
+        let Some(framework) = self.state.frameworks.get(&key.framework) else { return };
+        let Some(spec) = task.spec.clone() else { return };
+        let (container, sandbox) = (task.container.clone(), task.sandbox.clone());
+        let framework = Arc::clone(&framework.info);
+        self.outbox.after(Effect::Launch { container, sandbox, task: spec, framework }, out);
+    }
+
+    pub(crate) fn started(&mut self, now: Time, container: &ContainerId, pid: u32, out: &mut Vec<Effect>) {
+        let Some(key) = self.containers.get(container).cloned() else {
+            // Of a task that nobody knows any more; what belongs to no one must not run.
+            return self.outbox.after(Effect::Destroy { container: container.clone() }, out);
+        };
+        let Some(task) = self.state.tasks.get_mut(&key) else { return };
+        task.pid = Some(pid);
+        let recovered = task.phase == Phase::Running;
+        if task.phase == Phase::Launching && task.kill.is_none() {
+            self.say(now, &key, Draft::executor(TaskState::Running), out);
+        }
+        if self.state.tasks.get(&key).is_some_and(|task| task.phase == Phase::Running) {
+            self.watch(now, &key, recovered);
+        }
+        self.resume_kill(now, &key, out);
+    }
+
+    /// Sets the timers of a running task.
+    fn watch(&mut self, now: Time, key: &TaskKey, recovered: bool) {
+        let Some(task) = self.state.tasks.get(key) else { return };
+        let (Some(spec), Some(started)) = (&task.spec, task.started) else { return };
+        if let Some(most) = spec.max_completion {
+            self.timers.set(Timer::Completion(key.clone()), started + most);
+        }
+        let first = |delay| if recovered { now.max(started + delay) } else { now + delay };
+        if let Some(health) = &spec.health {
+            self.timers.set(Timer::Probe(key.clone(), Which::Health), first(health.schedule.delay));
+        }
+        if let Some(check) = &spec.check {
+            self.timers.set(Timer::Probe(key.clone(), Which::Check), first(check.delay));
+        }
+    }
+
+    pub(crate) fn launch_failed(
+        &mut self,
+        now: Time,
+        container: &ContainerId,
+        missing_program: bool,
+        why: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(key) = self.in_phase(container, Phase::Launching) else { return };
+        self.counters.launch_errors += 1;
+        if self.killed_during_launch(now, &key, out) {
+            return;
+        }
+        if missing_program {
+            // Told as schedulers know it from a command executor, which runs and then finds nothing to execute.
+            self.say(now, &key, Draft::executor(TaskState::Running), out);
+            let message = format!("Command exited with status 1: {why}");
+            return self.end(now, &key, Draft::executor(TaskState::Failed).message(message), out);
+        }
+        let message = format!("Failed to launch container: {why}");
+        self.end(now, &key, Draft::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message), out);
+    }
+
+    pub(crate) fn exited(&mut self, now: Time, container: &ContainerId, exit: &Exit, out: &mut Vec<Effect>) {
+        let Some(key) = self.containers.get(container).cloned() else {
+            return self.outbox.after(Effect::Forget { container: container.clone() }, out);
+        };
+        let Some(task) = self.state.tasks.get(&key) else { return };
+        if task.phase == Phase::Ended {
+            // Its end was on disk before the agent restarted; the launcher repeats it until it is told so.
+            return self.outbox.after(Effect::Forget { container: container.clone() }, out);
+        }
+        if self.killed_during_launch(now, &key, out) {
+            return;
+        }
+        if task_at(self, &key).is_some_and(|task| task.phase == Phase::Launching) {
+            // It began and ended while the agent was away.
+            self.say(now, &key, Draft::executor(TaskState::Running), out);
+        }
+        let cause = task_at(self, &key).and_then(|task| task.kill.as_ref()).map(|kill| kill.cause);
+        let killed = Draft::executor(TaskState::Killed).message(status::ended(exit));
+        let draft = match cause {
+            None => status::natural_end(exit),
+            Some(KillCause::Unhealthy) => Draft { healthy: Some(false), ..killed },
+            Some(KillCause::TooLong) => Draft {
+                reason: Some(Reason::MaxCompletionTimeReached),
+                message: Some(format!(
+                    "Command ran longer than its maximum completion time; {}",
+                    status::ended(exit)
+                )),
+                ..Draft::executor(TaskState::Failed)
+            },
+            Some(KillCause::Asked | KillCause::FrameworkRemoved | KillCause::DuringLaunch) => killed,
+        };
+        self.end(now, &key, draft, out);
+    }
+
+    pub(crate) fn container_lost(
+        &mut self,
+        now: Time,
+        container: &ContainerId,
+        never_started: bool,
+        why: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(key) = self.containers.get(container).cloned() else { return };
+        let Some(phase) = task_at(self, &key).map(|task| task.phase) else { return };
+        if phase == Phase::Ended || self.killed_during_launch(now, &key, out) {
+            return;
+        }
+        if phase == Phase::Launching && (never_started || self.rebooted) {
+            return self.end(now, &key, self.lost_in_launch(&key), out);
+        }
+        let message = if self.rebooted {
+            "Executor terminated: the machine was restarted".to_owned()
+        } else {
+            format!("Executor terminated: {why}")
+        };
+        self.end(now, &key, Draft::agent(TaskState::Failed, Reason::ExecutorTerminated, message), out);
+    }
+
+    pub(crate) fn lost_in_launch(&self, key: &TaskKey) -> Draft {
+        let message = "The agent was restarted while it launched the task";
+        Draft::agent(self.dropped(key), Reason::AgentRestarted, message)
+    }
+
+    /// The end of a task that was killed before it ran; whether it was.
+    fn killed_during_launch(&mut self, now: Time, key: &TaskKey, out: &mut Vec<Effect>) -> bool {
+        let kill = task_at(self, key).and_then(|task| task.kill.as_ref());
+        if kill.is_none_or(|kill| kill.cause != KillCause::DuringLaunch) {
+            return false;
+        }
+        self.end(now, key, during_launch(), out);
+        true
+    }
+
+    /// Nothing of the task is left but what `draft` says of it.
+    pub(crate) fn end(&mut self, now: Time, key: &TaskKey, draft: Draft, out: &mut Vec<Effect>) {
+        self.timers.clear(&Timer::Completion(key.clone()));
+        self.timers.clear(&Timer::Probe(key.clone(), Which::Health));
+        self.timers.clear(&Timer::Probe(key.clone(), Which::Check));
+        self.release(key);
+        self.counters.ended(draft.state);
+        let removed = self.state.frameworks.get(&key.framework).is_some_and(|f| f.removed);
+        let container = task_at(self, key).filter(|task| task.launched()).map(|task| task.container.clone());
+        if removed {
+            self.forget(now, key, out);
+        } else {
+            self.say(now, key, draft, out);
+        }
+        if let Some(container) = container {
+            self.outbox.after(Effect::Forget { container }, out);
+        }
+    }
+
+    /// Gives the resources of a task back.
+    pub(crate) fn release(&mut self, key: &TaskKey) {
+        let Some(task) = self.state.tasks.get_mut(key).filter(|task| task.holds) else { return };
+        task.holds = false;
+        if let Some(spec) = &task.spec {
+            self.used = self.used.checked_sub(&spec.resources).unwrap_or_default();
+        }
+    }
+
+    /// A task leaves without an acknowledgement.
+    pub(crate) fn forget(&mut self, now: Time, key: &TaskKey, out: &mut Vec<Effect>) {
+        self.timers.clear(&Timer::Retry(key.clone()));
+        if let Some(task) = self.record(Record::Dropped(key.clone()), out) {
+            self.left(now, task, out);
+        }
+    }
+
+    /// A task has left the state: it is history now, and its sandbox garbage some day.
+    pub(crate) fn left(&mut self, now: Time, task: Task, out: &mut Vec<Effect>) {
+        self.containers.remove(&task.container);
+        let sandbox: Sandbox = task.sandbox.clone();
+        self.completed.push_back(Arc::new(task));
+        if self.completed.len() > limits::COMPLETED {
+            self.completed.pop_front();
+        }
+        out.extend(self.gc.add(now, sandbox).map(Effect::Remove));
+    }
+
+    /// The task of a container, when it is in `phase`.
+    fn in_phase(&self, container: &ContainerId, phase: Phase) -> Option<TaskKey> {
+        let key = self.containers.get(container)?;
+        task_at(self, key).filter(|task| task.phase == phase).map(|task| task.key.clone())
+    }
+}
+
+/// What a task is told to be that was killed before it ran.
+pub(crate) fn during_launch() -> Draft {
+    let message = "The task was killed before it was launched";
+    Draft::agent(TaskState::Killed, Reason::TaskKilledDuringLaunch, message)
+}
+
+fn task_at<'a>(agent: &'a Agent, key: &TaskKey) -> Option<&'a Task> {
+    agent.state.tasks.get(key)
+}

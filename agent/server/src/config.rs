@@ -1,0 +1,25 @@
+//! What an agent is told at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The configuration of one agent process. Texts are checked by [`crate::run`] before anything is started or written.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `host:port` of masters; any will do, the agent finds the leader.
+    pub masters: Vec<String>,
+    /// Where its own API listens. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// `host:port` by which others reach its API; absent: what it listens on.
+    pub advertise: Option<String>,
+    /// Checkpoints, sandboxes and the fetch cache live here.
+    pub data_dir: PathBuf,
+    /// `cpus:4;mem:4096;disk:10000;ports:[31000-32000]`; absent: what the machine has.
+    pub resources: Option<String>,
+    /// `rack:a;zone:b`; may be empty.
+    pub attributes: String,
+    /// The name in offers; absent: the host of the advertised address.
+    pub hostname: Option<String>,
+    /// End all tasks when the agent is asked to end.
+    pub kill_tasks_on_exit: bool,
+}
