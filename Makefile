@@ -22,8 +22,10 @@ STOA := $(CARGO_TARGET_DIR)/release/stoa
 run: prepare-run build
 	@./scripts/run.sh $(STOA)
 
+# The whole workspace, as `test` and `lint` take it: with another selection Cargo resolves other features for the tools
+# that RocksDB is built with, and compiles RocksDB again.
 build: prepare
-	$(CARGO) build --release --locked --bin stoa
+	$(CARGO) build --release --locked --workspace --bins
 
 test: prepare-run build
 	@./scripts/test.sh $(CARGO)
