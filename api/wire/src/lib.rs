@@ -17,5 +17,18 @@ pub use generated::mesos::v1;
 pub use generated::mesos::v1::{agent, allocator, executor, maintenance, master, quota, scheduler};
 pub use generated::stoa::*;
 
+mod error;
+pub mod json;
 pub mod marathon;
+pub mod media;
+pub mod protobuf;
+pub mod recordio;
 pub mod state;
+
+pub use error::{DecodeError, Problem, SyntaxError};
+pub use media::Codec;
+
+/// A message of the public API, which has both encodings.
+pub trait Message: protobuf::Described + json::Json {}
+
+impl<M: protobuf::Described + json::Json> Message for M {}
