@@ -5,6 +5,7 @@
 //! status; [`fake::Fake`] runs them in memory. [`fetch`] fills a sandbox directory before the launch and [`check`] asks a
 //! running container how it is. Nothing here knows of masters, frameworks or the wire.
 
+pub mod cgroup;
 pub mod check;
 pub mod directory;
 mod event;
@@ -14,6 +15,8 @@ pub mod fetch;
 mod id;
 mod launcher;
 pub mod limits;
+pub mod native;
+pub mod shim;
 mod signal;
 mod spec;
 
