@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use crate::limits;
 
-/// Why a text is not an id (spec mesos-v1, section 11.1).
+/// Why a text is not an id (spec mesos-v1, section 11.1). Schedulers see these texts, one of which is fixed by the
+/// original's behaviour: that about characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    #[error("id must not be empty")]
+    #[error("ID must not be empty")]
     Empty,
-    #[error("id must not be longer than {max} bytes, this one has {0}", max = limits::ID_BYTES)]
+    #[error("ID must not be longer than {max} bytes, this one has {0}", max = limits::ID_BYTES)]
     TooLong(usize),
-    #[error("id must not be '.' or '..'")]
+    #[error("ID must not be '.' or '..'")]
     Dots,
-    #[error("id '{0}' must not contain control characters, '/' or '\\'")]
+    #[error("'{0}' contains invalid characters")]
     Character(String),
 }
 

@@ -23,18 +23,18 @@ pub enum QuantityError {
 
 impl Quantity {
     pub const ZERO: Self = Self(0);
-    /// The largest amount one resource may have.
-    pub const MAX: Self = Self(limits::SCALAR_UNITS * 1000);
+    /// Where sums stop, thousands of times above what a single resource may have.
+    pub const MAX: Self = Self(i64::MAX);
+    /// The largest amount accepted from outside.
+    const MAX_READ: i64 = limits::SCALAR_UNITS * 1000;
 
-    /// `None` outside zero to [`Self::MAX`].
+    /// `None` below zero.
     pub const fn from_thousandths(thousandths: i64) -> Option<Self> {
-        if thousandths < 0 || thousandths > Self::MAX.0 { None } else { Some(Self(thousandths)) }
+        if thousandths < 0 { None } else { Some(Self(thousandths)) }
     }
 
-    /// Whole units, stopping at [`Self::MAX`].
     pub const fn from_units(units: u32) -> Self {
-        let thousandths = units as i64 * 1000;
-        if thousandths > Self::MAX.0 { Self::MAX } else { Self(thousandths) }
+        Self(units as i64 * 1000)
     }
 
     /// Rounds to the nearest thousandth, as every comparison of the API does: 0.0004 is zero.
@@ -49,7 +49,7 @@ impl Quantity {
         if thousandths < 0.0 {
             return Err(QuantityError::Negative(value));
         }
-        if thousandths > Self::MAX.0 as f64 {
+        if thousandths > Self::MAX_READ as f64 {
             return Err(QuantityError::TooLarge(value));
         }
         Ok(Self(thousandths as i64))
@@ -59,7 +59,7 @@ impl Quantity {
         self.0
     }
 
-    /// For the wire. Exact to the thousandth: [`Self::MAX`] stays below 2^53.
+    /// For the wire. Exact for every amount accepted from outside, which stay below 2^53 thousandths.
     pub fn as_f64(self) -> f64 {
         self.0 as f64 / 1000.0
     }
@@ -73,10 +73,12 @@ impl Quantity {
         self.0 % 1000 == 0
     }
 
-    /// `None` above [`Self::MAX`].
+    /// `None` beyond [`Self::MAX`].
     pub const fn checked_add(self, other: Self) -> Option<Self> {
-        // Both are at most MAX, so the sum cannot leave i64.
-        Self::from_thousandths(self.0 + other.0)
+        match self.0.checked_add(other.0) {
+            Some(sum) => Some(Self(sum)),
+            None => None,
+        }
     }
 
     /// `None` when `other` is more than there is.
@@ -151,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn survives_the_wire(thousandths in 0..=Quantity::MAX.thousandths()) {
+        fn survives_the_wire(thousandths in 0..=Quantity::MAX_READ) {
             let quantity = Quantity::from_thousandths(thousandths).unwrap();
             prop_assert_eq!(Quantity::from_f64(quantity.as_f64()), Ok(quantity));
         }

@@ -17,17 +17,17 @@ pub struct Role(Arc<str>);
 /// Which rule a role name breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RoleError {
-    #[error("role must not be empty")]
+    #[error("Role names cannot be the empty string")]
     Empty,
-    #[error("role must not be longer than {max} bytes, this one has {0}", max = limits::ROLE_BYTES)]
+    #[error("Role names cannot be longer than {max} bytes, this one has {0}", max = limits::ROLE_BYTES)]
     TooLong(usize),
-    #[error("role '{0}' must not start or end with '/' and must not contain '//'")]
+    #[error("Role '{0}' cannot start or end with a slash, nor contain two adjacent ones")]
     Slash(String),
-    #[error("role '{role}' must not have the component '{component}'")]
+    #[error("Role '{role}' cannot include '{component}' as a component")]
     Component { role: String, component: String },
-    #[error("role '{0}' must not have a component that starts with '-'")]
+    #[error("Role '{0}' cannot include a component that starts with '-'")]
     Dash(String),
-    #[error("role '{0}' must not contain white space or control characters")]
+    #[error("Role '{0}' cannot contain white space or control characters")]
     Character(String),
 }
 
