@@ -1,0 +1,242 @@
+//! The key-value API over HTTP: linearizable reads, transactions that may be sent again, leases and watches.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use reqwest::StatusCode;
+use thiserror::Error;
+use wire::recordio::Decoder;
+use wire::state::{
+    Answer, Call, Entry, Failure, Get, GetAnswer, LeaseAnswer, LeaseGrant, LeaseName, Range, RevokeAnswer,
+    Txn, TxnAnswer, Watch, WatchRecord,
+};
+
+use crate::{Masters, limits};
+
+const PATH: &str = "/api/v1/state";
+
+/// Why a call has no answer.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// The call breaks a rule; sending it again is no use.
+    #[error("refused with {status}: {message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The rule, with the field it concerns.
+        message: String,
+    },
+    /// No master answered in time. A write may or may not have taken effect.
+    #[error("no leading master answered within {0:?}")]
+    Unavailable(std::time::Duration),
+    /// The master answered something that is no answer to the call.
+    #[error("the master answered with something else: {0}")]
+    Garbled(String),
+}
+
+/// A client for one namespace. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct State {
+    http: reqwest::Client,
+    masters: Masters,
+    namespace: String,
+}
+
+impl State {
+    /// A client of the masters for `namespace`.
+    pub fn new(masters: Masters, namespace: &str) -> Self {
+        Self { http: crate::scheduler::http(), masters, namespace: namespace.to_owned() }
+    }
+
+    /// The namespace of every call.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Reads one key.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn get(&self, key: &str) -> Result<GetAnswer, StateError> {
+        match self.call(&Call::Get(Get { namespace: self.namespace.clone(), key: key.to_owned() })).await? {
+            Answer::Get(answer) => Ok(answer),
+            other => Err(garbled(&other)),
+        }
+    }
+
+    /// Reads every key under a prefix, in order, with the revision of the first page: pages are read one after the other,
+    /// and a watch from that revision + 1 brings them to one.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn range(&self, prefix: &str) -> Result<(u64, Vec<Entry>), StateError> {
+        let mut entries = Vec::new();
+        let mut first = None;
+        let mut after = None;
+        loop {
+            let range =
+                Range { namespace: self.namespace.clone(), prefix: prefix.to_owned(), after, limit: None };
+            let page = match self.call(&Call::Range(range)).await? {
+                Answer::Range(page) => page,
+                other => return Err(garbled(&other)),
+            };
+            let revision = *first.get_or_insert(page.revision);
+            entries.extend(page.entries);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok((revision, entries)),
+            }
+        }
+    }
+
+    /// Runs a transaction. With a `request` id it is safe to send again, and is, until a master answers.
+    ///
+    /// # Errors
+    /// See [`StateError`]. Without a `request` id it is sent once, and [`StateError::Unavailable`] may mean that it was done.
+    pub async fn txn(&self, mut txn: Txn) -> Result<TxnAnswer, StateError> {
+        txn.namespace.clone_from(&self.namespace);
+        match self.call(&Call::Txn(txn)).await? {
+            Answer::Txn(answer) => Ok(answer),
+            other => Err(garbled(&other)),
+        }
+    }
+
+    /// Makes a lease of a random id chosen by the caller.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn lease_grant(&self, lease: &str, ttl_millis: u64) -> Result<LeaseAnswer, StateError> {
+        let grant = LeaseGrant { namespace: self.namespace.clone(), lease: lease.to_owned(), ttl_millis };
+        match self.call(&Call::LeaseGrant(grant)).await? {
+            Answer::LeaseGrant(answer) => Ok(answer),
+            other => Err(garbled(&other)),
+        }
+    }
+
+    /// Puts a lease's end off.
+    ///
+    /// # Errors
+    /// [`StateError::Refused`] with 404 when it has ended; see [`StateError`].
+    pub async fn lease_keepalive(&self, lease: &str) -> Result<LeaseAnswer, StateError> {
+        match self.call(&Call::LeaseKeepalive(self.lease(lease))).await? {
+            Answer::LeaseKeepalive(answer) => Ok(answer),
+            other => Err(garbled(&other)),
+        }
+    }
+
+    /// Ends a lease now.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn lease_revoke(&self, lease: &str) -> Result<RevokeAnswer, StateError> {
+        match self.call(&Call::LeaseRevoke(self.lease(lease))).await? {
+            Answer::LeaseRevoke(answer) => Ok(answer),
+            other => Err(garbled(&other)),
+        }
+    }
+
+    fn lease(&self, lease: &str) -> LeaseName {
+        LeaseName { namespace: self.namespace.clone(), lease: lease.to_owned() }
+    }
+
+    /// Follows the changes under a prefix. The stream ends with its master: open another from the last revision + 1.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn watch(&self, prefix: &str, from: Option<u64>) -> Result<WatchStream, StateError> {
+        let watch = Watch { namespace: self.namespace.clone(), prefix: prefix.to_owned(), from };
+        let answer = self.send(&Call::Watch(watch)).await?;
+        Ok(WatchStream {
+            body: answer.bytes_stream().boxed(),
+            decoder: Decoder::new(limits::WATCH_RECORD_BYTES),
+            chunk: Bytes::new(),
+        })
+    }
+
+    async fn call(&self, call: &Call) -> Result<Answer, StateError> {
+        let answer = self.send(call).await?;
+        let body = answer.bytes().await.map_err(|_| StateError::Unavailable(limits::CALL))?;
+        serde_json::from_slice(&body).map_err(|error| StateError::Garbled(error.to_string()))
+    }
+
+    /// Asks master after master until one that leads answers. Only what may be done twice is sent twice.
+    async fn send(&self, call: &Call) -> Result<reqwest::Response, StateError> {
+        let body: Bytes =
+            serde_json::to_vec(call).map_err(|error| StateError::Garbled(error.to_string()))?.into();
+        let once = matches!(call, Call::Txn(txn) if txn.request.is_none());
+        let started = Instant::now();
+        let mut tried = 0;
+        while started.elapsed() < limits::CALL {
+            let address = self.masters.guess();
+            let request = self
+                .http
+                .post(format!("http://{address}{PATH}"))
+                .header("Content-Type", "application/json")
+                .body(body.clone());
+            match tokio::time::timeout(limits::ANSWER, request.send()).await {
+                Ok(Ok(answer)) if answer.status() == StatusCode::OK => return Ok(answer),
+                Ok(Ok(answer)) if answer.status() == StatusCode::TEMPORARY_REDIRECT => {
+                    if !self.masters.redirected(answer.headers()) || self.masters.guess() == address {
+                        self.masters.failed(&address);
+                    }
+                }
+                Ok(Ok(answer)) if !again(answer.status()) => return Err(refused(answer).await),
+                // The lead may have been lost with the write under way.
+                Ok(Ok(_)) if once => break,
+                Ok(Ok(_)) => self.masters.failed(&address),
+                // A connection that was never made carried nothing: that may be tried elsewhere in any case.
+                Ok(Err(error)) if once && !error.is_connect() => break,
+                Err(_) if once => break,
+                Ok(Err(_)) | Err(_) => self.masters.failed(&address),
+            }
+            tried += 1;
+            if tried % self.masters.addresses().len() == 0 {
+                tokio::time::sleep(limits::TRY_AGAIN).await;
+            }
+        }
+        Err(StateError::Unavailable(started.elapsed()))
+    }
+}
+
+/// 503: no leader, or one that lost the lead before it knew the outcome. 429: too much at once.
+fn again(status: StatusCode) -> bool {
+    status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+async fn refused(answer: reqwest::Response) -> StateError {
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap_or_default();
+    let message = match serde_json::from_str::<Failure>(&text) {
+        Ok(Failure { error, field: Some(field) }) => format!("{field}: {error}"),
+        Ok(Failure { error, field: None }) => error,
+        Err(_) => text,
+    };
+    StateError::Refused { status, message }
+}
+
+fn garbled(answer: &Answer) -> StateError {
+    StateError::Garbled(format!("{answer:?}").chars().take(200).collect())
+}
+
+/// The records of a watch.
+pub struct WatchStream {
+    body: BoxStream<'static, reqwest::Result<Bytes>>,
+    decoder: Decoder,
+    chunk: Bytes,
+}
+
+impl WatchStream {
+    /// The next record; `None` when the stream has ended and another is to be opened.
+    pub async fn next(&mut self) -> Option<WatchRecord> {
+        loop {
+            match self.decoder.decode(&mut self.chunk) {
+                Ok(Some(record)) => return serde_json::from_slice(&record).ok(),
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+            self.chunk = self.body.next().await?.ok()?;
+        }
+    }
+}
