@@ -41,23 +41,49 @@ pub struct FrameworkCall {
 pub enum Verb {
     Teardown,
     Accept(Accept),
-    Decline { offers: Vec<OfferId>, refuse: Span },
+    Decline {
+        offers: Vec<OfferId>,
+        refuse: Span,
+    },
     /// No roles means all.
-    Revive { roles: Vec<String> },
-    Suppress { roles: Vec<String> },
-    Kill { task: TaskId, agent: Option<AgentId>, policy: Option<KillPolicy> },
-    Shutdown { executor: ExecutorId, agent: AgentId },
-    Acknowledge { agent: AgentId, task: TaskId, uuid: Bytes },
+    Revive {
+        roles: Vec<String>,
+    },
+    Suppress {
+        roles: Vec<String>,
+    },
+    Kill {
+        task: TaskId,
+        agent: Option<AgentId>,
+        policy: Option<KillPolicy>,
+    },
+    Shutdown {
+        executor: ExecutorId,
+        agent: AgentId,
+    },
+    Acknowledge {
+        agent: AgentId,
+        task: TaskId,
+        uuid: Bytes,
+    },
     /// No tasks means all the master knows.
-    Reconcile { tasks: Vec<(TaskId, Option<AgentId>)> },
-    Message { agent: AgentId, executor: ExecutorId, data: Bytes },
+    Reconcile {
+        tasks: Vec<(TaskId, Option<AgentId>)>,
+    },
+    Message {
+        agent: AgentId,
+        executor: ExecutorId,
+        data: Bytes,
+    },
     /// Taken and without effect: the allocator offers what there is.
     Request,
     /// Answers to inverse offers, of which this master sends none: every id in them is unknown and ignored.
     AnswerInverseOffers,
     /// Of operations, of which this master keeps none: dropped like the acknowledgement of an unknown one.
     AcknowledgeOperation,
-    ReconcileOperations { operations: Vec<(OperationId, Option<AgentId>)> },
+    ReconcileOperations {
+        operations: Vec<(OperationId, Option<AgentId>)>,
+    },
     UpdateFramework(Subscribe),
     /// The numeric type 0, which only protobuf can say.
     Unknown,
@@ -141,9 +167,14 @@ impl SchedulerCall {
             Type::Accept => Verb::Accept(accept(call.accept.ok_or_else(|| missing("accept"))?)),
             Type::Decline => {
                 let decline = call.decline.ok_or_else(|| missing("decline"))?;
-                Verb::Decline { offers: offer_ids(decline.offer_ids), refuse: refusal(decline.filters.as_ref()) }
+                Verb::Decline {
+                    offers: offer_ids(decline.offer_ids),
+                    refuse: refusal(decline.filters.as_ref()),
+                }
             }
-            Type::Revive => Verb::Revive { roles: call.revive.map(|revive| revive.roles).unwrap_or_default() },
+            Type::Revive => {
+                Verb::Revive { roles: call.revive.map(|revive| revive.roles).unwrap_or_default() }
+            }
             Type::Suppress => {
                 Verb::Suppress { roles: call.suppress.map(|suppress| suppress.roles).unwrap_or_default() }
             }
@@ -217,7 +248,10 @@ impl SchedulerCall {
                 Verb::ReconcileOperations {
                     operations: operations
                         .map(|operation| {
-                            (operation.operation_id.value.into(), operation.agent_id.map(|id| id.value.into()))
+                            (
+                                operation.operation_id.value.into(),
+                                operation.agent_id.map(|id| id.value.into()),
+                            )
                         })
                         .collect(),
                 }
@@ -262,7 +296,9 @@ fn offer_ids(ids: Vec<v1::OfferId>) -> Vec<OfferId> {
 /// How long refused resources stay away (spec mesos-v1, section 8.4): the default when the call does not say or
 /// says something negative, a year at most, zero for not at all.
 fn refusal(filters: Option<&v1::Filters>) -> Span {
-    let Some(seconds) = filters.and_then(|filters| filters.refuse_seconds) else { return limits::REFUSE_DEFAULT };
+    let Some(seconds) = filters.and_then(|filters| filters.refuse_seconds) else {
+        return limits::REFUSE_DEFAULT;
+    };
     if seconds > limits::REFUSE_MAX.as_secs_f64() {
         return limits::REFUSE_MAX;
     }
@@ -330,13 +366,18 @@ pub enum OperatorCall {
     /// Any of the `GET_` calls: answered by a snapshot, of which the driver renders what was asked for.
     Read,
     /// The event stream; `stream` is the id of its answer.
-    Subscribe { stream: StreamId },
+    Subscribe {
+        stream: StreamId,
+    },
     Teardown(FrameworkId),
     /// Role and weight in thousandths.
     UpdateWeights(Vec<(String, WeightValue)>),
     MarkAgentGone(AgentId),
     /// Offers from the agent stop (true) or go on.
-    Deactivate { agent: AgentId, deactivated: bool },
+    Deactivate {
+        agent: AgentId,
+        deactivated: bool,
+    },
 }
 
 /// A weight as it was sent, judged by the leader so that the refusal can name the role.

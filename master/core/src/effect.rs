@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use model::id::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
-use model::time::Span;
+use model::time::{Span, Time};
+use wire::state::WatchRecord;
 
 use crate::input::{Barrier, LinkId, Peer, RequestId, StreamId, Term, Ticket};
 use crate::refusal::Refusal;
@@ -23,7 +25,7 @@ pub enum Effect {
     /// A record of an operator's event stream. `render::operator_event` makes the wire message.
     Notice { stream: StreamId, event: OperatorEvent },
     /// A record of a watch.
-    Watch { stream: StreamId, event: WatchEvent },
+    Watch { stream: StreamId, record: WatchRecord },
     /// A frame for an agent. `render::order` makes the wire message.
     Order { link: LinkId, term: Term, order: AgentOrder },
     /// End a stream in order (its queued records are still written) or hang up on an agent.
@@ -44,22 +46,33 @@ pub enum Reply {
     /// The whole state, cheap to hold; the driver renders the part that was asked for, off the loop.
     Snapshot(Arc<Snapshot>),
     /// The answer of the key-value API.
-    State(StateReply),
+    State(Box<wire::state::Answer>),
 }
 
 /// What a scheduler is told, in order.
 #[derive(Clone, Debug)]
 pub enum SchedulerEvent {
-    Subscribed { framework: FrameworkId, heartbeat: Span, master: Arc<wire::v1::MasterInfo> },
+    Subscribed {
+        framework: FrameworkId,
+        heartbeat: Span,
+        master: Arc<wire::v1::MasterInfo>,
+    },
     Heartbeat,
     /// All the offers of one allocation.
     Offers(Vec<Arc<Offer>>),
     Rescind(OfferId),
     Update(Arc<wire::v1::TaskStatus>),
     Operation(Arc<wire::v1::OperationStatus>),
-    Message { agent: AgentId, executor: ExecutorId, data: Vec<u8> },
+    Message {
+        agent: AgentId,
+        executor: ExecutorId,
+        data: Bytes,
+    },
     /// An agent was lost; or, with `executor`, that executor ended with this `wait(2)` status.
-    Failure { agent: AgentId, executor: Option<(ExecutorId, i32)> },
+    Failure {
+        agent: AgentId,
+        executor: Option<(ExecutorId, i32)>,
+    },
     /// The last record: the stream ends after it.
     Error(String),
 }
@@ -67,11 +80,17 @@ pub enum SchedulerEvent {
 /// What an operator's event stream tells, in order.
 #[derive(Clone, Debug)]
 pub enum OperatorEvent {
-    Subscribed { snapshot: Arc<Snapshot>, heartbeat: Span },
+    Subscribed {
+        snapshot: Arc<Snapshot>,
+        heartbeat: Span,
+    },
     Heartbeat,
     TaskAdded(Arc<Task>),
     /// `status` was passed on to the scheduler; `task` holds the newest state, which may be ahead of it.
-    TaskUpdated { task: Arc<Task>, status: Arc<wire::v1::TaskStatus> },
+    TaskUpdated {
+        task: Arc<Task>,
+        status: Arc<wire::v1::TaskStatus>,
+    },
     AgentAdded(Arc<Agent>),
     AgentRemoved(AgentId),
     FrameworkAdded(Arc<Framework>),
@@ -93,18 +112,42 @@ pub enum AgentOrder {
     },
     /// The link is closed after it.
     Refused(AgentRefusal),
-    Ping { sequence: u64 },
-    Run { framework: Arc<wire::v1::FrameworkInfo>, task: Arc<wire::v1::TaskInfo> },
-    RunGroup { framework: Arc<wire::v1::FrameworkInfo>, executor: Arc<wire::v1::ExecutorInfo>, tasks: Vec<Arc<wire::v1::TaskInfo>> },
-    Kill { framework: FrameworkId, task: TaskId, policy: Option<wire::v1::KillPolicy> },
-    Acknowledge { framework: FrameworkId, task: TaskId, uuid: Vec<u8> },
+    Ping {
+        sequence: u64,
+    },
+    Run {
+        framework: Arc<wire::v1::FrameworkInfo>,
+        task: Arc<wire::v1::TaskInfo>,
+    },
+    Kill {
+        framework: FrameworkId,
+        task: TaskId,
+        policy: Option<wire::v1::KillPolicy>,
+    },
+    Acknowledge {
+        framework: FrameworkId,
+        task: TaskId,
+        uuid: Bytes,
+    },
     /// With `resend` the framework's unacknowledged updates are sent at once.
-    Framework { info: Arc<wire::v1::FrameworkInfo>, resend: bool },
+    Framework {
+        info: Arc<wire::v1::FrameworkInfo>,
+        resend: bool,
+    },
     ShutdownFramework(FrameworkId),
-    ShutdownExecutor { framework: FrameworkId, executor: ExecutorId },
-    Message { framework: FrameworkId, executor: ExecutorId, data: Vec<u8> },
+    ShutdownExecutor {
+        framework: FrameworkId,
+        executor: ExecutorId,
+    },
+    Message {
+        framework: FrameworkId,
+        executor: ExecutorId,
+        data: Bytes,
+    },
     /// Kill every task and end.
-    Shutdown { message: String },
+    Shutdown {
+        message: String,
+    },
 }
 
 /// Why an agent may not register (now).
@@ -139,19 +182,54 @@ pub enum Reason {
 /// Things that happen seldom and that an operator wants to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
-    Leading { term: Term },
+    Leading {
+        term: Term,
+    },
     /// An agent obeys a newer leader: this one stops at once.
-    Deposed { term: Term, seen: u64, agent: Option<AgentId> },
-    FrameworkSubscribed { framework: FrameworkId, name: String },
-    FrameworkDisconnected { framework: FrameworkId, until: model::time::Time },
-    FrameworkRemoved { framework: FrameworkId },
-    AgentRegistered { agent: AgentId, hostname: String, tasks: usize },
-    AgentDisconnected { agent: AgentId },
-    AgentUnreachable { agent: AgentId },
-    AgentGone { agent: AgentId },
-    AgentRefused { link: LinkId, refusal: AgentRefusal },
+    Deposed {
+        term: Term,
+        seen: u64,
+        agent: Option<AgentId>,
+    },
+    FrameworkSubscribed {
+        framework: FrameworkId,
+        name: String,
+    },
+    FrameworkDisconnected {
+        framework: FrameworkId,
+        until: Time,
+    },
+    FrameworkRemoved {
+        framework: FrameworkId,
+    },
+    AgentRegistered {
+        agent: AgentId,
+        hostname: String,
+        tasks: usize,
+    },
+    AgentDisconnected {
+        agent: AgentId,
+    },
+    AgentUnreachable {
+        agent: AgentId,
+    },
+    AgentGone {
+        agent: AgentId,
+    },
+    AgentRefused {
+        link: LinkId,
+        refusal: AgentRefusal,
+    },
     /// So many of the known agents are missing after an election that a network fault is likelier than their death:
     /// none is declared unreachable until enough have returned.
-    RecoveryHalted { missing: usize, known: usize },
-    RecoveryEnded { returned: usize, missing: usize },
+    RecoveryHalted {
+        missing: usize,
+        known: usize,
+    },
+    RecoveryEnded {
+        returned: usize,
+        missing: usize,
+    },
+    /// The books of the leader and of the allocator differ: a fault of this program.
+    Misbooked(String),
 }

@@ -76,7 +76,12 @@ pub enum Input {
     Role(Role),
     /// An entry of the log took effect. `view` is the registry after it; `ticket` is set when this master, in this
     /// run, proposed it. Reported on every master.
-    Applied { index: u64, ticket: Option<Ticket>, outcome: Outcome, view: Registry },
+    Applied {
+        index: u64,
+        ticket: Option<Ticket>,
+        outcome: Outcome,
+        view: Registry,
+    },
     /// Leadership went away with the proposal under way: it may have taken effect or not.
     Lost(Ticket),
     /// The proposal was not taken at all (too much in flight): it has not and will not take effect.
@@ -87,16 +92,36 @@ pub enum Input {
     Refuted(Barrier),
     /// `SUBSCRIBE` on the scheduler endpoint. `stream` is the id its answer will carry; `header` is a
     /// `Mesos-Stream-Id` sent along, which is an error.
-    Subscribe { request: RequestId, stream: StreamId, header: Option<StreamId>, principal: Option<Arc<str>>, call: Subscribe },
+    Subscribe {
+        request: RequestId,
+        stream: StreamId,
+        header: Option<StreamId>,
+        principal: Option<Arc<str>>,
+        call: Subscribe,
+    },
     /// Every other call on the scheduler endpoint.
-    Scheduler { request: RequestId, stream: Option<StreamId>, principal: Option<Arc<str>>, call: FrameworkCall },
-    Operator { request: RequestId, call: OperatorCall },
-    /// A call of the key-value API.
-    State { request: RequestId, call: StateCall },
+    Scheduler {
+        request: RequestId,
+        stream: Option<StreamId>,
+        principal: Option<Arc<str>>,
+        call: FrameworkCall,
+    },
+    Operator {
+        request: RequestId,
+        call: OperatorCall,
+    },
+    /// A call of the key-value API; `stream` is the id its answer will carry if it is a `WATCH`.
+    State {
+        request: RequestId,
+        stream: StreamId,
+        call: StateCall,
+    },
     /// A frame of an agent. The first on a link is a `Hello`.
-    Agent { link: LinkId, report: AgentReport },
+    Agent {
+        link: LinkId,
+        report: AgentReport,
+    },
     /// The other side hung up, or the driver closed it: its queue was full (`limits::STREAM_RECORDS`,
     /// `limits::STREAM_BYTES`), or it broke the protocol. Not reported for what the core closed itself.
     Closed(Peer),
 }
-

@@ -1,3 +1,16 @@
 //! The master without IO: registry, leader, allocator
 
+pub mod alloc;
+pub mod call;
+pub mod effect;
+pub mod input;
+pub mod leader;
+pub mod limits;
+pub mod master;
+pub mod profile;
+pub mod refusal;
 pub mod registry;
+pub mod render;
+pub mod report;
+pub mod settings;
+pub mod snapshot;

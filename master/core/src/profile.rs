@@ -1,25 +1,30 @@
 //! What the core reads in a `FrameworkInfo`: once, when it arrives. Texts as section 11.6 of the specification has
 //! them, since tools match some.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::id;
 use model::limits;
+use model::quantity::Quantity;
+use model::resources::Name;
 use model::role::{Role, RoleError};
 use model::time::Span;
 use wire::v1::FrameworkInfo;
 use wire::v1::framework_info::capability::Type;
 
+use crate::alloc::Minimum;
 use crate::snapshot::Form;
 
 /// A framework as the leader and the allocator see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Profile {
     /// Without MULTI_ROLE exactly one.
     pub roles: BTreeSet<Role>,
     pub capabilities: Capabilities,
     /// How long it may be away before it is removed with its tasks.
     pub failover_timeout: Span,
+    /// Roles in which it wants other offers than the usual ones.
+    pub minimums: BTreeMap<Role, Minimum>,
 }
 
 /// What a framework understands (spec mesos-v1, section 3.3).
@@ -68,12 +73,8 @@ impl Profile {
         if let Some(id) = &info.id {
             id::check(&id.value).map_err(|error| format!("'FrameworkInfo.id' is invalid: {error}"))?;
         }
-        for role in info.offer_filters.keys() {
-            if !roles.iter().any(|known| known.as_str() == role) {
-                return Err(format!("'FrameworkInfo.offer_filters' names role '{role}', which is not among its roles"));
-            }
-        }
-        Ok(Self { roles, capabilities, failover_timeout: failover_timeout(info)? })
+        let minimums = minimums(info, &roles)?;
+        Ok(Self { roles, capabilities, failover_timeout: failover_timeout(info)?, minimums })
     }
 
     #[must_use]
@@ -99,7 +100,9 @@ impl Profile {
 fn roles(info: &FrameworkInfo, multi_role: bool) -> Result<BTreeSet<Role>, String> {
     if !multi_role {
         if !info.roles.is_empty() {
-            return Err("'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable".into());
+            return Err(
+                "'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable".into()
+            );
         }
         let name = info.role.as_deref().unwrap_or("*");
         let role = parse(name).map_err(|text| format!("'FrameworkInfo.role' is not a valid role: {text}"))?;
@@ -119,7 +122,9 @@ fn roles(info: &FrameworkInfo, multi_role: bool) -> Result<BTreeSet<Role>, Strin
         return Err(format!("'FrameworkInfo.roles' contains duplicate items: {{ {items} }}"));
     }
     let parsed = info.roles.iter().map(|name| parse(name));
-    parsed.collect::<Result<_, _>>().map_err(|text| format!("'FrameworkInfo.roles' contains invalid role: {text}"))
+    parsed
+        .collect::<Result<_, _>>()
+        .map_err(|text| format!("'FrameworkInfo.roles' contains invalid role: {text}"))
 }
 
 /// Reads a role name, with the sentences schedulers know.
@@ -141,6 +146,32 @@ pub(crate) fn parse(name: &str) -> Result<Role, String> {
             format!("Role names cannot be longer than {} bytes, this one has {bytes}", limits::ROLE_BYTES)
         }
     })
+}
+
+/// The least an offer must contain, role by role. A filter without any set of amounts lets everything through.
+fn minimums(info: &FrameworkInfo, roles: &BTreeSet<Role>) -> Result<BTreeMap<Role, Minimum>, String> {
+    let mut minimums = BTreeMap::new();
+    for (name, filters) in &info.offer_filters {
+        let Some(role) = roles.iter().find(|role| role.as_str() == name) else {
+            return Err(format!(
+                "'FrameworkInfo.offer_filters' names role '{name}', which is not among its roles"
+            ));
+        };
+        let Some(least) = &filters.min_allocatable_resources else { continue };
+        let mut sets = Vec::new();
+        for set in &least.quantities {
+            let mut amounts = Vec::new();
+            for (resource, amount) in &set.quantities {
+                let quantity = Quantity::from_f64(amount.value).map_err(|error| {
+                    format!("'FrameworkInfo.offer_filters' of role '{name}': '{resource}' {error}")
+                })?;
+                amounts.push((Name::from(resource.as_str()), quantity));
+            }
+            sets.push(amounts);
+        }
+        minimums.insert(role.clone(), Minimum(sets));
+    }
+    Ok(minimums)
 }
 
 /// A negative one is taken and acts like none, as schedulers of old have it.

@@ -12,18 +12,43 @@ use wire::v1::{self, AgentInfo, FrameworkInfo, TaskStatus};
 #[derive(Clone, Debug)]
 pub enum AgentReport {
     Hello(Box<Hello>),
-    Pong { sequence: u64 },
+    Pong {
+        sequence: u64,
+    },
     /// An update on its way to the scheduler. `latest` is the newest state of the task, which may be ahead.
-    Status { framework: FrameworkId, task: TaskId, status: Arc<TaskStatus>, state: TaskState, latest: TaskState },
-    Message { framework: FrameworkId, executor: ExecutorId, data: Bytes },
-    ExecutorExit { framework: FrameworkId, executor: ExecutorId, status: Option<i32> },
+    Status {
+        framework: FrameworkId,
+        task: TaskId,
+        status: Arc<TaskStatus>,
+        state: TaskState,
+        latest: TaskState,
+    },
+    Message {
+        framework: FrameworkId,
+        executor: ExecutorId,
+        data: Bytes,
+    },
+    ExecutorExit {
+        framework: FrameworkId,
+        executor: ExecutorId,
+        status: Option<i32>,
+    },
     /// The agent obeys a newer leader.
-    Fenced { highest_term: u64 },
+    Fenced {
+        highest_term: u64,
+    },
     /// The agent's totals changed.
-    Resources { total: Bag },
+    Resources {
+        total: Bag,
+    },
     /// The agent process ends in order.
-    Goodbye { tasks_killed: bool },
-    Operation { framework: FrameworkId, status: Arc<v1::OperationStatus> },
+    Goodbye {
+        tasks_killed: bool,
+    },
+    Operation {
+        framework: FrameworkId,
+        status: Arc<v1::OperationStatus>,
+    },
 }
 
 /// The whole truth of an agent, sent on every new link.
@@ -105,9 +130,10 @@ impl AgentReport {
             Frame::Fenced(fenced) => Self::Fenced { highest_term: fenced.highest_term },
             Frame::Resources(resources) => Self::Resources { total: bag("total", &resources.total)? },
             Frame::Goodbye(goodbye) => Self::Goodbye { tasks_killed: goodbye.tasks_killed },
-            Frame::Operation(report) => {
-                Self::Operation { framework: report.framework_id.value.into(), status: Arc::new(report.status) }
-            }
+            Frame::Operation(report) => Self::Operation {
+                framework: report.framework_id.value.into(),
+                status: Arc::new(report.status),
+            },
         })
     }
 }
@@ -161,5 +187,5 @@ fn bag(field: &str, resources: &[v1::Resource]) -> Result<Bag, BadFrame> {
 }
 
 fn state(field: &'static str, value: i32) -> Result<TaskState, BadFrame> {
-    crate::convert::task_state(value).ok_or(BadFrame::State { field, value })
+    TaskState::try_from(value).map_err(|value| BadFrame::State { field, value })
 }

@@ -1,0 +1,299 @@
+//! Offers: made of what the allocator grants, and where their resources go when they end. Nothing else speaks to the
+//! allocator.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::id::{AgentId, FrameworkId, OfferId};
+use model::resources::Bag;
+use model::role::Role;
+use model::time::Span;
+use wire::v1::{AgentInfo, DomainInfo};
+
+use super::timers::Timer;
+use super::{Standing, Turn};
+use crate::alloc::{AgentFacts, FrameworkChange, Grant, Held, Misuse, PolicyChange};
+use crate::effect::{Observation, SchedulerEvent};
+use crate::snapshot::Offer;
+
+impl Turn<'_> {
+    // --- offers begin
+
+    /// Lets the allocator give away what is free, and offers it. All offers of a framework go in one event.
+    pub(super) fn allocate(&mut self) {
+        let due = self.allocator.next_deadline().is_some_and(|at| at <= self.now);
+        if !due {
+            return;
+        }
+        let grants = self.allocator.run(self.now, self.leader.settings.allocation_budget);
+        let mut events: BTreeMap<FrameworkId, Vec<Arc<Offer>>> = BTreeMap::new();
+        for grant in grants {
+            let framework = grant.framework.clone();
+            if let Some(offer) = self.offer(grant) {
+                events.entry(framework).or_default().push(offer);
+            }
+        }
+        for (framework, offers) in events {
+            self.leader.counters.add("offers_sent", offers.len() as u64);
+            self.event(&framework, SchedulerEvent::Offers(offers));
+        }
+    }
+
+    fn offer(&mut self, grant: Grant) -> Option<Arc<Offer>> {
+        let Grant { framework, role, agent, resources } = grant;
+        let id = OfferId::from(format!("{}-O{}", self.uuid(), self.leader.serial.offer));
+        self.leader.serial.offer += 1;
+        let there = Arc::clone(self.agent(&agent)?);
+        let made_at = self.now;
+        let record = self.framework_mut(&framework)?;
+        let executors = record
+            .executors
+            .keys()
+            .filter(|(at, _)| *at == agent)
+            .map(|(_, executor)| executor.clone())
+            .collect();
+        let offer = Arc::new(Offer {
+            id: id.clone(),
+            framework,
+            agent: agent.clone(),
+            role,
+            resources,
+            info: Arc::clone(&there.info),
+            ip: Arc::clone(&there.ip),
+            executors,
+            form: record.profile.form(),
+            made_at,
+        });
+        record.offers.insert(id.clone(), Arc::clone(&offer));
+        self.leader.tables.offers.insert(id.clone(), Arc::clone(&offer));
+        self.agent_mut(&agent)?.offers.insert(id.clone());
+        if let Some(timeout) = self.leader.settings.offer_timeout {
+            self.leader.timers.set(Timer::Offer(id), self.now + timeout);
+        }
+        Some(offer)
+    }
+
+    // --- offers end
+
+    /// Takes an offer out of the tables. Its resources stay with the framework until they are used or returned.
+    pub(super) fn take_offer(&mut self, id: &OfferId) -> Option<Arc<Offer>> {
+        let offer = self.leader.tables.offers.remove(id)?;
+        self.leader.timers.cancel(&Timer::Offer(id.clone()));
+        if let Some(framework) = self.framework_mut(&offer.framework) {
+            framework.offers.remove(id);
+        }
+        if let Some(agent) = self.agent_mut(&offer.agent) {
+            agent.offers.remove(id);
+        }
+        Some(offer)
+    }
+
+    /// Ends an offer without a word to its framework; with `refuse` the framework does not want the like for so long.
+    pub(super) fn release_offer(&mut self, id: &OfferId, refuse: Option<Span>) {
+        if let Some(offer) = self.take_offer(id) {
+            self.return_offered(&offer.framework, &offer.role, &offer.agent, &offer.resources, refuse);
+        }
+    }
+
+    /// Withdraws an offer. Nothing is held against the framework, which did not refuse it.
+    fn rescind(&mut self, id: &OfferId) {
+        if let Some(offer) = self.take_offer(id) {
+            self.leader.counters.count("offers_rescinded");
+            self.event(&offer.framework, SchedulerEvent::Rescind(id.clone()));
+            self.return_offered(&offer.framework, &offer.role, &offer.agent, &offer.resources, None);
+        }
+    }
+
+    /// All offers of a framework are void, without a word.
+    pub(super) fn discard_offers(&mut self, framework: &FrameworkId) {
+        let Some(record) = self.framework(framework) else { return };
+        let offers: Vec<OfferId> = record.offers.keys().cloned().collect();
+        for id in offers {
+            self.release_offer(&id, None);
+        }
+    }
+
+    /// A framework has left roles: offers to it in those are withdrawn.
+    pub(super) fn rescind_foreign_offers(&mut self, framework: &FrameworkId, roles: &BTreeSet<Role>) {
+        let Some(record) = self.framework(framework) else { return };
+        let foreign = record.offers.values().filter(|offer| !roles.contains(&offer.role));
+        let offers: Vec<OfferId> = foreign.map(|offer| offer.id.clone()).collect();
+        for id in offers {
+            self.rescind(&id);
+        }
+    }
+
+    pub(super) fn rescind_agent_offers(&mut self, agent: &AgentId) {
+        let Some(record) = self.agent(agent) else { return };
+        let mut offers: Vec<(FrameworkId, OfferId)> = record
+            .offers
+            .iter()
+            .filter_map(|id| Some((self.leader.tables.offers.get(id)?.framework.clone(), id.clone())))
+            .collect();
+        offers.sort();
+        for (_, id) in offers {
+            self.rescind(&id);
+        }
+    }
+
+    pub(super) fn offer_timed_out(&mut self, id: &OfferId) {
+        self.rescind(id);
+    }
+
+    // --- what the allocator is told
+
+    /// The leader and the allocator keep the same books. Should they ever differ, the cluster goes on with the
+    /// allocator's, and somebody is told.
+    fn audit(&mut self, result: Result<(), Misuse>) {
+        if let Err(misuse) = result {
+            self.observe(Observation::Misbooked(misuse.to_string()));
+        }
+    }
+
+    /// Offered resources that their framework uses from now on.
+    pub(super) fn use_offered(&mut self, framework: &FrameworkId, role: &Role, agent: &AgentId, used: &Bag) {
+        if !used.is_empty() {
+            let booked = self.allocator.launched(agent, framework, role, used);
+            self.audit(booked);
+        }
+    }
+
+    /// Offered resources that are free again.
+    pub(super) fn return_offered(
+        &mut self,
+        framework: &FrameworkId,
+        role: &Role,
+        agent: &AgentId,
+        rest: &Bag,
+        refuse: Option<Span>,
+    ) {
+        if !rest.is_empty() {
+            let booked = self.allocator.returned(self.now, agent, framework, role, rest, refuse);
+            self.audit(booked);
+        }
+    }
+
+    /// Used resources that are free again.
+    pub(super) fn free(&mut self, framework: &FrameworkId, role: &Role, agent: &AgentId, resources: &Bag) {
+        if !resources.is_empty() {
+            let booked = self.allocator.freed(agent, framework, role, resources);
+            self.audit(booked);
+        }
+    }
+
+    /// A scheduler listens, or describes itself anew: it may be offered to.
+    pub(super) fn activate(&mut self, id: &FrameworkId) {
+        let Some(record) = self.framework(id).filter(|record| record.connected()) else { return };
+        let change = FrameworkChange::Subscribed {
+            roles: record.profile.roles.clone(),
+            suppressed: record.suppressed.clone(),
+            capabilities: record.profile.capabilities,
+            minimums: record.profile.minimums.clone(),
+        };
+        self.allocator.framework(id, change);
+    }
+
+    /// Nobody listens. What the framework uses stays its own.
+    pub(super) fn deactivate(&mut self, id: &FrameworkId) {
+        self.allocator.framework(id, FrameworkChange::Disconnected);
+    }
+
+    pub(super) fn want_offers(&mut self, framework: &FrameworkId, roles: BTreeSet<Role>) {
+        self.allocator.framework(framework, FrameworkChange::Revive(roles));
+    }
+
+    pub(super) fn want_no_offers(&mut self, framework: &FrameworkId, roles: BTreeSet<Role>) {
+        self.allocator.framework(framework, FrameworkChange::Suppress(roles));
+    }
+
+    /// What an agent has, and what is used of it: after each registration. Nothing of it may be offered now.
+    pub(super) fn account_agent(&mut self, id: &AgentId) {
+        let Some(agent) = self.agent(id) else { return };
+        let facts = AgentFacts {
+            total: agent.total.clone(),
+            active: agent.link.is_some() && !agent.deactivated,
+            remote: self.is_remote(&agent.info),
+        };
+        let used = self.usage(id).into_iter().map(|((framework, role), resources)| Held {
+            framework,
+            role,
+            resources,
+        });
+        let used: Vec<Held> = used.collect();
+        self.allocator.agent_up(id.clone(), facts, used);
+    }
+
+    /// Whether an agent is in another region than this master. Without a region on either side it is not.
+    fn is_remote(&self, info: &AgentInfo) -> bool {
+        let region = |domain: Option<&DomainInfo>| {
+            domain.and_then(|domain| domain.fault_domain.as_ref()).map(|domain| domain.region.name.clone())
+        };
+        let ours = match &self.leader.standing {
+            Standing::Leading(reign) => region(reign.master.domain.as_ref()),
+            Standing::Idle { .. } => None,
+        };
+        let theirs = region(info.domain.as_ref());
+        ours.is_some() && theirs.is_some() && ours != theirs
+    }
+
+    /// What each framework uses on an agent, by role.
+    fn usage(&self, id: &AgentId) -> BTreeMap<(FrameworkId, Role), Bag> {
+        let mut usage: BTreeMap<(FrameworkId, Role), Bag> = BTreeMap::new();
+        let Some(agent) = self.agent(id) else { return usage };
+        for (framework, task) in &agent.tasks {
+            let Some(task) = self.task(framework, task).filter(|task| task.state.holds_resources()) else {
+                continue;
+            };
+            *usage.entry((framework.clone(), task.role.clone())).or_default() += &task.resources;
+        }
+        for (framework, executor) in &agent.executors {
+            let key = (id.clone(), executor.clone());
+            let Some(executor) = self.framework(framework).and_then(|record| record.executors.get(&key))
+            else {
+                continue;
+            };
+            *usage.entry((framework.clone(), executor.role.clone())).or_default() += &executor.resources;
+        }
+        usage
+    }
+
+    /// An agent has other totals. What is offered of the old ones is withdrawn.
+    pub(super) fn totals_changed(&mut self, id: &AgentId, total: Bag) {
+        self.leader.counters.count("messages_update_slave");
+        self.rescind_agent_offers(id);
+        if let Some(agent) = self.agent_mut(id) {
+            agent.total = total.clone();
+        }
+        let booked = self.allocator.agent_total(id, total);
+        self.audit(booked);
+    }
+
+    /// Whether an agent may be offered of has changed.
+    pub(super) fn offer_agent(&mut self, id: &AgentId) {
+        let Some(agent) = self.agent(id) else { return };
+        let active = agent.link.is_some() && !agent.deactivated;
+        let booked = self.allocator.agent_active(id, active);
+        self.audit(booked);
+    }
+
+    pub(super) fn forget_agent(&mut self, id: &AgentId) {
+        self.allocator.agent_down(id);
+    }
+
+    pub(super) fn apply_weights(&mut self) {
+        for weight in self.view.weights() {
+            // The leader let no other names in; what another version let in, this one does not weigh.
+            let Ok(role) = weight.role.parse() else { continue };
+            self.allocator.policy(PolicyChange::Weight { role, thousandths: weight.thousandths });
+        }
+    }
+
+    /// Shares have changed: what is offered under the old ones is withdrawn, so that the new ones count soon.
+    pub(super) fn weights_updated(&mut self) {
+        self.apply_weights();
+        let offers: Vec<OfferId> = self.leader.tables.offers.keys().cloned().collect();
+        for id in offers {
+            self.rescind(&id);
+        }
+    }
+}

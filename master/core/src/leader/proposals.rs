@@ -1,0 +1,184 @@
+//! Changes of the registry under way, and what each is for.
+//!
+//! The rule of visibility: whatever reveals a change is emitted when it was applied, never before.
+
+use std::collections::BTreeMap;
+
+use model::id::{AgentId, FrameworkId};
+
+use super::Turn;
+use super::agents::Registration;
+use super::subscribe::Admission;
+use crate::effect::{AgentRefusal, Effect, Reply};
+use crate::input::{RequestId, StreamId, Ticket};
+use crate::limits;
+use crate::refusal::Refusal;
+use crate::registry::{Command, Outcome, Registry, Write};
+
+/// What to do when a proposal was applied, or was not.
+#[derive(Debug)]
+pub(crate) enum Proposal {
+    /// A framework subscribes on this stream.
+    Subscription {
+        stream: StreamId,
+        admission: Box<Admission>,
+    },
+    /// `UPDATE_FRAMEWORK`.
+    Update {
+        request: RequestId,
+        admission: Box<Admission>,
+    },
+    Removal {
+        framework: FrameworkId,
+        request: Option<RequestId>,
+    },
+    /// An agent registers for the first time, or returns from being unreachable.
+    Registration(Box<Registration>),
+    Unreachable(AgentId),
+    Gone {
+        agent: AgentId,
+        request: RequestId,
+    },
+    Deactivation {
+        agent: AgentId,
+        deactivated: bool,
+        request: RequestId,
+    },
+    Weights {
+        request: RequestId,
+    },
+    State {
+        request: RequestId,
+        write: Write,
+    },
+    /// Nobody waits: the end of a lease, a framework or an agent as agents describe it.
+    Quiet,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Proposals {
+    open: BTreeMap<Ticket, Proposal>,
+    /// How many of them are registrations.
+    registrations: usize,
+}
+
+impl Proposals {
+    pub(crate) fn registrations(&self) -> usize {
+        self.registrations
+    }
+
+    fn insert(&mut self, ticket: Ticket, proposal: Proposal) {
+        self.registrations += usize::from(matches!(proposal, Proposal::Registration(_)));
+        self.open.insert(ticket, proposal);
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<Proposal> {
+        let proposal = self.open.remove(&ticket)?;
+        self.registrations -= usize::from(matches!(proposal, Proposal::Registration(_)));
+        Some(proposal)
+    }
+}
+
+impl Turn<'_> {
+    /// Proposes a change, unless the registry would refuse it as things stand or too much is under way: then
+    /// `proposal` fails at once.
+    pub(super) fn propose(&mut self, command: Command, proposal: Proposal) {
+        if let Err(refusal) = self.view.check(&command) {
+            return self.fail(proposal, Refusal::Registry(refusal));
+        }
+        if self.leader.proposals.open.len() >= limits::PROPOSALS {
+            return self.fail(proposal, Refusal::Busy);
+        }
+        self.leader.serial.ticket += 1;
+        let ticket = Ticket(self.leader.serial.ticket);
+        self.leader.proposals.insert(ticket, proposal);
+        self.out.push(Effect::Propose { ticket, command });
+    }
+
+    pub(super) fn applied(&mut self, ticket: Option<Ticket>, outcome: Outcome, view: Registry) {
+        *self.view = view;
+        if self.leader.leads().is_none() {
+            return;
+        }
+        if let Outcome::Lease(lease) = &outcome {
+            self.leader.leases.observe(self.now, lease);
+        }
+        let proposal = ticket.and_then(|ticket| self.leader.proposals.remove(ticket));
+        match (proposal, outcome) {
+            (None, _) => {}
+            (Some(Proposal::State { request, write }), outcome) => {
+                self.state_written(request, &write, outcome)
+            }
+            (Some(proposal), Outcome::Refused(refusal)) => self.fail(proposal, Refusal::Registry(refusal)),
+            (Some(proposal), _) => self.succeed(proposal),
+        }
+        self.feed_watches();
+    }
+
+    fn succeed(&mut self, proposal: Proposal) {
+        match proposal {
+            Proposal::Subscription { stream, admission } => self.subscribed(stream, *admission),
+            Proposal::Update { request, admission } => self.framework_updated(request, *admission),
+            Proposal::Removal { framework, request } => {
+                self.framework_removed(&framework);
+                if let Some(request) = request {
+                    self.answer(request, Ok(Reply::Done));
+                }
+            }
+            Proposal::Registration(registration) => self.registered(*registration),
+            Proposal::Unreachable(agent) => self.agent_unreachable(&agent),
+            Proposal::Gone { agent, request } => {
+                self.agent_gone(&agent);
+                self.answer(request, Ok(Reply::Done));
+            }
+            Proposal::Deactivation { agent, deactivated, request } => {
+                self.agent_deactivated(&agent, deactivated);
+                self.answer(request, Ok(Reply::Done));
+            }
+            Proposal::Weights { request } => {
+                self.weights_updated();
+                self.answer(request, Ok(Reply::Done));
+            }
+            Proposal::State { .. } | Proposal::Quiet => {}
+        }
+    }
+
+    /// A proposal did not make it, or nobody can say.
+    pub(super) fn failed(&mut self, ticket: Ticket, refusal: Refusal) {
+        if let Some(proposal) = self.leader.proposals.remove(ticket) {
+            self.fail(proposal, refusal);
+        }
+    }
+
+    pub(super) fn fail_all_proposals(&mut self) {
+        for (_, proposal) in std::mem::take(&mut self.leader.proposals).open {
+            self.fail(proposal, Refusal::Unknown);
+        }
+    }
+
+    fn fail(&mut self, proposal: Proposal, refusal: Refusal) {
+        match proposal {
+            Proposal::Subscription { stream, .. } => self.subscription_failed(&stream, &refusal),
+            Proposal::Removal { framework, request } => {
+                self.removal_failed(framework);
+                if let Some(request) = request {
+                    self.answer(request, Err(refusal));
+                }
+            }
+            Proposal::Registration(registration) => {
+                let refusal = match refusal {
+                    Refusal::Registry(refusal) => AgentRefusal::Invalid(refusal.to_string()),
+                    _ => AgentRefusal::Busy { retry_after: limits::REGISTRATION_PAUSE },
+                };
+                self.registration_failed(&registration, refusal);
+            }
+            Proposal::Unreachable(agent) => self.marking_failed(&agent),
+            Proposal::Update { request, .. }
+            | Proposal::Gone { request, .. }
+            | Proposal::Deactivation { request, .. }
+            | Proposal::Weights { request }
+            | Proposal::State { request, .. } => self.answer(request, Err(refusal)),
+            Proposal::Quiet => {}
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `RECONCILE`: what the master knows of tasks, or that it knows nothing (spec mesos-v1, section 8.9).
+
+use std::sync::Arc;
+
+use model::id::{AgentId, FrameworkId, OperationId, TaskId};
+use model::task::TaskState;
+use model::time::Time;
+use wire::v1::task_status::{Reason as Why, Source};
+use wire::v1::{self, OperationState, OperationStatus, TaskStatus};
+
+use super::Turn;
+use crate::effect::SchedulerEvent;
+use crate::registry::Presence;
+use crate::snapshot::Task;
+
+impl Turn<'_> {
+    pub(super) fn reconcile(&mut self, framework: &FrameworkId, tasks: Vec<(TaskId, Option<AgentId>)>) {
+        if tasks.is_empty() {
+            let Some(record) = self.framework(framework) else { return };
+            let known: Vec<Arc<Task>> = record.tasks.values().cloned().collect();
+            for task in known {
+                self.tell_latest(framework, &task);
+            }
+            return;
+        }
+        for (task, agent) in tasks {
+            self.reconcile_one(framework, &task, agent.as_ref());
+        }
+    }
+
+    /// Answers about one task; the first that fits.
+    pub(super) fn reconcile_one(&mut self, framework: &FrameworkId, task: &TaskId, agent: Option<&AgentId>) {
+        let Some(record) = self.framework(framework) else { return };
+        // A task whose end was acknowledged is still remembered for a while: its true end beats "unknown".
+        let asked = |ended: &&Arc<Task>| ended.id == *task && agent.is_none_or(|agent| ended.agent == *agent);
+        let known = record.tasks.get(task).or_else(|| record.completed.iter().rev().find(asked));
+        if let Some(known) = known.cloned() {
+            return self.tell_latest(framework, &known);
+        }
+        let Some((state, message, since)) = self.verdict(framework, task, agent) else { return };
+        let state = self.told(framework, state);
+        let mut status = self.master_status(task, agent, state, Why::Reconciliation, message);
+        status.unreachable_time = since.map(|at| v1::TimeInfo { nanoseconds: at.as_nanos() });
+        self.event(framework, SchedulerEvent::Update(Arc::new(status)));
+    }
+
+    /// What to say of a task the master does not know; `None` while the one who knows may yet come back.
+    fn verdict(
+        &self,
+        framework: &FrameworkId,
+        task: &TaskId,
+        agent: Option<&AgentId>,
+    ) -> Option<(TaskState, &'static str, Option<Time>)> {
+        let recovered = &self.leader.tables.recovered;
+        let unsure = agent.map_or(!recovered.is_empty(), |agent| recovered.contains(agent));
+        if unsure {
+            return None;
+        }
+        // Without an agent named, the one it was last seen on will do.
+        let last_seen = self.framework(framework)?.unreachable.get(task).map(|task| task.agent.clone());
+        let agent = agent.cloned().or(last_seen);
+        let fact = agent.as_ref().and_then(|agent| self.view.agent(agent));
+        Some(
+            match (
+                agent.as_ref().and_then(|agent| self.agent(agent)),
+                fact.map(|fact| (fact.presence, fact.since)),
+            ) {
+                (Some(_), _) => (TaskState::Gone, "Reconciliation: Task is unknown to the agent", None),
+                (None, Some((Presence::Unreachable, since))) => {
+                    (TaskState::Unreachable, "Reconciliation: Task is unreachable", Some(since))
+                }
+                (None, Some((Presence::Gone, _))) => {
+                    (TaskState::GoneByOperator, "Reconciliation: Task is gone", None)
+                }
+                _ => (TaskState::Unknown, "Reconciliation: Task is unknown", None),
+            },
+        )
+    }
+
+    /// The state last passed on rather than the newest: a scheduler must never see a task run backwards.
+    fn tell_latest(&mut self, framework: &FrameworkId, task: &Task) {
+        let state = self.told(framework, task.state).into();
+        let base = match &task.forwarded {
+            Some(last) => TaskStatus {
+                data: None,
+                uuid: None,
+                executor_id: None,
+                unreachable_time: None,
+                limitation: None,
+                labels: None,
+                ..(**last).clone()
+            },
+            None => TaskStatus { task_id: v1::TaskId::from(&task.id), state, ..TaskStatus::default() },
+        };
+        let status = TaskStatus {
+            message: Some("Reconciliation: Latest task state".to_owned()),
+            source: Some(Source::Master.into()),
+            reason: Some(Why::Reconciliation.into()),
+            agent_id: Some(v1::AgentId::from(&task.agent)),
+            executor_id: task.executor.as_ref().map(v1::ExecutorId::from),
+            timestamp: Some(self.now.as_secs_f64()),
+            ..base
+        };
+        self.event(framework, SchedulerEvent::Update(Arc::new(status)));
+    }
+
+    /// This master keeps no operations, so each is unknown, unless its agent may yet come back and tell.
+    pub(super) fn reconcile_operations(
+        &mut self,
+        framework: &FrameworkId,
+        operations: Vec<(OperationId, Option<AgentId>)>,
+    ) {
+        for (operation, agent) in operations {
+            let (state, message) = self.operation_verdict(agent.as_ref());
+            let status = OperationStatus {
+                operation_id: Some(v1::OperationId::from(operation)),
+                state: state.into(),
+                message: Some(message.to_owned()),
+                agent_id: agent.map(v1::AgentId::from),
+                ..OperationStatus::default()
+            };
+            self.event(framework, SchedulerEvent::Operation(Arc::new(status)));
+        }
+    }
+
+    fn operation_verdict(&self, agent: Option<&AgentId>) -> (OperationState, &'static str) {
+        let Some(agent) = agent else {
+            return (OperationState::OperationUnknown, "Reconciliation: Operation is unknown");
+        };
+        if self.leader.tables.recovered.contains(agent) {
+            return (OperationState::OperationRecovering, "Reconciliation: Agent is recovering");
+        }
+        match self.view.agent(agent).map(|fact| fact.presence) {
+            Some(Presence::Unreachable) => {
+                (OperationState::OperationUnreachable, "Reconciliation: Agent is unreachable")
+            }
+            Some(Presence::Gone) => {
+                (OperationState::OperationGoneByOperator, "Reconciliation: Agent marked gone by operator")
+            }
+            _ => (OperationState::OperationUnknown, "Reconciliation: Operation is unknown"),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What the leader waits for, as data: no deadline lives anywhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::id::{FrameworkId, OfferId};
+use model::time::Time;
+
+use crate::input::StreamId;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// The next slice of agents is pinged and looked at.
+    Pulse,
+    /// The next overdue agent may be declared unreachable.
+    Reap,
+    /// The window for agents to return after an election closes.
+    Recovery,
+    /// A scheduler, operator or watch hears a sign of life.
+    Heartbeat(StreamId),
+    /// A disconnected framework is removed.
+    Failover(FrameworkId),
+    /// An offer was not answered in time.
+    Offer(OfferId),
+}
+
+/// One deadline for each timer; setting it again moves it.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    queue: BTreeSet<(Time, Timer)>,
+    set: BTreeMap<Timer, Time>,
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, timer: Timer, at: Time) {
+        if let Some(old) = self.set.insert(timer.clone(), at) {
+            self.queue.remove(&(old, timer.clone()));
+        }
+        self.queue.insert((at, timer));
+    }
+
+    pub(crate) fn cancel(&mut self, timer: &Timer) {
+        if let Some(old) = self.set.remove(timer) {
+            self.queue.remove(&(old, timer.clone()));
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the first timer that is due.
+    pub(crate) fn due(&mut self, now: Time) -> Option<Timer> {
+        if self.next()? > now {
+            return None;
+        }
+        let (_, timer) = self.queue.pop_first()?;
+        self.set.remove(&timer);
+        Some(timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    #[test]
+    fn setting_again_moves_and_cancelling_forgets() {
+        let mut timers = Timers::default();
+        timers.set(Timer::Pulse, at(10));
+        timers.set(Timer::Reap, at(20));
+        timers.set(Timer::Pulse, at(30));
+        assert_eq!(timers.next(), Some(at(20)));
+        assert_eq!(timers.due(at(19)), None);
+        assert_eq!(timers.due(at(25)), Some(Timer::Reap));
+        assert_eq!(timers.due(at(25)), None);
+        timers.cancel(&Timer::Pulse);
+        assert_eq!(timers.next(), None);
+    }
+}

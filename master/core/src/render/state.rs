@@ -1,0 +1,245 @@
+//! Answers to the operator's `GET_` calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::id::FrameworkId;
+use model::resources::{Bag, Form as Notation, Value};
+use model::time::Time;
+use wire::master::Response;
+use wire::master::response::{
+    GetAgents, GetExecutors, GetFrameworks, GetMaster, GetOperations, GetRoles, GetState, GetTasks,
+    GetWeights, Type, get_agents, get_executors as executors, get_frameworks as frameworks,
+};
+use wire::v1::{self, agent_info::capability::Type as AgentCan};
+
+use crate::registry::WEIGHT_ONE;
+use crate::snapshot::{Agent, Framework, Snapshot};
+
+/// Completed tasks in the snapshot that opens an event stream. One Go client gives up on records over 4 MiB, which
+/// the whole history of a busy cluster exceeds by far; the whole is what `GET_TASKS` is for.
+const STREAM_COMPLETED_TASKS: usize = 1_000;
+
+fn answer(kind: Type, fill: impl FnOnce(&mut Response)) -> Response {
+    let mut response = Response { r#type: Some(kind.into()), ..Response::default() };
+    fill(&mut response);
+    response
+}
+
+/// `started` is when this program started.
+#[must_use]
+pub fn get_master(snapshot: &Snapshot, started: Time) -> Response {
+    answer(Type::GetMaster, |response| {
+        response.get_master = Some(GetMaster {
+            master_info: Some((*snapshot.master).clone()),
+            start_time: Some(started.as_secs_f64()),
+            elected_time: Some(snapshot.elected_at.as_secs_f64()),
+        });
+    })
+}
+
+#[must_use]
+pub fn get_state(snapshot: &Snapshot) -> Response {
+    answer(Type::GetState, |response| response.get_state = Some(state_of(snapshot, usize::MAX)))
+}
+
+#[must_use]
+pub fn get_agents(snapshot: &Snapshot) -> Response {
+    answer(Type::GetAgents, |response| response.get_agents = Some(agents_of(snapshot)))
+}
+
+#[must_use]
+pub fn get_frameworks(snapshot: &Snapshot) -> Response {
+    answer(Type::GetFrameworks, |response| response.get_frameworks = Some(frameworks_of(snapshot)))
+}
+
+#[must_use]
+pub fn get_executors(snapshot: &Snapshot) -> Response {
+    answer(Type::GetExecutors, |response| response.get_executors = Some(executors_of(snapshot)))
+}
+
+#[must_use]
+pub fn get_tasks(snapshot: &Snapshot) -> Response {
+    answer(Type::GetTasks, |response| response.get_tasks = Some(tasks_of(snapshot, usize::MAX)))
+}
+
+/// This master keeps no operations: none ever waits.
+#[must_use]
+pub fn get_operations(_: &Snapshot) -> Response {
+    answer(Type::GetOperations, |response| response.get_operations = Some(GetOperations::default()))
+}
+
+#[must_use]
+pub fn get_roles(snapshot: &Snapshot) -> Response {
+    answer(Type::GetRoles, |response| response.get_roles = Some(GetRoles { roles: roles_of(snapshot) }))
+}
+
+/// Without any weight the member is left out, as clients know it.
+#[must_use]
+pub fn get_weights(snapshot: &Snapshot) -> Response {
+    answer(Type::GetWeights, |response| {
+        let weight_infos: Vec<v1::WeightInfo> = snapshot
+            .registry
+            .weights()
+            .map(|weight| v1::WeightInfo {
+                weight: thousandths(weight.thousandths),
+                role: Some(weight.role.to_string()),
+            })
+            .collect();
+        response.get_weights = (!weight_infos.is_empty()).then_some(GetWeights { weight_infos });
+    })
+}
+
+fn thousandths(value: u64) -> f64 {
+    value as f64 / WEIGHT_ONE as f64
+}
+
+/// The snapshot that opens an operator's event stream.
+pub(super) fn get_state_of(snapshot: &Snapshot) -> GetState {
+    state_of(snapshot, STREAM_COMPLETED_TASKS)
+}
+
+fn state_of(snapshot: &Snapshot, completed: usize) -> GetState {
+    GetState {
+        get_tasks: Some(tasks_of(snapshot, completed)),
+        get_executors: Some(executors_of(snapshot)),
+        get_frameworks: Some(frameworks_of(snapshot)),
+        get_agents: Some(agents_of(snapshot)),
+    }
+}
+
+fn agents_of(snapshot: &Snapshot) -> GetAgents {
+    let tables = &snapshot.tables;
+    let agents = tables.agents.values().map(|agent| {
+        agent_record(agent, &super::agent_usage(tables, agent), &super::agent_offered(tables, agent))
+    });
+    let recovered = tables.recovered.iter().filter_map(|id| snapshot.registry.agent(id));
+    GetAgents {
+        agents: agents.collect(),
+        recovered_agents: recovered.map(|fact| (*fact.info).clone()).collect(),
+    }
+}
+
+/// What every agent of this system can do.
+const AGENT_CAPABILITIES: [AgentCan; 3] =
+    [AgentCan::MultiRole, AgentCan::HierarchicalRole, AgentCan::ReservationRefinement];
+
+pub(super) fn agent_record(agent: &Agent, used: &Bag, offered: &Bag) -> get_agents::Agent {
+    let port = agent.info.port.unwrap_or(super::DEFAULT_AGENT_PORT);
+    let capability = |can: AgentCan| v1::agent_info::Capability { r#type: Some(can.into()) };
+    get_agents::Agent {
+        agent_info: (*agent.info).clone(),
+        active: agent.link.is_some() && !agent.deactivated,
+        deactivated: Some(agent.deactivated),
+        version: agent.version.to_string(),
+        pid: Some(format!("slave(1)@{}:{port}", agent.ip)),
+        registered_time: Some(agent.registered_at.into()),
+        reregistered_time: agent.reregistered_at.map(Into::into),
+        total_resources: agent.total.to_wire(Notation::Both),
+        allocated_resources: used.to_wire(Notation::Both),
+        offered_resources: offered.to_wire(Notation::Both),
+        capabilities: AGENT_CAPABILITIES.map(capability).to_vec(),
+        resource_providers: Vec::new(),
+        drain_info: None,
+        estimated_drain_start_time: None,
+    }
+}
+
+fn frameworks_of(snapshot: &Snapshot) -> GetFrameworks {
+    GetFrameworks {
+        frameworks: snapshot
+            .tables
+            .frameworks
+            .values()
+            .map(|framework| framework_record(framework))
+            .collect(),
+        completed_frameworks: snapshot
+            .tables
+            .completed
+            .iter()
+            .map(|framework| framework_record(framework))
+            .collect(),
+        recovered_frameworks: Vec::new(),
+    }
+}
+
+pub(super) fn framework_record(framework: &Framework) -> frameworks::Framework {
+    frameworks::Framework {
+        framework_info: (*framework.info).clone(),
+        active: framework.connected(),
+        connected: framework.connected(),
+        recovered: framework.recovered,
+        registered_time: Some(framework.registered_at.into()),
+        reregistered_time: Some(framework.reregistered_at.into()),
+        unregistered_time: framework.unregistered_at.map(Into::into),
+        offers: framework.offers.values().map(|offer| super::offer(offer)).collect(),
+        inverse_offers: Vec::new(),
+        allocated_resources: super::framework_usage(framework).to_wire(Notation::Both),
+        offered_resources: super::framework_offered(framework).to_wire(Notation::Both),
+        offer_constraints: Some(wire::scheduler::OfferConstraints::default()),
+    }
+}
+
+fn executors_of(snapshot: &Snapshot) -> GetExecutors {
+    let all = snapshot.tables.frameworks.values().flat_map(|framework| framework.executors.values());
+    GetExecutors {
+        executors: all
+            .map(|executor| executors::Executor {
+                executor_info: (*executor.info).clone(),
+                agent_id: (&executor.agent).into(),
+            })
+            .collect(),
+        orphan_executors: Vec::new(),
+    }
+}
+
+/// At most so many completed tasks, the newest of each framework.
+fn tasks_of(snapshot: &Snapshot, completed: usize) -> GetTasks {
+    let tables = &snapshot.tables;
+    let live = || tables.frameworks.values();
+    let ended = live().chain(tables.completed.iter()).flat_map(|framework| framework.completed.iter().rev());
+    GetTasks {
+        pending_tasks: Vec::new(),
+        tasks: live().flat_map(|framework| framework.tasks.values()).map(|task| super::task(task)).collect(),
+        unreachable_tasks: live()
+            .flat_map(|framework| framework.unreachable.values())
+            .map(|task| super::task(task))
+            .collect(),
+        completed_tasks: ended.take(completed).map(|task| super::task(task)).collect(),
+        orphan_tasks: Vec::new(),
+    }
+}
+
+/// Roles somebody is in, and those that have a weight.
+fn roles_of(snapshot: &Snapshot) -> Vec<v1::Role> {
+    let mut members: BTreeMap<String, BTreeSet<&FrameworkId>> = BTreeMap::new();
+    for weight in snapshot.registry.weights() {
+        members.entry(weight.role.to_string()).or_default();
+    }
+    let mut held: BTreeMap<String, Bag> = BTreeMap::new();
+    for framework in snapshot.tables.frameworks.values() {
+        for role in &framework.profile.roles {
+            members.entry(role.to_string()).or_default().insert(&framework.id);
+        }
+        for item in &(super::framework_usage(framework) + &super::framework_offered(framework)) {
+            let Some(role) = item.allocated_to() else { continue };
+            members.entry(role.to_string()).or_default();
+            if matches!(item.value(), Value::Scalar(_)) {
+                held.entry(role.to_string()).or_default().insert(item.clone());
+            }
+        }
+    }
+    members
+        .into_iter()
+        .map(|(name, frameworks)| v1::Role {
+            weight: thousandths(snapshot.registry.weight(&name)),
+            frameworks: frameworks.into_iter().map(Into::into).collect(),
+            resources: held
+                .remove(&name)
+                .unwrap_or_default()
+                .unallocate()
+                .unreserved()
+                .to_wire(Notation::Stack),
+            name,
+        })
+        .collect()
+}
