@@ -1,0 +1,29 @@
+//! What the supervisor knows and decides, without IO, clock or randomness of its own.
+
+pub mod app;
+pub mod backoff;
+pub mod constraint;
+pub mod deployment;
+pub mod drain;
+pub mod env;
+pub mod errors;
+pub mod events;
+pub mod health;
+pub mod id;
+pub mod instance;
+pub mod kill;
+pub mod merge;
+pub mod offer;
+pub mod plan;
+pub mod ports;
+pub mod queue;
+pub mod random;
+pub mod ratio;
+pub mod reconcile;
+pub mod render;
+pub mod timers;
+pub mod update;
+pub mod upgrade;
+pub mod validate;
+pub mod version;
+pub mod victims;

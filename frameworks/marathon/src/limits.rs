@@ -1,0 +1,112 @@
+//! Every bound of the supervisor, with its reason.
+
+use model::time::Span;
+
+// --- documents
+
+/// Characters of an app's path: with an instance's uuid and a launch number it still is a file name of 255 bytes.
+pub const APP_ID_BYTES: usize = 190;
+
+/// Bytes of a request body. A definition is stored whole and must fit a value of the key-value space several times.
+pub const BODY_BYTES: usize = 1 << 20;
+
+/// Bytes of one app definition as stored: it also travels inside one event record, next to others.
+pub const DEFINITION_BYTES: usize = 256 << 10;
+
+/// Instances of one app: each is a record in the masters' memory.
+pub const INSTANCES_PER_APP: u32 = 100_000;
+
+/// Apps changed by one call: its app, version and deployment records are one transaction.
+pub const APPS_PER_CHANGE: usize = 50;
+
+/// Tasks named by one kill call.
+pub const TASKS_PER_KILL: usize = 10_000;
+
+/// Versions kept of an app, beside those that instances and deployments still need.
+pub const VERSIONS_PER_APP: usize = 50;
+
+/// Bytes a compiled constraint expression may take, so that none eats the memory of the supervisor.
+pub const REGEX_BYTES: usize = 256 << 10;
+
+// --- deployments
+
+/// Deployments that run at once; beyond it changes are refused.
+pub const DEPLOYMENTS: usize = 100;
+
+// --- store
+
+/// Records of one transaction: the masters allow 128 operations, of which one is the leader's compare, one the
+/// events' record and a few its window.
+pub const TXN_RECORDS: usize = 118;
+
+/// Bytes of one transaction, so that its events' record stays below the size of a value.
+pub const TXN_BYTES: usize = 600 << 10;
+
+// --- events
+
+/// Events kept for readers that come back.
+pub const EVENT_WINDOW: usize = 10_000;
+
+/// Bytes of kept events.
+pub const EVENT_WINDOW_BYTES: usize = 8 << 20;
+
+/// Records of kept events dropped with one transaction; one is added each time, so the window shrinks.
+pub const EVENT_TRIM: usize = 4;
+
+// --- launching
+
+/// Tasks launched on one offer: bounds the size of one ACCEPT call.
+pub const LAUNCHES_PER_OFFER: usize = 1_000;
+
+/// Unused resources are refused for so long; whatever makes them useful again revives them.
+pub const REFUSE: Span = Span::from_secs(120);
+
+/// Shortest time between two REVIVE calls: each makes the master forget every refusal of ours.
+pub const REVIVE_INTERVAL: Span = Span::from_millis(50);
+
+/// While apps wait, offers are asked for again after so long, in case a notice was lost.
+pub const REVIVE_AGAIN: Span = Span::from_secs(30);
+
+/// Agents whose last unused offer is remembered for each waiting app.
+pub const UNUSED_OFFERS: usize = 100;
+
+/// A task that is launched but not running by then is killed and launched again.
+pub const LAUNCH_TIMEOUT: Span = Span::from_secs(300);
+
+// --- killing
+
+/// Kills sent and not yet confirmed; the others wait their turn.
+pub const KILLS_IN_FLIGHT: usize = 100;
+
+/// A kill without an answer is repeated after so long.
+pub const KILL_RETRY: Span = Span::from_secs(10);
+
+/// Share of an app's instances, in percent, that failing health checks may kill per window; at least one. A checker
+/// that is overloaded itself must not take the whole app down.
+pub const HEALTH_KILL_PERCENT: u32 = 10;
+
+/// The window of [`HEALTH_KILL_PERCENT`].
+pub const HEALTH_KILL_WINDOW: Span = Span::from_secs(30);
+
+// --- draining
+
+/// Drainers waited for at once; more are told so.
+pub const DRAINERS: usize = 64;
+
+/// Bytes of a drainer's name.
+pub const DRAINER_NAME_BYTES: usize = 100;
+
+// --- reconciliation
+
+/// Tasks the master has not confirmed since the last subscription are asked about again after so long.
+pub const CONFIRM_INTERVAL: Span = Span::from_secs(10);
+
+/// Every task is asked about after so long.
+pub const RECONCILE_INTERVAL: Span = Span::from_secs(600);
+
+/// Tasks named in one RECONCILE call.
+pub const RECONCILE_TASKS: usize = 1_000;
+
+/// Instances given up on unreachable agents whose return is still expected, so that they are then killed by
+/// knowledge; beyond it the oldest is forgotten.
+pub const TOMBSTONES: usize = 10_000;
