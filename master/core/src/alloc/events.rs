@@ -1,0 +1,271 @@
+//! What happens, and what it may have made possible.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::id::{AgentId, FrameworkId};
+use model::resources::{Bag, Lacking};
+use model::role::Role;
+use model::time::{Span, Time};
+
+use super::filters;
+use super::grant::{AgentFacts, FrameworkChange, Held, Minimum, Misuse, PolicyChange};
+use super::ledger::{Agent, Index, Touch};
+use super::{Allocator, Client};
+use crate::profile::Capabilities;
+
+/// A movement in an agent's books: `None` when the client holds nothing there.
+type Booked = Option<Result<(), Lacking>>;
+
+impl Allocator {
+    /// An agent registered, with what is used there. One that is known is replaced: whatever was offered of it has to
+    /// be rescinded by the caller, and is no longer booked.
+    pub fn agent_up(&mut self, id: AgentId, facts: AgentFacts, used: impl IntoIterator<Item = Held>) {
+        self.agent_down(&id);
+        self.order.add_total(&facts.total);
+        let index = self.agents.insert(id, facts);
+        for held in used {
+            let client = self.client_or_new(&held.framework, &held.role);
+            let agent = self.agents.get_mut(index);
+            let first = !agent.holdings.contains_key(&client);
+            agent.claim(client, &held.resources);
+            self.contender_mut(client).holds += usize::from(first);
+            self.order.charge(client, &held.resources, false);
+        }
+        self.touch_all(index);
+    }
+
+    /// The agent has other totals now. What is held of it stays booked; when that is more than there is, nothing is
+    /// free until enough has come back.
+    pub fn agent_total(&mut self, id: &AgentId, total: Bag) -> Result<(), Misuse> {
+        let index = self.known(id)?;
+        self.order.subtract_total(&self.agents.get(index).facts.total);
+        self.order.add_total(&total);
+        self.agents.get_mut(index).set_total(total);
+        self.touch_all(index);
+        Ok(())
+    }
+
+    /// Whether anything may be offered of the agent. What was offered stays so.
+    pub fn agent_active(&mut self, id: &AgentId, active: bool) -> Result<(), Misuse> {
+        let index = self.known(id)?;
+        self.agents.get_mut(index).facts.active = active;
+        if active {
+            self.touch_all(index);
+        }
+        Ok(())
+    }
+
+    /// The agent is out of the pool, and with it all that was used or offered there. An unknown one is no error.
+    pub fn agent_down(&mut self, id: &AgentId) {
+        let Some(index) = self.agents.index(id) else { return };
+        let agent = self.agents.remove(index);
+        self.order.subtract_total(&agent.facts.total);
+        self.filters.drop_agent(index);
+        self.queue.dirty.remove(&index);
+        for (client, holding) in agent.holdings {
+            self.order.discharge(client, &holding.used);
+            self.order.discharge(client, &holding.offered);
+            self.contender_mut(client).holds -= 1;
+            self.forget_if_idle(client);
+        }
+    }
+
+    pub fn framework(&mut self, id: &FrameworkId, change: FrameworkChange) {
+        match change {
+            FrameworkChange::Subscribed { roles, suppressed, capabilities, minimums } => {
+                self.subscribed(id, roles, &suppressed, capabilities, minimums);
+            }
+            FrameworkChange::Disconnected => {
+                for client in self.clients_of(id, &BTreeSet::new()) {
+                    self.unsubscribe(client);
+                }
+            }
+            FrameworkChange::Suppress(roles) => {
+                for client in self.clients_of(id, &roles) {
+                    self.set_suppressed(client, true);
+                }
+            }
+            FrameworkChange::Revive(roles) => {
+                for client in self.clients_of(id, &roles) {
+                    self.filters.drop_client(client);
+                    self.set_suppressed(client, false);
+                    if self.contender(client).waits() {
+                        self.begin_waiting(client);
+                    }
+                }
+            }
+        }
+    }
+
+    fn subscribed(
+        &mut self,
+        id: &FrameworkId,
+        roles: BTreeSet<Role>,
+        suppressed: &BTreeSet<Role>,
+        capabilities: Capabilities,
+        mut minimums: BTreeMap<Role, Minimum>,
+    ) {
+        let known = self.frameworks.get(id).into_iter().flatten();
+        let left: Vec<Client> =
+            known.filter(|(role, _)| !roles.contains(*role)).map(|(_, client)| *client).collect();
+        for client in left {
+            self.unsubscribe(client);
+        }
+        for role in roles {
+            let client = self.client_or_new(id, &role);
+            let minimum = minimums.remove(&role);
+            let contender = self.contender_mut(client);
+            let before = (contender.waits(), contender.capabilities, contender.minimum.take());
+            contender.subscribed = true;
+            contender.suppressed = suppressed.contains(&role);
+            contender.capabilities = capabilities;
+            contender.minimum = minimum;
+            let after = (contender.waits(), contender.capabilities, contender.minimum.clone());
+            self.own_minimums -= usize::from(before.2.is_some());
+            self.own_minimums += usize::from(after.2.is_some());
+            self.order.set_waiting(client, after.0);
+            if after.0 && before != after {
+                self.begin_waiting(client);
+            }
+        }
+    }
+
+    /// The contender leaves, and is forgotten when it holds nothing.
+    fn unsubscribe(&mut self, client: Client) {
+        self.contender_mut(client).subscribed = false;
+        self.order.set_waiting(client, false);
+        self.filters.drop_client(client);
+        self.queue.fresh.remove(&client);
+        self.forget_if_idle(client);
+    }
+
+    fn set_suppressed(&mut self, client: Client, suppressed: bool) {
+        let contender = self.contender_mut(client);
+        contender.suppressed = suppressed;
+        let waits = contender.waits();
+        self.order.set_waiting(client, waits);
+    }
+
+    /// The framework's contenders in these roles; in all of them when none is named.
+    fn clients_of(&self, id: &FrameworkId, roles: &BTreeSet<Role>) -> Vec<Client> {
+        let known = self.frameworks.get(id).into_iter().flatten();
+        known
+            .filter(|(role, _)| roles.is_empty() || roles.contains(*role))
+            .map(|(_, client)| *client)
+            .collect()
+    }
+
+    /// Part of a grant comes back unused. With `refuse` the framework is not offered it again for so long, unless
+    /// together with more: a span of zero is a short pause, any other lasts a second at least.
+    pub fn returned(
+        &mut self,
+        now: Time,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        resources: &Bag,
+        refuse: Option<Span>,
+    ) -> Result<(), Misuse> {
+        let (index, client) =
+            self.book(agent, framework, role, |agent, client| agent.release_offered(client, resources))?;
+        if let Some(asked) = refuse
+            && !resources.is_empty()
+            && self.contender(client).subscribed
+        {
+            self.filters.refuse(index, client, now + filters::term(asked), resources.clone());
+        }
+        self.given_back(index, client, resources);
+        Ok(())
+    }
+
+    /// Part of a grant is used now, by tasks or executors.
+    pub fn launched(
+        &mut self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        resources: &Bag,
+    ) -> Result<(), Misuse> {
+        self.book(agent, framework, role, |agent, client| agent.launch(client, resources)).map(drop)
+    }
+
+    /// What tasks or executors used is free again.
+    pub fn freed(
+        &mut self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        resources: &Bag,
+    ) -> Result<(), Misuse> {
+        let (index, client) =
+            self.book(agent, framework, role, |agent, client| agent.release_used(client, resources))?;
+        self.given_back(index, client, resources);
+        Ok(())
+    }
+
+    /// Something turned out to be used that was never offered, such as a task the leader had not heard of.
+    pub fn claimed(&mut self, agent: &AgentId, held: Held) -> Result<(), Misuse> {
+        let index = self.known(agent)?;
+        let client = self.client_or_new(&held.framework, &held.role);
+        let agent = self.agents.get_mut(index);
+        let first = !agent.holdings.contains_key(&client);
+        agent.claim(client, &held.resources);
+        self.contender_mut(client).holds += usize::from(first);
+        self.order.charge(client, &held.resources, false);
+        Ok(())
+    }
+
+    pub fn policy(&mut self, change: PolicyChange) {
+        match change {
+            PolicyChange::Weight { role, thousandths } => self.order.set_weight(&role, thousandths),
+        }
+    }
+
+    fn known(&self, id: &AgentId) -> Result<Index, Misuse> {
+        self.agents.index(id).ok_or_else(|| Misuse::UnknownAgent(id.clone()))
+    }
+
+    /// Moves something in an agent's books, or says why it cannot be moved.
+    fn book(
+        &mut self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        movement: impl FnOnce(&mut Agent, Client) -> Booked,
+    ) -> Result<(Index, Client), Misuse> {
+        let index = self.known(agent)?;
+        let client = self.client(framework, role);
+        let booked = client.and_then(|client| Some((client, movement(self.agents.get_mut(index), client)?)));
+        let (agent, framework, role) = (agent.clone(), framework.clone(), role.clone());
+        match booked {
+            None => Err(Misuse::NothingHeld { agent, framework, role }),
+            Some((_, Err(lacking))) => Err(Misuse::NotHeld { agent, framework, role, lacking }),
+            Some((client, Ok(()))) => Ok((index, client)),
+        }
+    }
+
+    /// After a client's holding has become smaller by what is free now.
+    fn given_back(&mut self, index: Index, client: Client, resources: &Bag) {
+        self.order.discharge(client, resources);
+        if !self.agents.get(index).holdings.contains_key(&client) {
+            self.contender_mut(client).holds -= 1;
+            self.forget_if_idle(client);
+        }
+        self.touch_all(index);
+    }
+
+    fn touch_all(&mut self, index: Index) {
+        self.agents.get_mut(index).touch = Touch::All;
+        self.queue.dirty.insert(index);
+    }
+
+    /// The agent has to be looked at again for one client.
+    pub(super) fn touch(&mut self, index: Index, client: Client) {
+        match &mut self.agents.get_mut(index).touch {
+            Touch::All => {}
+            Touch::Some(clients) => clients.push(client),
+            nobody @ Touch::Nobody => *nobody = Touch::Some(vec![client]),
+        }
+        self.queue.dirty.insert(index);
+    }
+}

@@ -1,0 +1,211 @@
+//! Who gets what: weighted dominant-resource fairness over a tree of roles (spec mesos-v1, sections 8.4 and 9.3).
+//!
+//! The allocator is told what happens (events) and gives out what is free (`run`). It is incremental: an event marks
+//! what it may have made possible, and `run` looks at nothing else. What keeps that right is one rule, which the
+//! tests hold against an allocator that looks at everything: *after a full run no framework could be given anything
+//! more*. So an agent only has to be looked at again when
+//!
+//! * something of it became free, or it became available: then for all frameworks;
+//! * a refusal of it ended: then for the one that refused;
+//! * a framework in some role began to wait (subscribed, revived): then all agents, for that one.
+//!
+//! Nothing here depends on time passing by itself, on the order of hash maps or on floating point. A cursor that
+//! goes around the agents stands where the original shuffles them.
+
+mod events;
+mod filters;
+mod grant;
+mod ledger;
+mod order;
+mod run;
+mod share;
+mod why;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::id::{AgentId, FrameworkId};
+use model::role::Role;
+use model::time::Time;
+
+pub use grant::{AgentFacts, FrameworkChange, Grant, Held, Minimum, Misuse, PolicyChange};
+pub use why::{Why, WhyAgent};
+
+use filters::Filters;
+use ledger::Agents;
+use order::Order;
+
+use crate::profile::Capabilities;
+
+/// A framework in one of its roles: what competes for resources. A number that is used again after its end.
+type Client = u32;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Allocator {
+    agents: Agents,
+    filters: Filters,
+    order: Order,
+    frameworks: BTreeMap<FrameworkId, BTreeMap<Role, Client>>,
+    clients: Vec<Option<Contender>>,
+    spare: Vec<Client>,
+    /// What every offer contains at least, unless a framework chose otherwise for a role.
+    minimum: Minimum,
+    /// How many contenders have a minimum of their own.
+    own_minimums: usize,
+    queue: Queue,
+}
+
+/// A framework in one of its roles.
+#[derive(Debug)]
+struct Contender {
+    framework: FrameworkId,
+    role: Role,
+    capabilities: Capabilities,
+    minimum: Option<Minimum>,
+    subscribed: bool,
+    suppressed: bool,
+    /// The moment, counted in such moments, at which it last began to wait for offers.
+    fresh: u64,
+    /// Agents it holds something of. When there is none and it is not subscribed, it is forgotten.
+    holds: usize,
+}
+
+impl Contender {
+    fn waits(&self) -> bool {
+        self.subscribed && !self.suppressed
+    }
+}
+
+/// What `run` has to look at.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Agents to be looked at whatever else.
+    dirty: BTreeSet<ledger::Index>,
+    /// Contenders that began to wait and have not been compared with all agents since.
+    fresh: BTreeSet<Client>,
+    /// Agents still to be compared with those, from the cursor on.
+    sweep: usize,
+    /// Where the next look around begins.
+    cursor: ledger::Index,
+    /// Counts the beginnings of waits.
+    epoch: u64,
+}
+
+impl Allocator {
+    pub fn new(minimum: Minimum) -> Self {
+        Self { minimum, ..Self::default() }
+    }
+
+    /// When `run` should be called: a time in the past when there is something to look at now, else the end of the
+    /// refusal that ends first.
+    pub fn next_deadline(&self) -> Option<Time> {
+        if self.queue.sweep > 0 || !self.queue.dirty.is_empty() {
+            Some(Time::ZERO)
+        } else {
+            self.filters.next_deadline()
+        }
+    }
+
+    fn contender(&self, client: Client) -> &Contender {
+        self.clients[client as usize]
+            .as_ref()
+            .expect("a client's number is given back when nothing refers to it")
+    }
+
+    fn contender_mut(&mut self, client: Client) -> &mut Contender {
+        self.clients[client as usize]
+            .as_mut()
+            .expect("a client's number is given back when nothing refers to it")
+    }
+
+    fn client(&self, framework: &FrameworkId, role: &Role) -> Option<Client> {
+        self.frameworks.get(framework)?.get(role).copied()
+    }
+
+    /// The contender's number; a new one neither waits nor holds anything.
+    fn client_or_new(&mut self, framework: &FrameworkId, role: &Role) -> Client {
+        if let Some(client) = self.client(framework, role) {
+            return client;
+        }
+        let contender = Contender {
+            framework: framework.clone(),
+            role: role.clone(),
+            capabilities: Capabilities::default(),
+            minimum: None,
+            subscribed: false,
+            suppressed: false,
+            fresh: 0,
+            holds: 0,
+        };
+        let client = self.spare.pop().unwrap_or_else(|| {
+            self.clients.push(None);
+            Client::try_from(self.clients.len() - 1).expect("memory ends before the numbers of clients do")
+        });
+        self.clients[client as usize] = Some(contender);
+        self.order.add_client(client, framework, role);
+        self.frameworks.entry(framework.clone()).or_default().insert(role.clone(), client);
+        client
+    }
+
+    /// Forgets a contender that is gone and holds nothing.
+    fn forget_if_idle(&mut self, client: Client) {
+        let contender = self.contender(client);
+        if contender.subscribed || contender.holds > 0 {
+            return;
+        }
+        let contender = self.clients[client as usize].take().expect("looked at above");
+        self.own_minimums -= usize::from(contender.minimum.is_some());
+        self.filters.drop_client(client);
+        self.queue.fresh.remove(&client);
+        self.order.remove_client(client);
+        if let Some(roles) = self.frameworks.get_mut(&contender.framework) {
+            roles.remove(&contender.role);
+            if roles.is_empty() {
+                self.frameworks.remove(&contender.framework);
+            }
+        }
+        self.spare.push(client);
+    }
+
+    /// The contender waits from now on and has not been offered any agent yet.
+    fn begin_waiting(&mut self, client: Client) {
+        self.queue.epoch += 1;
+        self.contender_mut(client).fresh = self.queue.epoch;
+        self.queue.fresh.insert(client);
+        self.queue.sweep = self.agents.slots();
+    }
+
+    /// What of an agent is neither used nor offered.
+    pub fn free(&self, agent: &AgentId) -> Option<&model::resources::Bag> {
+        Some(&self.agents.get(self.agents.index(agent)?).free)
+    }
+}
+
+#[cfg(test)]
+impl Allocator {
+    /// Panics when the books do not add up.
+    fn check(&self) {
+        let mut holds = vec![0; self.clients.len()];
+        for (index, agent) in self.agents.iter() {
+            agent.check();
+            agent.holdings.keys().for_each(|client| holds[*client as usize] += 1);
+            let clean = matches!(agent.touch, ledger::Touch::Nobody);
+            assert_eq!(clean, !self.queue.dirty.contains(&index), "{}", agent.id);
+        }
+        for (holds, contender) in holds.into_iter().zip(&self.clients) {
+            assert_eq!(contender.as_ref().map_or(0, |contender| contender.holds), holds);
+        }
+    }
+
+    /// Whether nothing at all is remembered.
+    fn is_blank(&self) -> bool {
+        self.frameworks.is_empty()
+            && self.clients.iter().all(Option::is_none)
+            && self.agents.iter().next().is_none()
+            && self.queue.dirty.is_empty()
+            && self.own_minimums == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,416 @@
+//! Who is next: the tree of roles, with the frameworks of a role below it, each level sorted by share.
+//!
+//! The sorted sets are kept up to date, since one grant changes one path of the tree; sorting all roles and frameworks
+//! anew for each agent is what makes an allocator slow.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use model::id::FrameworkId;
+use model::resources::Bag;
+use model::role::Role;
+
+use super::Client;
+use super::share::{Amounts, Kinds, Share};
+
+type NodeId = u32;
+
+const ROOT: NodeId = 0;
+
+/// The weight of a role nobody set, in thousandths.
+const WEIGHT_ONE: u64 = 1000;
+
+/// Below each role node a leaf of this name stands for the role itself, beside the roles within it: the frameworks of
+/// `eng` compete with `eng/web` as a whole.
+const SELF: &str = ".";
+
+#[derive(Debug)]
+struct Node {
+    parent: NodeId,
+    client: Option<Client>,
+    /// What it and all below it hold, offers included.
+    taken: Amounts,
+    /// Waiting clients at or below it. Only where there are some does a node stand in its parent's queue.
+    waiting: usize,
+    rank: Rank,
+    queue: BTreeSet<Rank>,
+    children: BTreeMap<Arc<str>, NodeId>,
+}
+
+/// A node's place among its siblings: the smallest share first, then who was given less often, then by name.
+#[derive(Debug, Clone)]
+struct Rank {
+    share: Share,
+    weight: u64,
+    /// Grants so far, to it or below it.
+    given: u64,
+    name: Arc<str>,
+    node: NodeId,
+}
+
+impl Ord for Rank {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.share
+            .cmp_weighted(self.weight, other.share, other.weight)
+            .then(self.given.cmp(&other.given))
+            .then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for Rank {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Rank {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Rank {}
+
+#[derive(Debug)]
+pub(super) struct Order {
+    nodes: Vec<Option<Node>>,
+    spare: Vec<NodeId>,
+    leaves: BTreeMap<Client, NodeId>,
+    weights: BTreeMap<Role, u64>,
+    kinds: Kinds,
+    /// What all agents have together.
+    total: Amounts,
+    /// The total changed, and with it every share.
+    stale: bool,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        let root = Node {
+            parent: ROOT,
+            client: None,
+            taken: Amounts::default(),
+            waiting: 0,
+            rank: Rank { share: Share::NONE, weight: WEIGHT_ONE, given: 0, name: "".into(), node: ROOT },
+            queue: BTreeSet::new(),
+            children: BTreeMap::new(),
+        };
+        Self {
+            nodes: vec![Some(root)],
+            spare: Vec::new(),
+            leaves: BTreeMap::new(),
+            weights: BTreeMap::new(),
+            kinds: Kinds::default(),
+            total: Amounts::default(),
+            stale: false,
+        }
+    }
+}
+
+impl Order {
+    fn node(&self, id: NodeId) -> &Node {
+        self.nodes[id as usize].as_ref().expect("a node outlives its children")
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        self.nodes[id as usize].as_mut().expect("a node outlives its children")
+    }
+
+    pub(super) fn add_client(&mut self, client: Client, framework: &FrameworkId, role: &Role) {
+        let mut path: Vec<Role> = role.ancestors().collect();
+        path.reverse();
+        path.push(role.clone());
+        let mut at = ROOT;
+        for role in path {
+            let weight = self.weights.get(&role).copied().unwrap_or(WEIGHT_ONE);
+            let name = role.components().last().unwrap_or_default();
+            at = self.child(at, name, weight);
+        }
+        at = self.child(at, SELF, WEIGHT_ONE);
+        let leaf = self.child(at, framework.as_str(), WEIGHT_ONE);
+        self.node_mut(leaf).client = Some(client);
+        self.leaves.insert(client, leaf);
+    }
+
+    fn child(&mut self, parent: NodeId, name: &str, weight: u64) -> NodeId {
+        if let Some(known) = self.node(parent).children.get(name) {
+            return *known;
+        }
+        let id = self.spare.pop().unwrap_or_else(|| {
+            self.nodes.push(None);
+            NodeId::try_from(self.nodes.len() - 1).expect("memory ends before the numbers of nodes do")
+        });
+        let name: Arc<str> = name.into();
+        self.nodes[id as usize] = Some(Node {
+            parent,
+            client: None,
+            taken: Amounts::default(),
+            waiting: 0,
+            rank: Rank { share: Share::NONE, weight, given: 0, name: Arc::clone(&name), node: id },
+            queue: BTreeSet::new(),
+            children: BTreeMap::new(),
+        });
+        self.node_mut(parent).children.insert(name, id);
+        id
+    }
+
+    /// The client must hold nothing. Nodes left without children go with it.
+    pub(super) fn remove_client(&mut self, client: Client) {
+        self.set_waiting(client, false);
+        let Some(mut at) = self.leaves.remove(&client) else { return };
+        while at != ROOT && self.node(at).children.is_empty() {
+            let gone = self.nodes[at as usize].take().expect("looked at above");
+            self.node_mut(gone.parent).children.remove(&gone.rank.name);
+            self.spare.push(at);
+            at = gone.parent;
+        }
+    }
+
+    /// Puts a client among those who are asked, or takes it out.
+    pub(super) fn set_waiting(&mut self, client: Client, waits: bool) {
+        let Some(&leaf) = self.leaves.get(&client) else { return };
+        if (self.node(leaf).waiting > 0) == waits {
+            return;
+        }
+        let mut at = leaf;
+        while at != ROOT {
+            let node = self.node_mut(at);
+            let parent = node.parent;
+            let rank = node.rank.clone();
+            if waits {
+                node.waiting += 1;
+                if node.waiting == 1 {
+                    self.node_mut(parent).queue.insert(rank);
+                }
+            } else {
+                node.waiting -= 1;
+                if node.waiting == 0 {
+                    self.node_mut(parent).queue.remove(&rank);
+                }
+            }
+            at = parent;
+        }
+    }
+
+    /// Books what a client holds in addition. `granted` counts it among what it was given.
+    pub(super) fn charge(&mut self, client: Client, bag: &Bag, granted: bool) {
+        let parts = self.kinds.amounts(bag);
+        self.change_path(client, |node| {
+            node.taken.add(&parts);
+            node.rank.given += u64::from(granted);
+        });
+    }
+
+    /// Books what a client no longer holds.
+    pub(super) fn discharge(&mut self, client: Client, bag: &Bag) {
+        let parts = self.kinds.amounts(bag);
+        self.change_path(client, |node| node.taken.subtract(&parts));
+    }
+
+    fn change_path(&mut self, client: Client, change: impl Fn(&mut Node)) {
+        let Some(&leaf) = self.leaves.get(&client) else { return };
+        let mut at = leaf;
+        while at != ROOT {
+            at = self.rerank(at, &change);
+        }
+    }
+
+    /// Changes a node and puts it where it belongs among its siblings. Returns its parent.
+    fn rerank(&mut self, id: NodeId, change: impl Fn(&mut Node)) -> NodeId {
+        let node = self.nodes[id as usize].as_mut().expect("a node outlives its children");
+        let old = node.rank.clone();
+        change(node);
+        node.rank.share = Share::dominant(&node.taken, &self.total);
+        let (parent, new) = (node.parent, (node.waiting > 0).then(|| node.rank.clone()));
+        if let Some(new) = new {
+            let queue = &mut self.node_mut(parent).queue;
+            queue.remove(&old);
+            queue.insert(new);
+        }
+        parent
+    }
+
+    pub(super) fn set_weight(&mut self, role: &Role, thousandths: u64) {
+        let weight = thousandths.max(1);
+        self.weights.insert(role.clone(), weight);
+        let mut at = ROOT;
+        for name in role.components() {
+            match self.node(at).children.get(name) {
+                Some(child) => at = *child,
+                None => return,
+            }
+        }
+        self.rerank(at, |node| node.rank.weight = weight);
+    }
+
+    /// The pool grew. Shares are found anew before they are next looked at.
+    pub(super) fn add_total(&mut self, bag: &Bag) {
+        let parts = self.kinds.amounts(bag);
+        self.total.add(&parts);
+        self.stale = true;
+    }
+
+    pub(super) fn subtract_total(&mut self, bag: &Bag) {
+        let parts = self.kinds.amounts(bag);
+        self.total.subtract(&parts);
+        self.stale = true;
+    }
+
+    /// Finds all shares anew if the total has changed.
+    pub(super) fn refresh(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        let mut queued: Vec<(NodeId, Rank)> = Vec::new();
+        for node in self.nodes.iter_mut().flatten() {
+            node.queue.clear();
+            node.rank.share = Share::dominant(&node.taken, &self.total);
+            if node.waiting > 0 && node.rank.node != ROOT {
+                queued.push((node.parent, node.rank.clone()));
+            }
+        }
+        for (parent, rank) in queued {
+            self.node_mut(parent).queue.insert(rank);
+        }
+    }
+
+    /// Asks the waiting clients in turn, until one breaks off.
+    pub(super) fn visit(&self, ask: &mut impl FnMut(Client) -> ControlFlow<()>) {
+        // Breaking off is all a flow can say here.
+        let _ = self.descend(ROOT, ask);
+    }
+
+    fn descend(&self, id: NodeId, ask: &mut impl FnMut(Client) -> ControlFlow<()>) -> ControlFlow<()> {
+        for rank in &self.node(id).queue {
+            match self.node(rank.node).client {
+                Some(client) => ask(client)?,
+                None => self.descend(rank.node, ask)?,
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Who of two clients is asked first, without asking all.
+    pub(super) fn cmp(&self, a: Client, b: Client) -> Ordering {
+        let (a, b) = (self.path(a), self.path(b));
+        let parted = a.iter().rev().zip(b.iter().rev()).find(|(a, b)| a != b);
+        parted.map_or(Ordering::Equal, |(a, b)| self.node(*a).rank.cmp(&self.node(*b).rank))
+    }
+
+    /// Nodes from the client's up to below the root.
+    fn path(&self, client: Client) -> Vec<NodeId> {
+        let leaf = self.leaves.get(&client).copied();
+        std::iter::successors(leaf, |at| Some(self.node(*at).parent).filter(|parent| *parent != ROOT))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(text: &str) -> Role {
+        text.parse().unwrap()
+    }
+
+    fn bag(text: &str) -> Bag {
+        Bag::parse(text).unwrap()
+    }
+
+    /// Clients 0.. in the given roles, all waiting, in a pool of 100 cpus and 1000 MB.
+    fn order(roles: &[&str]) -> Order {
+        let mut order = Order::default();
+        order.add_total(&bag("cpus:100;mem:1000"));
+        for (client, text) in (0..).zip(roles) {
+            order.add_client(client, &format!("f{client}").as_str().into(), &role(text));
+            order.set_waiting(client, true);
+        }
+        order.refresh();
+        order
+    }
+
+    fn asked(order: &Order) -> Vec<Client> {
+        let mut clients = Vec::new();
+        order.visit(&mut |client| {
+            clients.push(client);
+            ControlFlow::Continue(())
+        });
+        for pair in clients.windows(2) {
+            assert_eq!(order.cmp(pair[0], pair[1]), Ordering::Less);
+        }
+        clients
+    }
+
+    #[test]
+    fn the_dominant_kind_decides() {
+        let mut order = order(&["a", "b"]);
+        assert_eq!(asked(&order), [0, 1]);
+        order.charge(0, &bag("cpus:10"), true); // 10 %
+        order.charge(1, &bag("mem:90;cpus:1"), true); // 9 %
+        assert_eq!(asked(&order), [1, 0]);
+        order.discharge(0, &bag("cpus:2"));
+        assert_eq!(asked(&order), [0, 1]);
+    }
+
+    #[test]
+    fn weights_scale_shares() {
+        let mut order = order(&["a", "b"]);
+        order.charge(0, &bag("cpus:30"), true);
+        order.charge(1, &bag("cpus:20"), true);
+        assert_eq!(asked(&order), [1, 0]);
+        order.set_weight(&role("a"), 2000);
+        assert_eq!(asked(&order), [0, 1]);
+    }
+
+    #[test]
+    fn ties_go_to_who_was_given_less() {
+        let mut order = order(&["a", "a"]);
+        order.charge(0, &bag("cpus:1"), true);
+        order.discharge(0, &bag("cpus:1"));
+        assert_eq!(asked(&order), [1, 0]);
+    }
+
+    #[test]
+    fn children_compete_with_their_parents_frameworks() {
+        let mut order = order(&["a", "a/x", "a/y", "b"]);
+        assert_eq!(asked(&order), [0, 1, 2, 3]);
+        order.charge(0, &bag("cpus:1"), true);
+        assert_eq!(asked(&order), [3, 1, 2, 0]);
+        order.charge(3, &bag("cpus:5"), true);
+        assert_eq!(asked(&order), [1, 2, 0, 3]);
+    }
+
+    #[test]
+    fn only_the_waiting_are_asked() {
+        let mut order = order(&["a", "a/x", "b"]);
+        order.set_waiting(0, false);
+        order.set_waiting(2, false);
+        assert_eq!(asked(&order), [1]);
+        order.charge(2, &bag("cpus:1"), false);
+        order.set_waiting(2, true);
+        assert_eq!(asked(&order), [1, 2]);
+    }
+
+    #[test]
+    fn a_new_total_moves_the_dominant_kind() {
+        let mut order = order(&["a", "b"]);
+        order.charge(0, &bag("cpus:10"), true);
+        order.charge(1, &bag("mem:99"), true);
+        assert_eq!(asked(&order), [1, 0]);
+        order.add_total(&bag("cpus:100"));
+        order.refresh();
+        assert_eq!(asked(&order), [0, 1]);
+    }
+
+    #[test]
+    fn nodes_go_with_their_last_client() {
+        let mut order = order(&["a/b/c", "a"]);
+        order.remove_client(0);
+        assert_eq!(asked(&order), [1]);
+        order.remove_client(1);
+        assert_eq!(asked(&order), []);
+        assert!(order.nodes.iter().flatten().count() == 1, "only the root is left");
+    }
+}

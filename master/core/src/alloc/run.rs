@@ -1,0 +1,160 @@
+//! Giving out what is free.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use model::resources::{Bag, Item};
+use model::time::Time;
+
+use super::grant::Grant;
+use super::ledger::{Agent, Index, Touch};
+use super::why::WhyAgent;
+use super::{Allocator, Client};
+
+/// Up to so many clients are sorted on the spot; for more the whole order is walked.
+const FEW: usize = 16;
+
+impl Allocator {
+    /// Offers free resources of at most `budget` of the agents that have to be looked at, each as a whole: the first
+    /// in order who may have something of it gets all it may have. The grants are booked as offered.
+    pub fn run(&mut self, now: Time, budget: usize) -> Vec<Grant> {
+        while let Some((agent, client)) = self.filters.expire(now) {
+            self.touch(agent, client);
+        }
+        self.order.refresh();
+        let mut grants = Vec::new();
+        for _ in 0..budget {
+            let Some(index) = self.next_agent() else { break };
+            self.look_at(index, &mut grants);
+        }
+        grants
+    }
+
+    /// The next agent that has to be looked at, going around from the cursor.
+    fn next_agent(&mut self) -> Option<Index> {
+        let queue = &mut self.queue;
+        while queue.sweep > 0 {
+            let index = queue.cursor;
+            queue.cursor = if index as usize + 1 < self.agents.slots() { index + 1 } else { 0 };
+            queue.sweep -= 1;
+            let Some(agent) = self.agents.at(index) else { continue };
+            if queue.dirty.remove(&index) || agent.seen < queue.epoch {
+                return Some(index);
+            }
+        }
+        queue.fresh.clear();
+        let index = queue.dirty.range(queue.cursor..).next().or_else(|| queue.dirty.first()).copied()?;
+        queue.dirty.remove(&index);
+        queue.cursor = index + 1;
+        Some(index)
+    }
+
+    fn look_at(&mut self, index: Index, grants: &mut Vec<Grant>) {
+        let epoch = self.queue.epoch;
+        let agent = self.agents.get_mut(index);
+        let touch = std::mem::take(&mut agent.touch);
+        let seen = std::mem::replace(&mut agent.seen, epoch);
+        let agent = self.agents.get(index);
+        let hopeless = self.own_minimums == 0 && !self.minimum.met_by(&agent.free);
+        if !agent.facts.active || agent.free.is_empty() || hopeless {
+            return;
+        }
+        let mut rest = agent.free.clone();
+        let mut taken: Vec<(Client, Bag)> = Vec::new();
+        let mut ask = |client| {
+            if let Ok(part) = self.judge(index, agent, client, &rest) {
+                let part = part.into_owned();
+                rest.remove(&part);
+                taken.push((client, part));
+            }
+            if rest.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        match self.few_candidates(touch, seen) {
+            // The order does not change meanwhile: what was taken is charged afterwards.
+            None => self.order.visit(&mut ask),
+            Some(clients) => {
+                for client in clients {
+                    if ask(client).is_break() {
+                        break;
+                    }
+                }
+            }
+        }
+        for (client, resources) in taken {
+            self.grant(index, client, resources, grants);
+        }
+    }
+
+    /// Those the agent has to be looked at for, in order; `None` for all, or too many to sort.
+    fn few_candidates(&self, touch: Touch, seen: u64) -> Option<Vec<Client>> {
+        let mut clients = match touch {
+            Touch::All => return None,
+            Touch::Some(clients) => clients,
+            Touch::Nobody => Vec::new(),
+        };
+        for client in &self.queue.fresh {
+            if self.contender(*client).fresh > seen {
+                clients.push(*client);
+            }
+            if clients.len() > FEW {
+                return None;
+            }
+        }
+        // A client whose refusal ended may have gone since.
+        clients.retain(|client| self.clients[*client as usize].as_ref().is_some_and(super::Contender::waits));
+        clients.sort_by(|a, b| self.order.cmp(*a, *b));
+        clients.dedup();
+        Some(clients)
+    }
+
+    /// What of `free` the client may be offered, or why nothing.
+    pub(super) fn judge<'a>(
+        &self,
+        index: Index,
+        agent: &Agent,
+        client: Client,
+        free: &'a Bag,
+    ) -> Result<Cow<'a, Bag>, WhyAgent> {
+        let contender = self.contender(client);
+        let capabilities = contender.capabilities;
+        if !agent.facts.active {
+            return Err(WhyAgent::Inactive);
+        }
+        if agent.has_gpus() && !capabilities.gpu {
+            return Err(WhyAgent::NeedsGpuCapability);
+        }
+        if agent.facts.remote && !capabilities.region_aware {
+            return Err(WhyAgent::NeedsRegionCapability);
+        }
+        let offerable = |item: &Item| {
+            item.is_allocatable_to(&contender.role)
+                && (capabilities.revocable || !item.is_revocable())
+                && (capabilities.shared || !item.is_shared())
+                && (capabilities.refinement || !item.is_refined())
+        };
+        let part = if free.is_plain() { Cow::Borrowed(free) } else { Cow::Owned(free.filter(offerable)) };
+        if part.is_empty() || !contender.minimum.as_ref().unwrap_or(&self.minimum).met_by(&part) {
+            return Err(WhyAgent::TooLittle);
+        }
+        match self.filters.refused_until(index, client, &part) {
+            Some(until) => Err(WhyAgent::Refused { until }),
+            None => Ok(part),
+        }
+    }
+
+    fn grant(&mut self, index: Index, client: Client, resources: Bag, grants: &mut Vec<Grant>) {
+        let agent = self.agents.get_mut(index);
+        let first = !agent.holdings.contains_key(&client);
+        agent.offer(client, &resources);
+        let id = agent.id.clone();
+        self.order.charge(client, &resources, true);
+        let contender = self.contender_mut(client);
+        contender.holds += usize::from(first);
+        grants.push(Grant {
+            framework: contender.framework.clone(),
+            role: contender.role.clone(),
+            agent: id,
+            resources,
+        });
+    }
+}

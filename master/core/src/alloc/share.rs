@@ -1,0 +1,152 @@
+//! Shares as exact ratios of whole numbers.
+//!
+//! A floating-point share would depend on the order of additions, and two masters would disagree about who is next.
+
+use std::cmp::Ordering;
+
+use model::resources::{Bag, Name};
+
+/// Amounts of scalar resources in thousandths, by kind. Sums over a whole cluster, so they stop at the maximum.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Amounts(Vec<u64>);
+
+impl Amounts {
+    fn at(&self, kind: usize) -> u64 {
+        self.0.get(kind).copied().unwrap_or(0)
+    }
+
+    pub(super) fn add(&mut self, parts: &[(usize, u64)]) {
+        for (kind, amount) in parts {
+            if self.0.len() <= *kind {
+                self.0.resize(kind + 1, 0);
+            }
+            self.0[*kind] = self.0[*kind].saturating_add(*amount);
+        }
+    }
+
+    pub(super) fn subtract(&mut self, parts: &[(usize, u64)]) {
+        for (kind, amount) in parts {
+            if let Some(own) = self.0.get_mut(*kind) {
+                *own = own.saturating_sub(*amount);
+            }
+        }
+    }
+}
+
+/// The kinds of scalars seen so far, each with a number. There are few, so they are simply walked.
+#[derive(Debug, Default)]
+pub(super) struct Kinds(Vec<Name>);
+
+impl Kinds {
+    /// The scalars of a bag, however reserved: reservations count in what is taken as well as in the total.
+    pub(super) fn amounts(&mut self, bag: &Bag) -> Vec<(usize, u64)> {
+        let mut parts = Vec::with_capacity(4);
+        for item in bag {
+            let quantity = item.value().quantity();
+            if !quantity.is_zero() {
+                parts.push((self.number(item.name()), quantity.thousandths().unsigned_abs()));
+            }
+        }
+        parts
+    }
+
+    fn number(&mut self, name: &Name) -> usize {
+        self.0.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.0.push(name.clone());
+            self.0.len() - 1
+        })
+    }
+}
+
+/// A part of something, `taken / total`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share {
+    taken: u64,
+    /// Never zero.
+    total: u64,
+}
+
+impl Share {
+    pub(super) const NONE: Self = Self { taken: 0, total: 1 };
+
+    /// The largest share among all kinds. What the cluster has none of does not count.
+    pub(super) fn dominant(taken: &Amounts, total: &Amounts) -> Self {
+        let mut most = Self::NONE;
+        for (kind, taken) in taken.0.iter().enumerate() {
+            let total = total.at(kind);
+            if total > 0 && *taken > 0 {
+                let share = Self { taken: *taken, total };
+                if share.cross(most) > most.cross(share) {
+                    most = share;
+                }
+            }
+        }
+        most
+    }
+
+    fn cross(self, other: Self) -> u128 {
+        u128::from(self.taken) * u128::from(other.total)
+    }
+
+    /// Compares `self / weight` with `other / other_weight`.
+    pub(super) fn cmp_weighted(self, weight: u64, other: Self, other_weight: u64) -> Ordering {
+        let (ours, theirs) = (self.cross(other), other.cross(self));
+        if weight == other_weight {
+            return ours.cmp(&theirs);
+        }
+        wide(ours, other_weight).cmp(&wide(theirs, weight))
+    }
+}
+
+/// `a * b` in 192 bits, the higher part first: three factors of 64 bits do not fit into the widest number there is.
+fn wide(a: u128, b: u64) -> (u128, u64) {
+    let b = u128::from(b);
+    let low = (a & u128::from(u64::MAX)) * b;
+    let high = (a >> 64) * b + (low >> 64);
+    (high, low as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn thirds_are_equal_whatever_they_are_of() {
+        let third = Share { taken: 1, total: 3 };
+        let also = Share { taken: 333_333_333, total: 999_999_999 };
+        assert_eq!(third.cmp_weighted(1000, also, 1000), Ordering::Equal);
+        let more = Share { taken: 333_333_334, total: 999_999_999 };
+        assert_eq!(third.cmp_weighted(1000, more, 1000), Ordering::Less);
+    }
+
+    #[test]
+    fn the_largest_numbers_do_not_run_over() {
+        let all = Share { taken: u64::MAX, total: 1 };
+        let least = Share { taken: 1, total: u64::MAX };
+        assert_eq!(all.cmp_weighted(u64::MAX, least, 1), Ordering::Greater);
+        assert_eq!(all.cmp_weighted(u64::MAX, all, u64::MAX - 1), Ordering::Less);
+    }
+
+    proptest! {
+        #[test]
+        fn compares_as_the_fractions_do(a in 0u64..1000, b in 1u64..1000, c in 0u64..1000, d in 1u64..1000, v in 1u64..1000, w in 1u64..1000) {
+            let expected = (a * d * w).cmp(&(c * b * v));
+            prop_assert_eq!(Share { taken: a, total: b }.cmp_weighted(v, Share { taken: c, total: d }, w), expected);
+        }
+
+        #[test]
+        fn wide_is_a_product(a in any::<u128>(), b in any::<u64>()) {
+            let (high, low) = wide(a, b);
+            let b = u128::from(b);
+            prop_assert_eq!(low, (a.wrapping_mul(b)) as u64);
+            // (high, low) / b must give back a: the remainder of the schoolbook division is zero.
+            if b > 0 {
+                let (top, rest) = (high / b, high % b);
+                let last = (rest << 64) | u128::from(low);
+                prop_assert_eq!(last % b, 0);
+                prop_assert_eq!((top << 64) + last / b, a);
+            }
+        }
+    }
+}

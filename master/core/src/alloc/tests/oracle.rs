@@ -1,0 +1,153 @@
+//! An allocator without any cleverness: it keeps plain lists, looks at everything, and sorts anew for each question.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::id::{AgentId, FrameworkId};
+use model::limits;
+use model::resources::{Bag, Name};
+use model::role::Role;
+use model::time::{Span, Time};
+
+use super::super::{AgentFacts, Grant, Minimum};
+use crate::profile::Capabilities;
+
+type Who = (FrameworkId, Role);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Offered,
+    Used,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    pub(super) agent: AgentId,
+    pub(super) who: Who,
+    pub(super) state: State,
+    pub(super) resources: Bag,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) suppressed: bool,
+    pub(super) capabilities: Capabilities,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    pub(super) now: Time,
+    pub(super) agents: BTreeMap<AgentId, AgentFacts>,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) subscriptions: BTreeMap<Who, Subscription>,
+    pub(super) refusals: Vec<(AgentId, Who, Time, Bag)>,
+    pub(super) weights: BTreeMap<String, u64>,
+    given: BTreeMap<String, u64>,
+}
+
+/// The nodes on the way to a contender: `eng`, `eng/web`, `eng/web/.`, `eng/web/./f1`.
+fn path((framework, role): &Who) -> Vec<String> {
+    let mut nodes: Vec<String> = role.ancestors().map(|role| role.to_string()).collect();
+    nodes.reverse();
+    nodes.extend([role.to_string(), format!("{role}/."), format!("{role}/./{framework}")]);
+    nodes
+}
+
+impl Oracle {
+    /// What is free of an agent, from nothing but the pieces.
+    pub(super) fn free(&self, agent: &AgentId) -> Bag {
+        let held: Bag =
+            self.pieces.iter().filter(|piece| piece.agent == *agent).map(|piece| &piece.resources).sum();
+        self.agents[agent].total.without(&held)
+    }
+
+    /// The ratio taken / total of the dominant kind.
+    fn share(&self, node: &str) -> (u128, u128) {
+        let below = |who: &Who| path(who).iter().any(|own| own == node);
+        let taken: Vec<&Bag> =
+            self.pieces.iter().filter(|piece| below(&piece.who)).map(|piece| &piece.resources).collect();
+        let kinds: BTreeSet<&Name> =
+            self.agents.values().flat_map(|facts| &facts.total).map(|item| item.name()).collect();
+        let mut most = (0, 1);
+        for kind in kinds {
+            let sum = |bags: &mut dyn Iterator<Item = &Bag>| {
+                bags.map(|bag| u128::from(bag.scalar(kind).thousandths().unsigned_abs())).sum::<u128>()
+            };
+            let total = sum(&mut self.agents.values().map(|facts| &facts.total));
+            let share = (sum(&mut taken.iter().copied()), total);
+            if total > 0 && share.0 * most.1 > most.0 * share.1 {
+                most = share;
+            }
+        }
+        most
+    }
+
+    fn compare(&self, a: &Who, b: &Who) -> Ordering {
+        let parted = path(a).into_iter().zip(path(b)).find(|(a, b)| a != b);
+        let Some((a, b)) = parted else { return Ordering::Equal };
+        let weight = |node: &str| u128::from(self.weights.get(node).copied().unwrap_or(1000));
+        let given = |node: &str| self.given.get(node).copied().unwrap_or(0);
+        let ((ta, na), (tb, nb)) = (self.share(&a), self.share(&b));
+        (ta * nb * weight(&b)).cmp(&(tb * na * weight(&a))).then(given(&a).cmp(&given(&b))).then(a.cmp(&b))
+    }
+
+    /// Whom an agent's free resources go to, if it is looked at now.
+    pub(super) fn expected(&self, agent: &AgentId) -> Vec<Grant> {
+        let facts = &self.agents[agent];
+        let mut rest = self.free(agent);
+        let mut waiting: Vec<&Who> =
+            self.subscriptions.iter().filter(|(_, own)| !own.suppressed).map(|(who, _)| who).collect();
+        waiting.sort_by(|a, b| self.compare(a, b));
+        let mut grants = Vec::new();
+        for who in waiting {
+            let can = self.subscriptions[who].capabilities;
+            let part = rest.filter(|item| {
+                let reserved = item.reserved_to();
+                reserved.is_none_or(|owner| *owner == who.1 || owner.is_ancestor_of(&who.1))
+                    && (can.revocable || !item.is_revocable())
+                    && (can.refinement || !item.is_refined())
+            });
+            let refused = self.refusals.iter().any(|(on, by, until, bag)| {
+                on == agent && by == who && *until > self.now && bag.contains(&part)
+            });
+            let gpus = !facts.total.gpus().is_zero();
+            let understood = (can.gpu || !gpus) && (can.region_aware || !facts.remote);
+            if facts.active && understood && !refused && Minimum::default().met_by(&part) {
+                rest = rest.checked_sub(&part).unwrap();
+                grants.push(Grant {
+                    framework: who.0.clone(),
+                    role: who.1.clone(),
+                    agent: agent.clone(),
+                    resources: part,
+                });
+            }
+        }
+        grants
+    }
+
+    pub(super) fn granted(&mut self, grant: &Grant) {
+        let who = (grant.framework.clone(), grant.role.clone());
+        for node in path(&who) {
+            *self.given.entry(node).or_default() += 1;
+        }
+        let (agent, resources) = (grant.agent.clone(), grant.resources.clone());
+        self.pieces.push(Piece { agent, who, state: State::Offered, resources });
+    }
+
+    pub(super) fn refuse(&mut self, agent: &AgentId, who: &Who, asked: Span, bag: &Bag) {
+        let lasts = match asked {
+            Span::ZERO => limits::REOFFER_PAUSE,
+            asked => asked.max(limits::ALLOCATION_INTERVAL),
+        };
+        self.refusals.push((agent.clone(), who.clone(), self.now + lasts, bag.clone()));
+    }
+
+    /// Forgets how often those were given something who neither wait nor hold anything.
+    pub(super) fn tidy(&mut self) {
+        let holders = self.pieces.iter().map(|piece| &piece.who);
+        let alive: BTreeSet<String> = self.subscriptions.keys().chain(holders).flat_map(path).collect();
+        self.given.retain(|node, _| alive.contains(node));
+        let now = self.now;
+        self.refusals.retain(|(.., until, _)| *until > now);
+    }
+}
