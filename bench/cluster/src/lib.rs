@@ -1,0 +1,6 @@
+//! What the measurements share: the floors of this machine and the summary of a series.
+
+pub mod events;
+pub mod floor;
+pub mod scheduler;
+pub mod series;

@@ -1,0 +1,13 @@
+//! A cluster of real processes on loopback, for tests that do what users do and break what breaks.
+//!
+//! `Cluster` starts roles on ports of its own, each in a folder below one temporary directory, and ends by pid whatever
+//! it started, also when a test fails. Nothing sleeps to wait: `wait::until` asks again until a deadline.
+
+pub mod cluster;
+pub mod load;
+pub mod ports;
+pub mod process;
+pub mod site;
+pub mod state;
+pub mod tasks;
+pub mod wait;

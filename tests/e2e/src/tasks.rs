@@ -1,0 +1,32 @@
+//! What the kernel says about tasks, as opposed to what an API says.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Processes that carry `MESOS_TASK_ID`, by that id: each the pids in the machine's own numbering.
+///
+/// The variable is in the environment of everything a task starts, so this also finds what escaped from it.
+pub fn by_task(sandboxes: &Path) -> BTreeMap<String, Vec<i32>> {
+    let mut found: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
+        let value = |name: &str| {
+            environment.split(|byte| *byte == 0).find_map(|pair| {
+                let text = String::from_utf8_lossy(pair);
+                text.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')).map(str::to_owned)
+            })
+        };
+        let (Some(task), Some(sandbox)) = (value("MESOS_TASK_ID"), value("MESOS_SANDBOX")) else { continue };
+        // Another cluster of this machine is none of ours.
+        if Path::new(&sandbox).starts_with(sandboxes) {
+            found.entry(task).or_default().push(pid);
+        }
+    }
+    for pids in found.values_mut() {
+        pids.sort_unstable();
+    }
+    found
+}

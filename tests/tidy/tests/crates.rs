@@ -1,0 +1,73 @@
+//! Which crate may see which: the walls of the design, read from the manifests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidy::{root, sources};
+
+/// A crate and all of ours that it may depend on.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("wire", &[]),
+    ("model", &["wire"]),
+    ("client", &["wire", "model"]),
+    ("master-core", &["wire", "model"]),
+    ("replica", &[]),
+    ("master", &["wire", "model", "master-core", "replica"]),
+    ("agent-core", &["wire", "model"]),
+    ("sandbox", &[]),
+    ("agent", &["wire", "model", "agent-core", "sandbox"]),
+    ("sdk", &["wire", "model", "client"]),
+    ("marathon", &["wire", "model", "client", "sdk"]),
+    ("haproxy", &["wire", "model"]),
+    ("stoa", &["wire", "model", "master", "agent", "marathon", "haproxy", "sandbox"]),
+];
+
+fn manifests() -> BTreeMap<String, toml::Table> {
+    sources()
+        .into_iter()
+        .filter(|source| source.path.ends_with("Cargo.toml") && source.path.components().count() > 1)
+        .map(|source| {
+            let manifest: toml::Table = source.text.parse().expect("a manifest is TOML");
+            (manifest["package"]["name"].as_str().expect("a name").to_owned(), manifest)
+        })
+        .collect()
+}
+
+fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
+    let table = manifest.get("dependencies").and_then(toml::Value::as_table);
+    table.into_iter().flat_map(|table| table.keys().cloned()).collect()
+}
+
+#[test]
+fn no_crate_sees_what_it_must_not() {
+    let manifests = manifests();
+    let ours: BTreeSet<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
+    for (name, allowed) in ALLOWED {
+        let manifest =
+            manifests.get(*name).unwrap_or_else(|| panic!("the crate `{name}` is gone: mend this table"));
+        for dependency in dependencies(manifest).iter().filter(|other| ours.contains(other.as_str())) {
+            assert!(allowed.contains(&dependency.as_str()), "`{name}` must not depend on `{dependency}`");
+        }
+    }
+}
+
+#[test]
+fn every_dependency_is_named_once_for_the_workspace_and_used() {
+    let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("the root manifest");
+    let workspace: toml::Table = text.parse().expect("TOML");
+    let named: BTreeSet<String> =
+        workspace["workspace"]["dependencies"].as_table().expect("a table").keys().cloned().collect();
+    let mut used = BTreeSet::new();
+    for (name, manifest) in manifests() {
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            for (dependency, how) in
+                manifest.get(section).and_then(toml::Value::as_table).into_iter().flatten()
+            {
+                let inherited = how.get("workspace").and_then(toml::Value::as_bool) == Some(true);
+                assert!(inherited, "`{name}` names its own version of `{dependency}`");
+                used.insert(dependency.clone());
+            }
+        }
+    }
+    let idle: Vec<&String> = named.difference(&used).collect();
+    assert!(idle.is_empty(), "named for the workspace but used nowhere: {idle:?}");
+}
