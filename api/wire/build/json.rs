@@ -48,6 +48,15 @@ pub(crate) fn generate(messages: &Messages<'_>) -> String {
     out
 }
 
+/// A list of all messages with a JSON form, for the tests: their full names and what `recode` makes of them.
+pub(crate) fn list(messages: &Messages<'_>) -> String {
+    let rows = messages.all.values().filter(|message| wanted(message)).map(|message| {
+        let full = &message.full;
+        format!("({:?}, recode::<{}>),\n", full.trim_start_matches('.'), names::path(full))
+    });
+    format!("[\n{}]\n", rows.collect::<String>())
+}
+
 struct Generator<'a> {
     messages: &'a Messages<'a>,
     message: &'a Message<'a>,

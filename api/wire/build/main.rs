@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let messages = messages::Messages::of(&descriptors);
     fs::write(out.join("json.rs"), json::generate(&messages))?;
     fs::write(out.join("schema.rs"), schema::generate(&messages))?;
+    fs::write(out.join("all.rs"), json::list(&messages))?;
     types(descriptors)
 }
 

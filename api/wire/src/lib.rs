@@ -23,6 +23,8 @@ pub mod marathon;
 pub mod media;
 pub mod protobuf;
 pub mod recordio;
+#[cfg(test)]
+mod roundtrip;
 pub mod state;
 
 pub use error::{DecodeError, Problem, SyntaxError};

@@ -51,10 +51,15 @@ impl<'a> Lexer<'a> {
             Some(b'[') => Ok(Kind::Array),
             Some(b'"') => Ok(Kind::String),
             Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
-            Some(b't' | b'f') => Ok(Kind::Boolean),
-            Some(b'n') => Ok(Kind::Null),
+            Some(b't') if self.stands("true") => Ok(Kind::Boolean),
+            Some(b'f') if self.stands("false") => Ok(Kind::Boolean),
+            Some(b'n') if self.stands("null") => Ok(Kind::Null),
             _ => Err(self.error("syntax error")),
         }
+    }
+
+    fn stands(&self, word: &str) -> bool {
+        self.text[self.at..].starts_with(word.as_bytes())
     }
 
     /// Steps over the bracket that [`Self::peek`] announced.
@@ -96,7 +101,7 @@ impl<'a> Lexer<'a> {
     /// `true`, `false` or `null`.
     pub(super) fn literal(&mut self) -> Result<&'static str, SyntaxError> {
         for literal in ["true", "false", "null"] {
-            if self.text[self.at..].starts_with(literal.as_bytes()) {
+            if self.stands(literal) {
                 self.at += literal.len();
                 return Ok(literal);
             }
@@ -172,7 +177,7 @@ impl<'a> Lexer<'a> {
     fn unicode(&mut self) -> Result<char, SyntaxError> {
         let first = self.hexadecimal()?;
         let mut code = u32::from(first);
-        if (0xd800..0xdc00).contains(&first) && self.text[self.at..].starts_with(b"\\u") {
+        if (0xd800..0xdc00).contains(&first) && self.stands("\\u") {
             self.at += 2;
             let second = u32::from(self.hexadecimal()?);
             // A second half out of its range gives a code that is no character, and with it the error below.
