@@ -164,7 +164,7 @@ impl Agent {
             Input::Synced(seq) => self.outbox.synced(seq, out),
             Input::LinkUp(link) => self.link_up(now, link, out),
             Input::LinkDown { link, why } => self.link_down(now, link, why, out),
-            Input::FromMaster { link, envelope } => self.from_master(now, link, envelope, out),
+            Input::FromMaster { link, envelope } => self.heard(now, link, envelope, out),
             Input::Fetched { container, result } => self.fetched(now, &container, result, out),
             Input::Started { container, pid } => self.started(now, &container, pid, out),
             Input::LaunchFailed { container, missing_program, message } => {
@@ -202,11 +202,6 @@ impl Agent {
         self.state.records()
     }
 
-    /// The sandboxes in use; others found on disk are leftovers.
-    pub fn sandboxes(&self) -> impl Iterator<Item = &Sandbox> {
-        self.state.sandboxes()
-    }
-
     pub fn id(&self) -> Option<&AgentId> {
         self.state.agent.as_ref()
     }
@@ -242,7 +237,9 @@ impl Agent {
     }
 
     fn leftover(&mut self, since: Time, sandbox: Sandbox, out: &mut Vec<Effect>) {
-        if self.state.sandboxes().all(|used| *used != sandbox) {
+        let key = TaskKey { framework: sandbox.framework.clone(), task: sandbox.name.as_str().into() };
+        let named = self.state.tasks.get(&key).is_some_and(|task| task.sandbox == sandbox);
+        if !named && !self.containers.contains_key(&ContainerId::from(sandbox.name.as_str())) {
             out.extend(self.gc.add(since, sandbox).map(Effect::Remove));
         }
     }

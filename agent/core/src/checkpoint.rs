@@ -12,7 +12,6 @@ use prost::Message;
 use wire::checkpoint as disk;
 use wire::v1;
 
-use crate::effect::Sandbox;
 use crate::ids::Uuid;
 use crate::spec::TaskKey;
 use crate::status;
@@ -325,12 +324,5 @@ impl Task {
             forwarded: self.forwarded.clone(),
             started: self.started,
         }
-    }
-}
-
-/// Sandboxes of tasks held, so that a driver can tell them from leftovers.
-impl State {
-    pub(crate) fn sandboxes(&self) -> impl Iterator<Item = &Sandbox> {
-        self.tasks.values().map(|task| &task.sandbox)
     }
 }

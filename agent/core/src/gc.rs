@@ -1,6 +1,6 @@
 //! Sandboxes of ended tasks: kept for people to read, as long as there is room.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::time::{Span, Time};
 
@@ -11,17 +11,28 @@ use crate::limits;
 #[derive(Debug, Default)]
 pub(crate) struct Gc {
     old: BTreeSet<(Time, Sandbox)>,
+    since: BTreeMap<Sandbox, Time>,
 }
 
 impl Gc {
     /// A sandbox is no longer used since `since`. With too many of them the oldest has to go at once.
     pub(crate) fn add(&mut self, since: Time, sandbox: Sandbox) -> Option<Sandbox> {
-        self.old.insert((since, sandbox));
-        if self.old.len() > limits::SANDBOXES {
-            self.old.pop_first().map(|(_, sandbox)| sandbox)
-        } else {
-            None
+        if let Some(before) = self.since.insert(sandbox.clone(), since) {
+            self.old.remove(&(before, sandbox.clone()));
         }
+        self.old.insert((since, sandbox));
+        if self.old.len() > limits::SANDBOXES { self.pop() } else { None }
+    }
+
+    /// Whether the files of an ended task are still there.
+    pub(crate) fn holds(&self, sandbox: &Sandbox) -> bool {
+        self.since.contains_key(sandbox)
+    }
+
+    fn pop(&mut self) -> Option<Sandbox> {
+        let (_, sandbox) = self.old.pop_first()?;
+        self.since.remove(&sandbox);
+        Some(sandbox)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -35,7 +46,7 @@ impl Gc {
         while gone.len() < limits::GC_BATCH
             && self.old.first().is_some_and(|(since, _)| now.since(*since) >= age)
         {
-            gone.extend(self.old.pop_first().map(|(_, sandbox)| sandbox));
+            gone.extend(self.pop());
         }
         gone
     }

@@ -64,7 +64,7 @@ pub enum Input {
     Disk {
         used: u64,
     },
-    /// A sandbox that belongs to no task held here, found at start.
+    /// A sandbox found at start. Those of tasks held here are left alone, the others are garbage.
     Leftover {
         sandbox: Sandbox,
         since: Time,

@@ -1,5 +1,7 @@
 //! Ending tasks: on request, for failing health, for running too long, with their framework, with the agent.
 
+use std::collections::BTreeSet;
+
 use model::id::FrameworkId;
 use model::task::TaskState;
 use model::time::{Span, Time};
@@ -124,7 +126,8 @@ impl Agent {
         self.record(Record::FrameworkRemoved(id.clone()), out);
         let first = TaskKey { framework: id.clone(), task: "".into() };
         let streams = self.state.streams.range(first..).map(|(key, _)| key);
-        let mut keys: Vec<TaskKey> = streams.take_while(|key| key.framework == *id).cloned().collect();
+        // A stream may be about a task that is not here, and a running task may have no stream.
+        let mut keys: BTreeSet<TaskKey> = streams.take_while(|key| key.framework == *id).cloned().collect();
         keys.extend(self.state.tasks_of(id).map(|task| task.key.clone()));
         for key in keys {
             self.release(&key);

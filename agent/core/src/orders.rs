@@ -66,7 +66,7 @@ impl Agent {
         self.unlinked();
     }
 
-    pub(crate) fn from_master(&mut self, now: Time, link: LinkId, envelope: Envelope, out: &mut Vec<Effect>) {
+    pub(crate) fn heard(&mut self, now: Time, link: LinkId, envelope: Envelope, out: &mut Vec<Effect>) {
         if !self.link.is_current(link) {
             return;
         }
@@ -103,7 +103,6 @@ impl Agent {
         true
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one frame, taken apart in one place")]
     fn welcome(
         &mut self,
         now: Time,

@@ -36,6 +36,11 @@ impl Agent {
             self.counters.repeated_orders += 1;
             return;
         }
+        if self.state.streams.contains_key(&key) {
+            // An answer to a kill of this id from before there was such a task: its acknowledgement would be taken
+            // for that of this task's end.
+            self.forget(now, &key, out);
+        }
         let spec = self.admit(&key, info);
         self.accept(&key, info, out);
         match spec {
@@ -104,8 +109,8 @@ impl Agent {
     fn accept(&mut self, key: &TaskKey, info: &Arc<v1::TaskInfo>, out: &mut Vec<Effect>) {
         let container = self.ids.uuid().to_string();
         // A task id may be used again once its task has ended; the files of the earlier one stay where they are.
-        let used = self.completed.iter().any(|task| task.key == *key);
-        let sandbox = if used { container.clone() } else { key.task.to_string() };
+        let named = Sandbox { framework: key.framework.clone(), name: key.task.to_string() };
+        let sandbox = if self.gc.holds(&named) { container.clone() } else { named.name };
         let container = ContainerId::from(container.as_str());
         self.containers.insert(container.clone(), key.clone());
         let record = TaskRecord {
@@ -118,11 +123,11 @@ impl Agent {
             started: None,
         };
         self.record(Record::Task(Box::new(record)), out);
-        if let Some(task) = self.state.tasks.get_mut(key) {
-            if let Some(spec) = &task.spec {
-                task.holds = true;
-                self.used += &spec.resources;
-            }
+        if let Some(task) = self.state.tasks.get_mut(key)
+            && let Some(spec) = &task.spec
+        {
+            task.holds = true;
+            self.used += &spec.resources;
         }
     }
 
@@ -339,12 +344,14 @@ impl Agent {
     /// A task has left the state: it is history now, and its sandbox garbage some day.
     pub(crate) fn left(&mut self, now: Time, task: Task, out: &mut Vec<Effect>) {
         self.containers.remove(&task.container);
-        let sandbox: Sandbox = task.sandbox.clone();
+        // Ids that were refused may be no file names at all, and nothing was made in their name.
+        if task.spec.is_some() {
+            out.extend(self.gc.add(now, task.sandbox.clone()).map(Effect::Remove));
+        }
         self.completed.push_back(Arc::new(task));
         if self.completed.len() > limits::COMPLETED {
             self.completed.pop_front();
         }
-        out.extend(self.gc.add(now, sandbox).map(Effect::Remove));
     }
 
     /// The task of a container, when it is in `phase`.

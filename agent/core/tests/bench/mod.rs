@@ -1,0 +1,395 @@
+//! An agent on a bench: inputs by hand, effects as lines of text, a disk that keeps what was synced.
+//!
+//! Each test file compiles its own copy and uses its own part of it.
+#![allow(dead_code, reason = "no test file uses all of it")]
+
+use std::sync::Arc;
+
+use agent_core::health::{Finding, Target};
+use agent_core::{
+    Agent, Effect, Ending, Envelope, Exit, ExitStatus, Input, LinkDown, LinkId, Order, ProbeId, Record,
+    Report, Settings, Update, Uuid,
+};
+use model::id::ContainerId;
+use model::resources::Bag;
+use model::time::{Span, Time};
+use wire::v1;
+
+pub(crate) const FRAMEWORK: &str = "fw";
+
+pub(crate) fn settings(boot: &str, seed: u64) -> Settings {
+    let total = Bag::parse("cpus:4;mem:4096;ports:[31000-31100]").expect("resources");
+    Settings {
+        masters: vec!["m1:5050".into(), "m2:5050".into()],
+        info: Arc::new(v1::AgentInfo { hostname: "host".into(), port: Some(5051), ..Default::default() }),
+        total,
+        version: "0.1.0".into(),
+        boot: boot.into(),
+        ip: "10.0.0.1".into(),
+        seed: [seed, seed + 1],
+    }
+}
+
+pub(crate) fn framework(capabilities: &[v1::framework_info::capability::Type]) -> Arc<v1::FrameworkInfo> {
+    let capability =
+        |c: &v1::framework_info::capability::Type| v1::framework_info::Capability { r#type: Some(*c as i32) };
+    Arc::new(v1::FrameworkInfo {
+        user: "root".into(),
+        name: "test".into(),
+        id: Some(v1::FrameworkId { value: FRAMEWORK.into() }),
+        capabilities: capabilities.iter().map(capability).collect(),
+        ..Default::default()
+    })
+}
+
+pub(crate) fn modern() -> Arc<v1::FrameworkInfo> {
+    use v1::framework_info::capability::Type;
+    framework(&[Type::PartitionAware, Type::TaskKillingState])
+}
+
+pub(crate) fn scalar(name: &str, value: f64) -> v1::Resource {
+    v1::Resource {
+        name: name.into(),
+        r#type: v1::value::Type::Scalar as i32,
+        scalar: Some(v1::value::Scalar { value }),
+        ..Default::default()
+    }
+}
+
+/// A shell command task with one cpu.
+pub(crate) fn task(id: &str) -> v1::TaskInfo {
+    v1::TaskInfo {
+        name: id.into(),
+        task_id: v1::TaskId { value: id.into() },
+        agent_id: v1::AgentId { value: "agent-1".into() },
+        resources: vec![scalar("cpus", 1.0), scalar("mem", 32.0)],
+        command: Some(v1::CommandInfo { value: Some("sleep 1".into()), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn with_uri(mut task: v1::TaskInfo) -> v1::TaskInfo {
+    let uri = v1::command_info::Uri { value: "http://files/app.tgz".into(), ..Default::default() };
+    task.command.get_or_insert_default().uris.push(uri);
+    task
+}
+
+/// An HTTP health check: each second from the start, no grace, three failures.
+pub(crate) fn with_health(mut task: v1::TaskInfo) -> v1::TaskInfo {
+    task.health_check = Some(v1::HealthCheck {
+        http: Some(v1::health_check::HttpCheckInfo {
+            port: 31000,
+            path: Some("/health".into()),
+            ..Default::default()
+        }),
+        delay_seconds: Some(0.0),
+        interval_seconds: Some(1.0),
+        timeout_seconds: Some(5.0),
+        grace_period_seconds: Some(0.0),
+        consecutive_failures: Some(3),
+        ..Default::default()
+    });
+    task
+}
+
+pub(crate) struct Bench {
+    pub(crate) agent: Agent,
+    pub(crate) now: Time,
+    /// What would be found after a power cut.
+    pub(crate) disk: Vec<Record>,
+    unsynced: Vec<(u64, Record)>,
+    /// Whether records are synced as soon as they are written.
+    pub(crate) fast_disk: bool,
+    pub(crate) link: Option<LinkId>,
+    pub(crate) term: u64,
+    /// Statuses sent, oldest first.
+    pub(crate) sent: Vec<Arc<Update>>,
+    pub(crate) probes: Vec<ProbeId>,
+    pub(crate) stopped: Option<Ending>,
+    starts: u64,
+}
+
+impl Bench {
+    /// An agent that has not been started.
+    pub(crate) fn new() -> Self {
+        Self {
+            agent: Agent::recover(settings("boot-1", 1), []).expect("an empty start"),
+            now: Time::from_secs(1000),
+            disk: Vec::new(),
+            unsynced: Vec::new(),
+            fast_disk: true,
+            link: None,
+            term: 1,
+            sent: Vec::new(),
+            probes: Vec::new(),
+            stopped: None,
+            starts: 1,
+        }
+    }
+
+    /// An agent that is registered with a master of term 1.
+    pub(crate) fn registered() -> Self {
+        let mut bench = Self::new();
+        bench.start();
+        bench.input(Input::Recovered);
+        bench.connect(&[FRAMEWORK]);
+        bench
+    }
+
+    pub(crate) fn start(&mut self) -> String {
+        let mut out = Vec::new();
+        self.agent.start(self.now, &mut out);
+        self.run(out)
+    }
+
+    /// Upgrades the dialled link and answers the hello.
+    pub(crate) fn connect(&mut self, connected: &[&str]) -> String {
+        let link = self.link.expect("a dialled link");
+        let mut log = self.input(Input::LinkUp(link));
+        log += &self.order(Order::Welcome {
+            agent: "agent-1".into(),
+            timeout: Span::from_secs(75),
+            removed: Vec::new(),
+            connected: connected.iter().map(|id| (*id).into()).collect(),
+        });
+        log
+    }
+
+    pub(crate) fn input(&mut self, input: Input) -> String {
+        let mut out = Vec::new();
+        self.agent.handle(self.now, input, &mut out);
+        self.run(out)
+    }
+
+    pub(crate) fn order(&mut self, order: Order) -> String {
+        let link = self.link.expect("a link");
+        self.input(Input::FromMaster { link, envelope: Envelope { term: self.term, order } })
+    }
+
+    pub(crate) fn launch(&mut self, task: v1::TaskInfo) -> String {
+        self.launch_for(modern(), task)
+    }
+
+    pub(crate) fn launch_for(&mut self, framework: Arc<v1::FrameworkInfo>, task: v1::TaskInfo) -> String {
+        self.order(Order::Run { framework, task: Arc::new(task) })
+    }
+
+    /// Launches a task and sees it running with everything acknowledged.
+    pub(crate) fn running(&mut self, task: v1::TaskInfo) -> String {
+        let id = task.task_id.value.clone();
+        let mut log = self.launch(task);
+        let container = self.container(&id);
+        log += &self.input(Input::Started { container, pid: 4711 });
+        log += &self.ack();
+        log += &self.ack();
+        log
+    }
+
+    pub(crate) fn kill(&mut self, task: &str, grace: Option<Span>) -> String {
+        self.order(Order::Kill { framework: FRAMEWORK.into(), task: task.into(), grace })
+    }
+
+    /// Acknowledges the update sent last.
+    pub(crate) fn ack(&mut self) -> String {
+        let update = self.sent.last().expect("an update was sent").clone();
+        self.ack_uuid(&update.status.task_id.value.clone(), update.uuid)
+    }
+
+    pub(crate) fn ack_uuid(&mut self, task: &str, uuid: Uuid) -> String {
+        self.order(Order::Acknowledge { framework: FRAMEWORK.into(), task: task.into(), uuid })
+    }
+
+    pub(crate) fn started(&mut self, task: &str) -> String {
+        let container = self.container(task);
+        self.input(Input::Started { container, pid: 4711 })
+    }
+
+    pub(crate) fn exits(&mut self, task: &str, status: ExitStatus) -> String {
+        let container = self.container(task);
+        self.input(Input::Exited { container, exit: Exit { status, out_of_memory: None } })
+    }
+
+    pub(crate) fn probed(&mut self, task: &str, finding: Finding) -> String {
+        let probe = *self.probes.last().expect("a probe");
+        let container = self.container(task);
+        self.input(Input::Probed { probe, container, finding })
+    }
+
+    pub(crate) fn breaks(&mut self) -> String {
+        let link = self.link.expect("a link");
+        self.input(Input::LinkDown { link, why: LinkDown::Broken("reset".into()) })
+    }
+
+    /// Lets the next deadline pass.
+    pub(crate) fn wake(&mut self) -> String {
+        let at = self.agent.next_deadline().expect("a deadline");
+        let waited = at.since(self.now);
+        self.now = self.now.max(at);
+        format!("  after {waited}\n{}", self.input(Input::Wake))
+    }
+
+    pub(crate) fn advance(&mut self, span: Span) {
+        self.now += span;
+    }
+
+    /// The disk catches up.
+    pub(crate) fn sync(&mut self) -> String {
+        let Some((seq, _)) = self.unsynced.last() else { return String::new() };
+        let seq = *seq;
+        self.disk.extend(self.unsynced.drain(..).map(|(_, record)| record));
+        self.input(Input::Synced(seq))
+    }
+
+    /// The process dies, with whatever the disk had not got, and starts again.
+    pub(crate) fn restart(&mut self, boot: &str) -> String {
+        self.starts += 1;
+        self.unsynced.clear();
+        self.link = None;
+        self.sent.clear();
+        self.agent = self.recovered_from(&self.disk, boot);
+        self.start()
+    }
+
+    /// As the disk would be read: through bytes.
+    fn recovered_from(&self, records: &[Record], boot: &str) -> Agent {
+        let bytes = agent_core::checkpoint::encode(records);
+        let records = agent_core::checkpoint::decode(&bytes).expect("own records");
+        Agent::recover(settings(boot, self.starts * 100), records).expect("recovery")
+    }
+
+    pub(crate) fn container(&self, task: &str) -> ContainerId {
+        let view = self.agent.view();
+        let task = view.tasks.iter().find(|t| t.key.task.as_str() == task).expect("a task held");
+        task.container.clone()
+    }
+
+    fn run(&mut self, effects: Vec<Effect>) -> String {
+        let mut log = String::new();
+        let mut synced = None;
+        for effect in effects {
+            self.note(&effect);
+            if let Effect::Checkpoint { seq, record } = &effect {
+                if self.fast_disk {
+                    self.disk.push(record.clone());
+                    synced = Some(*seq);
+                } else {
+                    self.unsynced.push((*seq, record.clone()));
+                }
+            }
+            log.push_str(&self.line(&effect));
+            log.push('\n');
+        }
+        if let Some(seq) = synced {
+            log += &self.input(Input::Synced(seq));
+        }
+        log
+    }
+
+    fn note(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Dial { link, .. } => self.link = Some(*link),
+            Effect::Send { report: Report::Status { update, .. }, .. } => self.sent.push(Arc::clone(update)),
+            Effect::Probe { probe, .. } => self.probes.push(*probe),
+            Effect::Stop(ending) => self.stopped = Some(ending.clone()),
+            _ => {}
+        }
+    }
+
+    fn name(&self, container: &ContainerId) -> String {
+        let view = self.agent.view();
+        let all = view.tasks.iter().chain(view.completed.iter().map(|task| &**task));
+        let mut named = all.filter(|task| task.container == *container);
+        named.next().map_or_else(|| "?".to_owned(), |task| task.key.task.to_string())
+    }
+
+    fn line(&self, effect: &Effect) -> String {
+        match effect {
+            Effect::Checkpoint { record, .. } => format!("  write {}", record_line(record)),
+            Effect::Dial { link, address } => format!("  dial {} as link {}", address, link.0),
+            Effect::Hangup { link } => format!("  hang up link {}", link.0),
+            Effect::Send { link, report } => format!("  send on link {}: {}", link.0, report_line(report)),
+            Effect::Fetch { container, sandbox, task } => {
+                let uris: Vec<&str> = task.command.uris.iter().map(|uri| uri.value.as_str()).collect();
+                format!(
+                    "  fetch {} into {}/{}: {}",
+                    self.name(container),
+                    sandbox.framework,
+                    sandbox.name,
+                    uris.join(" ")
+                )
+            }
+            Effect::CancelFetch { container } => format!("  stop fetching {}", self.name(container)),
+            Effect::Launch { container, .. } => format!("  launch {}", self.name(container)),
+            Effect::Kill { container, grace } => format!("  kill {} within {grace}", self.name(container)),
+            Effect::Destroy { container } => format!("  destroy {}", self.name(container)),
+            Effect::Forget { container } => format!("  forget container of {}", self.name(container)),
+            Effect::Recover { containers } => {
+                let names: Vec<String> = containers.iter().map(|container| self.name(container)).collect();
+                format!("  look for containers [{}]", names.join(", "))
+            }
+            Effect::Probe { container, target, timeout, .. } => {
+                let target = match target {
+                    Target::Command(command) => format!("`{}`", command.value),
+                    Target::Http { tls, port, path } => {
+                        format!("http{}://:{port}{path}", if *tls { "s" } else { "" })
+                    }
+                    Target::Tcp { port } => format!("tcp :{port}"),
+                };
+                format!("  probe {} with {target}, timeout {timeout:?}", self.name(container))
+            }
+            Effect::MeasureDisk => "  measure disk".into(),
+            Effect::Remove(sandbox) => format!("  remove {}/{}", sandbox.framework, sandbox.name),
+            Effect::Stop(ending) => format!("  stop: {ending:?}"),
+        }
+    }
+}
+
+fn record_line(record: &Record) -> String {
+    match record {
+        Record::Registered(agent) => format!("registered as {agent}"),
+        Record::Term(term) => format!("term {term}"),
+        Record::Boot(boot) => format!("boot {boot}"),
+        Record::Framework(info) => format!("framework {}", info.id.as_ref().map_or("", |id| &id.value)),
+        Record::FrameworkRemoved(id) => format!("framework {id} removed"),
+        Record::Task(task) => format!("task {}", task.info.task_id.value),
+        Record::Update { key, update } => format!("update {} {}", key.task, update.state),
+        Record::Acknowledged { key, .. } => format!("acknowledged {}", key.task),
+        Record::Kill { key, kill } => format!("kill {}: {:?}", key.task, kill.cause),
+        Record::Dropped(key) => format!("dropped {}", key.task),
+    }
+}
+
+fn report_line(report: &Report) -> String {
+    match report {
+        Report::Hello(hello) => {
+            let tasks: Vec<String> = hello
+                .tasks
+                .iter()
+                .map(|task| format!("{} {}", task.info.task_id.value, task.latest))
+                .collect();
+            let id = hello.agent.as_ref().map_or("new", |id| id.as_str());
+            format!("hello of {id}, term {}, tasks [{}]", hello.highest_term, tasks.join(", "))
+        }
+        Report::Pong { sequence } => format!("pong {sequence}"),
+        Report::Status { update, latest, .. } => format!("{}, latest {latest}", status_line(update)),
+        Report::Fenced { highest } => format!("fenced, term is {highest}"),
+        Report::Goodbye { tasks_killed } => format!("goodbye, tasks killed: {tasks_killed}"),
+        Report::OperationRefused { message, .. } => format!("operation refused: {message}"),
+    }
+}
+
+/// State, source, reason, message and health of an update.
+pub(crate) fn status_line(update: &Update) -> String {
+    let status = &update.status;
+    let mut line = format!("{} {} {}", status.task_id.value, update.state, status.source().as_str_name());
+    if status.reason.is_some() {
+        line += &format!(" {}", status.reason().as_str_name());
+    }
+    if let Some(healthy) = status.healthy {
+        line += &format!(" healthy={healthy}");
+    }
+    if let Some(message) = &status.message {
+        line += &format!(" {message:?}");
+    }
+    line
+}
