@@ -1,27 +1,42 @@
-//! Query strings: names may repeat, and booleans are read as leniently as clients write them.
+//! Query strings: keys may repeat, and booleans come as client libraries write them.
+
+use percent_encoding::percent_decode_str;
 
 /// The pairs of a query string, in order.
 #[derive(Debug, Default)]
-pub(super) struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn parse(query: Option<&str>) -> Self {
-        let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    pub(crate) fn parse(text: Option<&str>) -> Self {
+        let pairs = text.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| {
+                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (decoded(key), decoded(value))
+                })
+                .collect(),
+        )
     }
 
-    pub(super) fn first(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+    /// The first value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.all(key).next()
     }
 
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    /// Every value of a key that may repeat.
+    pub(crate) fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    /// `true` in any case is true, every other word is false: one client library writes `True` and `False`.
-    pub(super) fn flag(&self, name: &str, default: bool) -> bool {
-        self.first(name).map_or(default, |value| value.eq_ignore_ascii_case("true"))
+    /// `true` in any case is true, any other word is false: one client library writes Python's `True` and `False`.
+    pub(crate) fn flag(&self, key: &str, default: bool) -> bool {
+        self.get(key).map_or(default, |value| value.eq_ignore_ascii_case("true"))
     }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -29,12 +44,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_repeat_and_booleans_are_lenient() {
-        let query = Query::parse(Some("embed=apps.tasks&embed=apps.counts&force=True&scale=False&wipe="));
+    fn keys_repeat_and_booleans_are_lenient() {
+        let query = Query::parse(Some("embed=apps.tasks&force=True&embed=apps.counts&wipe=&scale=False&id=a%2Fb+c&x"));
         assert_eq!(query.all("embed").collect::<Vec<_>>(), ["apps.tasks", "apps.counts"]);
         assert!(query.flag("force", false));
-        assert!(!query.flag("scale", true));
         assert!(!query.flag("wipe", true));
+        assert!(!query.flag("scale", true));
         assert!(query.flag("absent", true));
+        assert_eq!(query.get("id"), Some("a/b c"));
+        assert_eq!(query.get("x"), Some(""));
+        assert_eq!(Query::parse(Some("%zz=%ff&&=")).get("%zz"), Some("\u{fffd}"));
     }
 }
