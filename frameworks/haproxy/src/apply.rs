@@ -1,0 +1,425 @@
+//! Makes HAProxy do what is wanted: servers through its runtime socket, everything else by a reload. One task, which
+//! owns HAProxy; nothing is changed at run time while a reload is under way, since the old worker would be told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::time::Time;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep_until;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::core::Input;
+use crate::limits::{
+    DELETE_AFTER, DELETE_POLL, DRAIN_POLL, HARD_STOP, RESTART_FIRST, RESTART_MOST, REWRITE_AFTER,
+    VERIFY_EVERY,
+};
+use crate::load::{LoadError, Loader};
+use crate::plan::{Actual, Plan, State, Step, plan};
+use crate::process::Haproxy;
+use crate::runtime::{Verdict, servers_conn, servers_state, structure, verdict};
+use crate::service::{Desired, count_servers};
+use crate::shared::Shared;
+use crate::socket::{Socket, SocketError, ask};
+use crate::throttle::{Backoff, Throttle};
+
+/// Draining servers have to be found without connections so many times in a row: between the choice of a server and
+/// the connection to it is a moment in which it has neither.
+const QUIET_LOOKS: u32 = 2;
+
+/// What the admin address asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Load the configuration again although nothing changed.
+    Reload,
+}
+
+/// A backend and a server in it.
+type Name = (String, String);
+
+/// The task that owns HAProxy.
+#[derive(Debug)]
+pub(crate) struct Applier {
+    clock: Clock,
+    shared: Arc<Shared>,
+    loader: Loader,
+    haproxy: Haproxy,
+    actual: Actual,
+    throttle: Throttle,
+    restart: Backoff,
+    restart_at: Time,
+    /// Servers that still had connections when they were to be deleted, and since when.
+    deleting: BTreeMap<Name, Time>,
+    /// How often in a row a draining server was found without connections.
+    quiet: BTreeMap<Name, u32>,
+    rewrite_at: Option<Time>,
+    verify_at: Time,
+    last_reload: Option<Time>,
+    forced: bool,
+}
+
+impl Applier {
+    pub(crate) fn new(clock: Clock, shared: Arc<Shared>, loader: Loader, haproxy: Haproxy) -> Self {
+        Self {
+            clock,
+            shared,
+            loader,
+            haproxy,
+            actual: Actual::default(),
+            throttle: Throttle::default(),
+            restart: Backoff::new(RESTART_FIRST, RESTART_MOST),
+            restart_at: Time::ZERO,
+            deleting: BTreeMap::new(),
+            quiet: BTreeMap::new(),
+            rewrite_at: None,
+            verify_at: Time::ZERO,
+            last_reload: None,
+            forced: false,
+        }
+    }
+
+    /// Goes on with a HAProxy an earlier sidecar left running, if there is one.
+    pub(crate) async fn adopt(&mut self, saved: &Desired) -> Result<(), LoadError> {
+        if !self.haproxy.adopt().await {
+            return Ok(());
+        }
+        self.loader.adopt()?;
+        let info = ask(&self.loader.files.stats_socket(), "show info").await.unwrap_or_default();
+        // With another structure than the saved one, or unknown, the first plan asks for a reload.
+        if structure(&info) == Some(&*self.loader.structure(saved)) {
+            self.actual.services = Actual::loaded(saved).services;
+        }
+        info!(services = self.actual.services.len(), "going on with the running HAProxy");
+        self.verify().await;
+        Ok(())
+    }
+
+    /// Follows what is wanted until the channel closes; hands HAProxy back.
+    pub(crate) async fn run(
+        mut self,
+        mut wanted: watch::Receiver<Desired>,
+        mut orders: mpsc::Receiver<Order>,
+        reports: mpsc::Sender<Input>,
+    ) -> Haproxy {
+        loop {
+            let desired = wanted.borrow_and_update().clone();
+            let deadline = self.turn(&desired, &reports).await;
+            tokio::select! {
+                changed = wanted.changed() => {
+                    if changed.is_err() {
+                        self.rewrite_now(&desired);
+                        return self.haproxy;
+                    }
+                }
+                () = self.haproxy.ended() => self.died(),
+                Some(order) = orders.recv() => match order {
+                    Order::Reload => self.forced = true,
+                },
+                () = sleep_until(self.clock.instant(deadline)) => {}
+            }
+        }
+    }
+
+    fn died(&mut self) {
+        error!("HAProxy ended; starting it again");
+        self.actual = Actual::default();
+        self.deleting.clear();
+        self.restart_at = self.clock.now() + self.restart.wait();
+    }
+
+    /// Does all that can be done now; gives the time to look again.
+    async fn turn(&mut self, desired: &Desired, reports: &mpsc::Sender<Input>) -> Time {
+        let since = self.shared.take_pending();
+        if self.haproxy.is_running() && self.clock.now() >= self.verify_at {
+            self.verify().await;
+        }
+        let mut admitted = self.loader.admit(self.clock.now(), desired, &self.actual);
+        let mut plan = plan(&admitted, &self.actual);
+        if !plan.steps.is_empty() && self.haproxy.is_running() {
+            self.steps(&plan).await;
+            self.rewrite_at.get_or_insert(self.clock.now() + REWRITE_AFTER);
+        }
+        if self.load_due(&plan) {
+            self.load(desired).await;
+            admitted = self.loader.admit(self.clock.now(), desired, &self.actual);
+            // What was rejected may leave the rest to be done at run time.
+            plan = crate::plan::plan(&admitted, &self.actual);
+            if self.haproxy.is_running() {
+                self.steps(&plan).await;
+            }
+        }
+        if let Some(since) = since {
+            self.shared.metrics.latency.observe(since.elapsed().as_secs_f64());
+        }
+        self.delete_again().await;
+        self.report_drained(desired, reports).await;
+        if self.rewrite_at.is_some_and(|at| at <= self.clock.now()) {
+            self.rewrite_now(desired);
+        }
+        self.tell(desired);
+        self.next_deadline(desired, &plan)
+    }
+
+    fn load_due(&self, plan: &Plan) -> bool {
+        let now = self.clock.now();
+        if !self.haproxy.is_running() {
+            return now >= self.restart_at;
+        }
+        (self.forced || !plan.structural.is_empty()) && now >= self.throttle.earliest()
+    }
+
+    async fn load(&mut self, desired: &Desired) {
+        let began = self.clock.now();
+        let running = self.haproxy.is_running();
+        let loaded = self.loader.load(began, desired, &self.actual, &mut self.haproxy).await;
+        let ended = self.clock.now();
+        self.forced = false;
+        self.throttle.reloaded(began, ended);
+        let metrics = &self.shared.metrics;
+        match loaded {
+            Ok(loaded) => {
+                if running {
+                    metrics.reloads.inc();
+                    self.last_reload = Some(ended);
+                } else {
+                    metrics.starts.inc();
+                    self.restart.reset();
+                }
+                self.actual = Actual::loaded(&loaded);
+                self.deleting.clear();
+                self.rewrite_at = None;
+                self.verify_at = ended + VERIFY_EVERY;
+            }
+            Err(error) => {
+                error!(%error, "the configuration was not loaded");
+                metrics.failed_loads.inc();
+                if !running {
+                    self.restart_at = ended + self.restart.wait();
+                }
+            }
+        }
+    }
+
+    /// Gives the commands of a plan, and notes what they did.
+    async fn steps(&mut self, plan: &Plan) {
+        let result = self.converse(&plan.steps).await;
+        if let Err(error) = result {
+            warn!(%error, "runtime commands were cut off");
+            self.verify_at = self.clock.now();
+        }
+    }
+
+    async fn converse(&mut self, steps: &[Step]) -> Result<(), SocketError> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let mut socket = Socket::open(&self.loader.files.stats_socket()).await?;
+        for step in steps {
+            let waits = matches!(step, Step::Remove { backend, server }
+                if self.deleting.contains_key(&(backend.clone(), server.clone())));
+            if waits {
+                continue;
+            }
+            self.step(&mut socket, step).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, socket: &mut Socket, step: &Step) -> Result<(), SocketError> {
+        let mut outcome = Verdict::Done;
+        for command in step.commands() {
+            self.shared.metrics.commands.inc();
+            let answer = socket.send(&command).await?;
+            match verdict(&answer) {
+                Verdict::Done => {}
+                // HAProxy has something we did not know of. The next look at it will say what.
+                Verdict::Already => self.verify_at = self.clock.now(),
+                Verdict::Busy => outcome = Verdict::Busy,
+                Verdict::Failed(reason) => {
+                    warn!(command, reason, "HAProxy refused a command");
+                    self.shared.metrics.failed_commands.inc();
+                    self.verify_at = self.clock.now() + DELETE_POLL;
+                    return Ok(());
+                }
+            }
+        }
+        match step {
+            Step::Remove { backend, server } if outcome == Verdict::Busy => {
+                self.actual.set(backend, server, State::Maintenance);
+                self.deleting.entry((backend.clone(), server.clone())).or_insert(self.clock.now());
+            }
+            Step::Remove { backend, server } => {
+                self.deleting.remove(&(backend.clone(), server.clone()));
+                step.note(&mut self.actual);
+            }
+            Step::Ready { backend, server } => {
+                self.deleting.remove(&(backend.clone(), server.clone()));
+                step.note(&mut self.actual);
+            }
+            Step::Add { .. } | Step::Drain { .. } => step.note(&mut self.actual),
+        }
+        Ok(())
+    }
+
+    /// Tries again to delete servers that had connections; cuts these after a while, since the task is gone.
+    async fn delete_again(&mut self) {
+        if self.deleting.is_empty() || !self.haproxy.is_running() {
+            return;
+        }
+        let now = self.clock.now();
+        let names: Vec<(Name, Time)> =
+            self.deleting.iter().map(|(name, since)| (name.clone(), *since)).collect();
+        let result = async {
+            let mut socket = Socket::open(&self.loader.files.stats_socket()).await?;
+            for ((backend, server), since) in names {
+                if now.since(since) >= DELETE_AFTER {
+                    socket.send(&format!("shutdown sessions server {backend}/{server}")).await?;
+                }
+                let step = Step::Remove { backend, server };
+                self.step(&mut socket, &step).await?;
+            }
+            Ok::<(), SocketError>(())
+        };
+        if let Err(error) = result.await {
+            warn!(%error, "servers could not be deleted");
+            self.verify_at = self.clock.now();
+        }
+    }
+
+    /// Compares what we believe of HAProxy with what it says.
+    async fn verify(&mut self) {
+        self.verify_at = self.clock.now() + VERIFY_EVERY;
+        let answer = match ask(&self.loader.files.stats_socket(), "show servers state").await {
+            Ok(answer) => answer,
+            Err(error) => {
+                warn!(%error, "HAProxy's state could not be read");
+                return;
+            }
+        };
+        match servers_state(&answer) {
+            Ok(mut backends) => {
+                for name in self.actual.services.keys() {
+                    backends.entry(name.clone()).or_default();
+                }
+                self.actual.backends = backends;
+                self.deleting.retain(|(backend, server), _| {
+                    self.actual.backends.get(backend).is_some_and(|servers| servers.contains_key(server))
+                });
+            }
+            Err(error) => warn!(%error, "HAProxy's state could not be understood"),
+        }
+    }
+
+    /// Tells the core which draining tasks have no connection left.
+    async fn report_drained(&mut self, desired: &Desired, reports: &mpsc::Sender<Input>) {
+        let draining = draining(desired);
+        self.quiet.retain(|name, _| draining.contains_key(name));
+        if draining.is_empty() || !self.haproxy.is_running() {
+            return;
+        }
+        let Some(used) = self.used().await else { return };
+        let mut quiet: BTreeMap<&str, bool> = BTreeMap::new();
+        for (name, task) in &draining {
+            let (backend, server) = name;
+            let ready = self.actual.backends.get(backend).and_then(|servers| servers.get(server));
+            let ready = ready.is_some_and(|standing| standing.state == State::Ready);
+            let connections = used.get(&format!("{backend}/{server}")).copied().unwrap_or(0);
+            let looks = self.quiet.entry(name.clone()).or_default();
+            *looks = if ready || connections > 0 { 0 } else { looks.saturating_add(1) };
+            *quiet.entry(task).or_insert(true) &= *looks >= QUIET_LOOKS;
+        }
+        let tasks: Vec<String> =
+            quiet.into_iter().filter(|(_, quiet)| *quiet).map(|(task, _)| task.to_owned()).collect();
+        if !tasks.is_empty() {
+            // The core ends after this task; while it lives it takes reports.
+            let _ = reports.send(Input::Drained(tasks)).await;
+        }
+    }
+
+    /// The connections of each server, those of workers that finish an older configuration included.
+    async fn used(&self) -> Option<BTreeMap<String, u64>> {
+        let answer = ask(&self.loader.files.stats_socket(), "show servers conn").await.ok()?;
+        let mut used = servers_conn(&answer).ok()?;
+        let recent = self.last_reload.is_some_and(|at| self.clock.now().since(at) <= HARD_STOP);
+        if recent {
+            for worker in self.haproxy.processes().await.ok()?.old_workers {
+                // One that ended since the list was made has no connections.
+                let Ok(answer) = self.haproxy.ask_worker(worker, "show servers conn").await else { continue };
+                for (name, count) in servers_conn(&answer).unwrap_or_default() {
+                    *used.entry(name).or_default() += count;
+                }
+            }
+        }
+        Some(used)
+    }
+
+    fn rewrite_now(&mut self, desired: &Desired) {
+        self.rewrite_at = None;
+        let admitted = self.loader.admit(self.clock.now(), desired, &self.actual);
+        if !plan(&admitted, &self.actual).structural.is_empty() {
+            // A file with services that are not loaded would not be what HAProxy does; the reload writes it.
+            return;
+        }
+        if let Err(error) = self.loader.rewrite(&admitted) {
+            error!(%error, "the configuration file could not be brought up to date");
+            self.rewrite_at = Some(self.clock.now() + VERIFY_EVERY);
+        }
+    }
+
+    fn tell(&self, desired: &Desired) {
+        let rejected = self.loader.rejected();
+        let services = desired.values().map(|services| services.len()).sum();
+        let servers = count_servers(desired);
+        let metrics = &self.shared.metrics;
+        metrics.services.set(services as i64);
+        metrics.servers.set(servers as i64);
+        metrics.rejected.set(rejected.len() as i64);
+        let mut status = self.shared.status();
+        status.haproxy = self.haproxy.is_running();
+        status.services = services;
+        status.servers = servers;
+        status.rejected = rejected;
+        status.configuration = Arc::clone(self.loader.text());
+    }
+
+    fn next_deadline(&self, desired: &Desired, plan: &Plan) -> Time {
+        let now = self.clock.now();
+        let mut deadline = self.verify_at.max(now + DELETE_POLL);
+        let mut at_most = |time: Time| deadline = deadline.min(time.max(now));
+        if !self.haproxy.is_running() {
+            at_most(self.restart_at);
+        } else if self.forced || !plan.structural.is_empty() {
+            at_most(self.throttle.earliest());
+        }
+        if !self.deleting.is_empty() {
+            at_most(now + DELETE_POLL);
+        }
+        let draining = draining(desired);
+        if !draining.is_empty() {
+            let all_quiet =
+                draining.keys().all(|name| self.quiet.get(name).is_some_and(|looks| *looks >= QUIET_LOOKS));
+            // Reported ones are looked at now and then, in case the supervisor did not hear it.
+            at_most(now + if all_quiet { DRAIN_POLL.saturating_mul(25) } else { DRAIN_POLL });
+        }
+        if let Some(at) = self.rewrite_at {
+            at_most(at);
+        }
+        if let Some(again) = self.loader.next_deadline() {
+            at_most(again);
+        }
+        deadline
+    }
+}
+
+/// The draining servers and their tasks.
+fn draining(desired: &Desired) -> BTreeMap<Name, &str> {
+    let routed = desired.values().flat_map(|services| services.iter());
+    routed
+        .flat_map(|routed| {
+            routed.servers.iter().map(move |(name, server)| (&routed.service.name, name, server))
+        })
+        .filter(|(_, _, server)| server.draining)
+        .map(|(backend, name, server)| ((backend.clone(), name.clone()), &*server.task))
+        .collect()
+}
