@@ -312,6 +312,11 @@ mod tests {
         assert_eq!(content(&root, "cpu.shares"), "2");
         assert_eq!(content(&root, "cpu.cfs_quota_us"), "1000");
         assert_eq!(content(&root, "memory.limit_in_bytes"), MIN_MEMORY_BYTES.to_string());
+        let (root, group) = imitation(1);
+        // As short as what replaces it: unlike the kernel's, these files keep the rest.
+        for file in ["cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] {
+            fs::write(root.path().join("c").join(file), "99").unwrap();
+        }
         let huge = Limits { cpu_share_millis: Some(u64::MAX), cpu_quota_millis: None, memory_bytes: None };
         group.limit(&huge).unwrap();
         assert_eq!(content(&root, "cpu.shares"), "262144");

@@ -100,8 +100,12 @@ fn settle() {
         libc::setsid();
         libc::umask(0o022);
         libc::prctl(libc::PR_SET_NAME, c"stoa-launcher".as_ptr());
+        // The kernel's own call (handler, flags, restorer, mask), because the C library keeps two signals to itself, and leaves
+        // them ignored in what it spawns.
+        let default = [0_u64; 4];
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, 8);
         }
         let mut all: libc::sigset_t = mem::zeroed();
         libc::sigfillset(&raw mut all);
