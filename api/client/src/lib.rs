@@ -4,6 +4,7 @@
 //! knows no clock and no socket. [`scheduler`] drives it with HTTP. [`state`] is the client of the key-value API. Both find
 //! the leading master by themselves from a list of addresses.
 
+mod body;
 pub mod limits;
 mod masters;
 pub mod scheduler;

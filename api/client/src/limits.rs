@@ -11,7 +11,16 @@ pub const WATCH_RECORD_BYTES: usize = 16 << 20;
 /// Events received and not yet taken by the framework. Past it the client stops reading, and the master, whose queue is
 /// bounded too, closes the stream: the framework then subscribes again and reconciles.
 pub const EVENT_QUEUE: usize = 1024;
-/// How long a master may take for the head of an answer.
+/// The largest answer of the key-value API: at most 64 MiB of keys and values, in base64.
+pub const ANSWER_BYTES: usize = 96 << 20;
+/// How much of a refusal is kept: a sentence, not whatever a proxy in between has to say.
+pub const REFUSAL_BYTES: usize = 16 << 10;
+/// A watch that is silent for so long is given up: the masters tell their progress every 5 seconds, and a host that
+/// lost its power closes no connection.
+pub const WATCH_SILENCE: Duration = Duration::from_secs(11);
+/// How often a redirect is followed without a pause: during an election two masters may name each other.
+pub const REDIRECTS: u32 = 3;
+/// How long a master may take for the head of an answer, and for each part of its body.
 pub const ANSWER: Duration = Duration::from_secs(5);
 /// How long a TCP connection may take: the masters are near.
 pub const CONNECT: Duration = Duration::from_secs(1);

@@ -4,8 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use model::time::{Span, Time};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Response, StatusCode};
@@ -17,7 +15,7 @@ use wire::v1::FrameworkId;
 use wire::{Codec, media};
 
 use crate::session::{Effect, Input, Session};
-use crate::{Masters, limits};
+use crate::{Masters, body, limits};
 
 /// The path of the API.
 const PATH: &str = "/api/v1/scheduler";
@@ -93,7 +91,7 @@ impl Caller {
             return Ok(());
         }
         let status = answer.status().as_u16();
-        Err(CallError::Refused { status, message: answer.text().await.unwrap_or_default() })
+        Err(CallError::Refused { status, message: body::refusal(answer).await })
     }
 }
 
@@ -146,7 +144,7 @@ struct Driver {
 struct Stream {
     address: String,
     stream_id: String,
-    body: BoxStream<'static, reqwest::Result<Bytes>>,
+    answer: Response,
     decoder: Decoder,
     chunk: Bytes,
 }
@@ -262,8 +260,7 @@ impl Driver {
                 let header = answer.headers().get(STREAM_ID).and_then(|value| value.to_str().ok());
                 let stream_id = header.unwrap_or_default().to_owned();
                 let decoder = Decoder::new(limits::EVENT_BYTES);
-                let body = answer.bytes_stream().boxed();
-                *stream = Some(Stream { address, stream_id, body, decoder, chunk: Bytes::new() });
+                *stream = Some(Stream { address, stream_id, answer, decoder, chunk: Bytes::new() });
                 Input::Opened
             }
             StatusCode::TEMPORARY_REDIRECT => {
@@ -275,8 +272,12 @@ impl Driver {
                 Input::Ended { again }
             }
             status => {
-                let message = answer.text().await.unwrap_or_default();
-                self.no_luck(&address, &format!("{status}: {}", message.trim()))
+                let message = body::refusal(answer).await;
+                if status.is_client_error() {
+                    // Nothing will change that but the operator, who has to hear of it.
+                    tracing::warn!(master = address, %status, message, "the subscription is refused");
+                }
+                self.no_luck(&address, &format!("{status}: {message}"))
             }
         }
     }
@@ -304,10 +305,10 @@ impl Stream {
             if let Some(record) = self.decoder.decode(&mut self.chunk).map_err(|error| error.to_string())? {
                 return Codec::Protobuf.decode(&record).map_err(|error| error.to_string());
             }
-            self.chunk = match self.body.next().await {
-                Some(Ok(chunk)) => chunk,
-                Some(Err(error)) => return Err(error.to_string()),
-                None => return Err("the master closed the stream".to_owned()),
+            self.chunk = match self.answer.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Err(error) => return Err(error.to_string()),
+                Ok(None) => return Err("the master closed the stream".to_owned()),
             };
         }
     }

@@ -52,6 +52,8 @@ enum State {
     /// An attempt is under way; without the first event by then it is given up.
     Connecting {
         until: Time,
+        /// Redirects followed since the last pause.
+        redirects: u32,
     },
     /// Events come; silent until then, the stream is given up.
     Subscribed {
@@ -85,10 +87,11 @@ impl Session {
                 out.push(Effect::Stop);
             }
             (State::Waiting { until }, Input::Wake) if now >= until => {
-                self.state = State::Connecting { until: now + limits::SUBSCRIBED };
-                out.push(Effect::Connect);
+                self.connect(now, 0, out);
             }
-            (State::Connecting { until } | State::Subscribed { until, .. }, Input::Wake) if now >= until => {
+            (State::Connecting { until, .. } | State::Subscribed { until, .. }, Input::Wake)
+                if now >= until =>
+            {
                 out.push(Effect::Disconnect);
                 self.pause(now);
             }
@@ -100,9 +103,10 @@ impl Session {
             (State::Subscribed { silence, .. }, Input::Heard) => {
                 self.state = State::Subscribed { silence, until: now + silence };
             }
-            (State::Connecting { .. }, Input::Ended { again: true }) => {
-                self.state = State::Connecting { until: now + limits::SUBSCRIBED };
-                out.push(Effect::Connect);
+            (State::Connecting { redirects, .. }, Input::Ended { again: true })
+                if redirects < limits::REDIRECTS =>
+            {
+                self.connect(now, redirects + 1, out);
             }
             (State::Connecting { .. } | State::Subscribed { .. }, Input::Ended { .. }) => self.pause(now),
             (_, Input::Wake | Input::Opened | Input::Heard | Input::Ended { .. }) => {}
@@ -112,11 +116,16 @@ impl Session {
     /// When [`Input::Wake`] is due.
     pub fn next_deadline(&self) -> Option<Time> {
         match self.state {
-            State::Waiting { until } | State::Connecting { until } | State::Subscribed { until, .. } => {
+            State::Waiting { until } | State::Connecting { until, .. } | State::Subscribed { until, .. } => {
                 Some(until)
             }
             State::Stopped => None,
         }
+    }
+
+    fn connect(&mut self, now: Time, redirects: u32, out: &mut Vec<Effect>) {
+        self.state = State::Connecting { until: now + limits::SUBSCRIBED, redirects };
+        out.push(Effect::Connect);
     }
 
     /// Between half of the pause and all of it: frameworks that lost one master do not come back in step.
@@ -184,6 +193,20 @@ mod tests {
         }
         assert!(pauses[0] <= 50 && pauses[0] >= 25, "{pauses:?}");
         assert!(pauses[11] <= 2_000 && pauses[11] >= 1_000, "{pauses:?}");
+    }
+
+    #[test]
+    fn masters_that_name_each_other_are_not_followed_in_circles() {
+        let mut session = Session::new(1);
+        step(&mut session, 0, Input::Wake);
+        for _ in 0..limits::REDIRECTS {
+            assert_eq!(step(&mut session, 1, Input::Ended { again: true }), [Effect::Connect]);
+        }
+        assert_eq!(step(&mut session, 1, Input::Ended { again: true }), []);
+        let due = session.next_deadline().expect("a pause");
+        assert!(due > at(1));
+        assert_eq!(step(&mut session, due.as_millis(), Input::Wake), [Effect::Connect]);
+        assert_eq!(step(&mut session, due.as_millis(), Input::Ended { again: true }), [Effect::Connect]);
     }
 
     #[test]

@@ -3,17 +3,18 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
-use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Response, StatusCode};
 use thiserror::Error;
+use wire::media;
 use wire::recordio::Decoder;
 use wire::state::{
     Answer, Call, Entry, Failure, Get, GetAnswer, LeaseAnswer, LeaseGrant, LeaseName, Range, RevokeAnswer,
     Txn, TxnAnswer, Watch, WatchRecord,
 };
 
-use crate::{Masters, limits};
+use crate::body::BodyError;
+use crate::{Masters, body, limits};
 
 const PATH: &str = "/api/v1/state";
 
@@ -147,22 +148,17 @@ impl State {
     /// See [`StateError`].
     pub async fn watch(&self, prefix: &str, from: Option<u64>) -> Result<WatchStream, StateError> {
         let watch = Watch { namespace: self.namespace.clone(), prefix: prefix.to_owned(), from };
-        let answer = self.send(&Call::Watch(watch)).await?;
-        Ok(WatchStream {
-            body: answer.bytes_stream().boxed(),
-            decoder: Decoder::new(limits::WATCH_RECORD_BYTES),
-            chunk: Bytes::new(),
-        })
+        let (answer, _) = self.send(&Call::Watch(watch), Wanted::Head).await?;
+        Ok(WatchStream { answer, decoder: Decoder::new(limits::WATCH_RECORD_BYTES), chunk: Bytes::new() })
     }
 
     async fn call(&self, call: &Call) -> Result<Answer, StateError> {
-        let answer = self.send(call).await?;
-        let body = answer.bytes().await.map_err(|_| StateError::Unavailable(limits::CALL))?;
+        let (_, body) = self.send(call, Wanted::Whole).await?;
         serde_json::from_slice(&body).map_err(|error| StateError::Garbled(error.to_string()))
     }
 
     /// Asks master after master until one that leads answers. Only what may be done twice is sent twice.
-    async fn send(&self, call: &Call) -> Result<reqwest::Response, StateError> {
+    async fn send(&self, call: &Call, wanted: Wanted) -> Result<(Response, Bytes), StateError> {
         let body: Bytes =
             serde_json::to_vec(call).map_err(|error| StateError::Garbled(error.to_string()))?.into();
         let once = matches!(call, Call::Txn(txn) if txn.request.is_none());
@@ -170,26 +166,12 @@ impl State {
         let mut tried = 0;
         while started.elapsed() < limits::CALL {
             let address = self.masters.guess();
-            let request = self
-                .http
-                .post(format!("http://{address}{PATH}"))
-                .header("Content-Type", "application/json")
-                .body(body.clone());
-            match tokio::time::timeout(limits::ANSWER, request.send()).await {
-                Ok(Ok(answer)) if answer.status() == StatusCode::OK => return Ok(answer),
-                Ok(Ok(answer)) if answer.status() == StatusCode::TEMPORARY_REDIRECT => {
-                    if !self.masters.redirected(answer.headers()) || self.masters.guess() == address {
-                        self.masters.failed(&address);
-                    }
-                }
-                Ok(Ok(answer)) if !again(answer.status()) => return Err(refused(answer).await),
-                // The lead may have been lost with the write under way.
-                Ok(Ok(_)) if once => break,
-                Ok(Ok(_)) => self.masters.failed(&address),
-                // A connection that was never made carried nothing: that may be tried elsewhere in any case.
-                Ok(Err(error)) if once && !error.is_connect() => break,
-                Err(_) if once => break,
-                Ok(Err(_)) | Err(_) => self.masters.failed(&address),
+            match self.attempt(&address, body.clone(), wanted).await {
+                Attempt::Answered(head, body) => return Ok((head, body)),
+                Attempt::Refused(error) => return Err(error),
+                Attempt::Elsewhere if self.masters.guess() != address => {}
+                Attempt::Unsettled if once => break,
+                Attempt::Elsewhere | Attempt::Unsent | Attempt::Unsettled => self.masters.failed(&address),
             }
             tried += 1;
             if tried % self.masters.addresses().len() == 0 {
@@ -198,16 +180,60 @@ impl State {
         }
         Err(StateError::Unavailable(started.elapsed()))
     }
+
+    async fn attempt(&self, address: &str, body: Bytes, wanted: Wanted) -> Attempt {
+        let request =
+            self.http.post(format!("http://{address}{PATH}")).header(CONTENT_TYPE, media::JSON).body(body);
+        let mut answer = match tokio::time::timeout(limits::ANSWER, request.send()).await {
+            Ok(Ok(answer)) => answer,
+            // A connection that was never made carried nothing.
+            Ok(Err(error)) if error.is_connect() => return Attempt::Unsent,
+            Ok(Err(_)) | Err(_) => return Attempt::Unsettled,
+        };
+        match answer.status() {
+            StatusCode::OK if wanted == Wanted::Head => Attempt::Answered(answer, Bytes::new()),
+            StatusCode::OK => match body::whole(&mut answer, limits::ANSWER_BYTES).await {
+                Ok(body) => Attempt::Answered(answer, body),
+                Err(error @ BodyError::TooLong(_)) => {
+                    Attempt::Refused(StateError::Garbled(error.to_string()))
+                }
+                Err(BodyError::Broken(_) | BodyError::Silent) => Attempt::Unsettled,
+            },
+            StatusCode::TEMPORARY_REDIRECT => {
+                self.masters.redirected(answer.headers());
+                Attempt::Elsewhere
+            }
+            StatusCode::TOO_MANY_REQUESTS => Attempt::Unsent,
+            // No leader, or one that lost the lead before it knew the outcome.
+            StatusCode::SERVICE_UNAVAILABLE => Attempt::Unsettled,
+            _ => Attempt::Refused(refused(answer).await),
+        }
+    }
 }
 
-/// 503: no leader, or one that lost the lead before it knew the outcome. 429: too much at once.
-fn again(status: StatusCode) -> bool {
-    status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS
+/// How much of an answer is read before it counts as one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Head,
+    Whole,
 }
 
-async fn refused(answer: reqwest::Response) -> StateError {
+/// What came of asking one master.
+enum Attempt {
+    Answered(Response, Bytes),
+    /// For good.
+    Refused(StateError),
+    /// It named another, or at least said that it does not lead.
+    Elsewhere,
+    /// It has done nothing.
+    Unsent,
+    /// Whether it has done anything is unknown.
+    Unsettled,
+}
+
+async fn refused(answer: Response) -> StateError {
     let status = answer.status().as_u16();
-    let text = answer.text().await.unwrap_or_default();
+    let text = body::refusal(answer).await;
     let message = match serde_json::from_str::<Failure>(&text) {
         Ok(Failure { error, field: Some(field) }) => format!("{field}: {error}"),
         Ok(Failure { error, field: None }) => error,
@@ -221,14 +247,16 @@ fn garbled(answer: &Answer) -> StateError {
 }
 
 /// The records of a watch.
+#[derive(Debug)]
 pub struct WatchStream {
-    body: BoxStream<'static, reqwest::Result<Bytes>>,
+    answer: Response,
     decoder: Decoder,
     chunk: Bytes,
 }
 
 impl WatchStream {
-    /// The next record; `None` when the stream has ended and another is to be opened.
+    /// The next record; `None` when the stream has ended, broken or fallen silent, and another is to be opened. Safe to
+    /// drop while it waits: no record is lost.
     pub async fn next(&mut self) -> Option<WatchRecord> {
         loop {
             match self.decoder.decode(&mut self.chunk) {
@@ -236,7 +264,7 @@ impl WatchStream {
                 Ok(None) => {}
                 Err(_) => return None,
             }
-            self.chunk = self.body.next().await?.ok()?;
+            self.chunk = body::part(&mut self.answer, limits::WATCH_SILENCE).await.ok()??;
         }
     }
 }
