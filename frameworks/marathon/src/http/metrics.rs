@@ -1,76 +1,107 @@
-//! What the API counts, in both forms that `GET /metrics` answers.
+//! What is counted, in the text form of Prometheus and in the JSON form that older clients expect.
 
-use prometheus::{Encoder, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use prometheus::core::Collector;
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use serde_json::{Map, Value, json};
 
-/// Cheap to clone.
-#[derive(Clone, Debug)]
-pub(super) struct Metrics {
+use crate::core::instance::Condition;
+use crate::supervisor::state::State;
+
+#[derive(Debug)]
+pub(crate) struct Metrics {
     registry: Registry,
-    /// Answers by status.
-    requests: IntCounterVec,
-    /// Open event streams.
-    pub(super) streams: IntGauge,
-    pub(super) apps: IntGauge,
-    pub(super) instances: IntGauge,
-    pub(super) deployments: IntGauge,
-    pub(super) waiting: IntGauge,
-    pub(super) leading: IntGauge,
+    requests: HistogramVec,
+    readers: IntGauge,
+    leading: IntGauge,
+    apps: IntGauge,
+    deployments: IntGauge,
+    waiting: IntGauge,
+    instances: IntGaugeVec,
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let registry = Registry::new();
         let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help).expect("a constant name that is one");
-            registry.register(Box::new(gauge.clone())).expect("registered once");
-            gauge
+            let gauge = IntGauge::with_opts(Opts::new(name, help)).expect("a constant name");
+            register(&registry, gauge)
         };
-        let options = Opts::new("stoa_marathon_http_requests_total", "Answered requests by status");
-        let requests = IntCounterVec::new(options, &["status"]).expect("a constant name that is one");
-        registry.register(Box::new(requests.clone())).expect("registered once");
+        let requests = HistogramOpts::new("marathon_http_request_seconds", "Time to the head of the answer");
         Self {
-            requests,
-            streams: gauge("stoa_marathon_event_streams", "Open event streams"),
-            apps: gauge("stoa_marathon_apps", "Apps"),
-            instances: gauge("stoa_marathon_instances", "Instances, launched or not"),
-            deployments: gauge("stoa_marathon_deployments", "Deployments under way"),
-            waiting: gauge("stoa_marathon_waiting_apps", "Apps with instances that wait for an offer"),
-            leading: gauge("stoa_marathon_leading", "1 on the instance that leads"),
+            requests: register(
+                &registry,
+                HistogramVec::new(requests, &["method", "status"]).expect("constant names"),
+            ),
+            readers: gauge("marathon_event_readers", "Readers of the event stream"),
+            leading: gauge("marathon_leading", "Whether this instance leads"),
+            apps: gauge("marathon_apps", "Apps"),
+            deployments: gauge("marathon_deployments", "Running deployments"),
+            waiting: gauge("marathon_waiting_instances", "Instances that wait for an offer"),
+            instances: register(
+                &registry,
+                IntGaugeVec::new(Opts::new("marathon_instances", "Instances by condition"), &["condition"])
+                    .expect("constant names"),
+            ),
             registry,
         }
     }
 
-    pub(super) fn answered(&self, status: u16) {
-        self.requests.with_label_values(&[status.to_string().as_str()]).inc();
+    pub(crate) fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
+        // A method nobody knows must not make a new series.
+        let known = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
+        let method = if known.contains(method) { method.as_str() } else { "other" };
+        self.requests.with_label_values(&[method, status.as_str()]).observe(took.as_secs_f64());
     }
 
-    /// The Prometheus text form.
-    pub(super) fn text(&self) -> String {
+    /// Brings the gauges up to date: they are counted when somebody asks.
+    pub(crate) fn observe(&self, state: Option<&State>, readers: usize) {
+        self.readers.set(i64::try_from(readers).unwrap_or(i64::MAX));
+        self.leading.set(state.is_some().into());
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.apps.set(state.map_or(0, |state| count(state.definitions().count())));
+        self.deployments.set(state.map_or(0, |state| count(state.deployments.len())));
+        self.waiting.set(state.map_or(0, |state| state.waiting.values().map(|waiting| i64::from(waiting.count)).sum()));
+        for (name, condition) in Condition::NAMES {
+            if condition.is_terminal() {
+                continue;
+            }
+            let same = |state: &State| state.instances.values().filter(|i| i.condition == condition).count();
+            self.instances.with_label_values(&[name]).set(state.map_or(0, |state| count(same(state))));
+        }
+    }
+
+    pub(crate) fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();
-        // Writing to a vector does not fail, and every family has a metric.
+        // Writing to memory does not fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
-        String::from_utf8(text).unwrap_or_default()
+        text
     }
 
-    /// The JSON form that clients of the v2 API expect.
-    pub(super) fn json(&self) -> Value {
-        let mut gauges = Map::new();
-        let mut counters = Map::new();
+    /// The same numbers under the keys of the older form.
+    pub(crate) fn json(&self) -> Value {
+        let (mut gauges, mut histograms) = (Map::new(), Map::new());
         for family in self.registry.gather() {
             for metric in family.get_metric() {
-                let labels: String = metric.get_label().iter().map(|pair| format!(".{}", pair.value())).collect();
+                let labels: String = metric.get_label().iter().map(|label| format!(".{}", label.value())).collect();
                 let name = format!("{}{labels}", family.name());
-                match family.get_field_type() {
-                    prometheus::proto::MetricType::COUNTER => {
-                        counters.insert(name, json!({ "count": metric.get_counter().value() }));
-                    }
-                    _ => {
-                        gauges.insert(name, json!({ "value": metric.get_gauge().value() }));
-                    }
+                if let Some(gauge) = metric.gauge.as_ref() {
+                    gauges.insert(name, json!({"value": gauge.value()}));
+                } else if let Some(histogram) = metric.histogram.as_ref() {
+                    let (count, sum) = (histogram.sample_count(), histogram.sample_sum());
+                    let mean = if count == 0 { 0.0 } else { sum / count as f64 };
+                    histograms.insert(name, json!({"count": count, "mean": mean}));
                 }
             }
         }
-        json!({ "version": "4.0.0", "gauges": gauges, "counters": counters, "histograms": {}, "meters": {}, "timers": {} })
+        json!({"version": "4.0.0", "gauges": gauges, "counters": {}, "histograms": histograms, "meters": {}, "timers": {}})
     }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    // Names are constants and differ, so registration cannot clash.
+    let _ = registry.register(Box::new(collector.clone()));
+    collector
 }

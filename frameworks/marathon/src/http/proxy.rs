@@ -1,98 +1,93 @@
-//! A standby passes requests on to the leader, so that any instance will do for a client.
+//! A standby hands requests on to the leader, streams included.
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use super::Api;
-use super::reply::Failure;
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use futures_util::Stream;
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::respond::{Answered, Problem};
 use crate::limits;
 
 const VIA: HeaderName = HeaderName::from_static("x-marathon-via");
-const LEADER: HeaderName = HeaderName::from_static("x-marathon-leader");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// What every instance answers for itself.
-const LOCAL: [&str; 3] = ["/health", "/metrics", "/version"];
-/// The stream is never passed on: a proxy in the middle would hold events back. Its reader is sent to the leader.
-const STREAM: &str = "/v2/events";
-/// Headers that concern one connection and not the request.
-const HOP: [HeaderName; 5] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::CONTENT_LENGTH,
-    header::HOST,
-    header::UPGRADE,
-];
+/// Headers that concern one connection only.
+const HOP: [HeaderName; 6] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, HOST];
 
-/// Answers here when this instance leads, and passes on otherwise.
-pub(super) async fn to_leader(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if LOCAL.iter().any(|local| path == *local || path.strip_prefix(local).is_some_and(|p| p.starts_with('/'))) {
-        return next.run(request).await;
+#[derive(Debug)]
+pub(super) struct Proxy {
+    http: reqwest::Client,
+    /// How this instance names itself.
+    via: String,
+}
+
+impl Proxy {
+    pub(super) fn new(own_address: &str) -> Self {
+        let builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(limits::PROXY_CONNECT)
+            .tcp_nodelay(true);
+        // Only a broken TLS set-up of the machine fails here; without TLS there is nothing to fail.
+        let http = builder.build().unwrap_or_default();
+        Self { http, via: format!("1.1 {own_address}") }
     }
-    if api.leads() {
-        return mark(next.run(request).await, &api.around.config.advertise);
-    }
-    match api.leader().await {
-        None => Failure::new(StatusCode::BAD_GATEWAY, "no instance leads at the moment: try again").into_response(),
-        Some(leader) if leader == api.around.config.advertise => mark(next.run(request).await, &leader),
-        Some(leader) if path == STREAM => redirect(&leader, &request),
-        Some(leader) => forward(&api, &leader, request).await.unwrap_or_else(IntoResponse::into_response),
+
+    pub(super) async fn forward(&self, leader: &str, from: SocketAddr, parts: Parts, body: Body) -> Answered {
+        let mut headers = parts.headers;
+        let been_here = headers.get_all(&VIA).iter().any(|value| value.as_bytes() == self.via.as_bytes());
+        if been_here || self.via == format!("1.1 {leader}") {
+            return Err(Problem::BadGateway("Detected proxying loop".to_owned()));
+        }
+        for name in HOP {
+            headers.remove(name);
+        }
+        append(&mut headers, VIA, &self.via);
+        append(&mut headers, FORWARDED_FOR, &from.ip().to_string());
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let body = super::read(body).await?;
+        let request = self.http.request(parts.method, format!("http://{leader}{target}")).headers(headers).body(body);
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| Problem::BadGateway(format!("the leader {leader} cannot be reached: {error}")))?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = answer.status();
+        for (name, value) in answer.headers() {
+            if !HOP.contains(name) {
+                response.headers_mut().append(name, value.clone());
+            }
+        }
+        append(response.headers_mut(), VIA, &self.via);
+        *response.body_mut() = Body::from_stream(answer.bytes_stream());
+        Ok(response)
     }
 }
 
-fn mark(mut response: Response, leader: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(&format!("http://{leader}")) {
-        response.headers_mut().insert(LEADER, value);
-    }
-    response
-}
-
-fn redirect(leader: &str, request: &Request) -> Response {
-    let query = request.uri().path_and_query().map_or(STREAM, |both| both.as_str());
-    (StatusCode::FOUND, [(header::LOCATION, format!("http://{leader}{query}"))]).into_response()
-}
-
-async fn forward(api: &Api, leader: &str, request: Request) -> Result<Response, Failure> {
-    let own = &api.around.config.advertise;
-    let via = format!("1.1 {own}");
-    let seen = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains(&via));
-    if request.headers().get_all(VIA).iter().any(seen) {
-        return Err(Failure::new(StatusCode::BAD_GATEWAY, "proxy loop: two instances take each other for the leader"));
-    }
-    let target = request.uri().path_and_query().map_or("/", |both| both.as_str());
-    let url = format!("http://{leader}{target}");
-    let method = request.method().clone();
-    let mut headers = without_hop(request.headers());
-    add(&mut headers, FORWARDED_FOR, &super::serve::client(&request));
-    add(&mut headers, VIA, &via);
-    let body = axum::body::to_bytes(request.into_body(), limits::BODY_BYTES);
-    let body = body.await.map_err(|_| Failure::status(StatusCode::PAYLOAD_TOO_LARGE))?;
-
-    let answer = api.http.request(method, url).headers(headers).body(body).send().await;
-    let answer = answer.map_err(|error| {
-        Failure::new(StatusCode::BAD_GATEWAY, format!("the leader {leader} does not answer: {error}"))
-    })?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = answer.status();
-    *response.headers_mut() = without_hop(answer.headers());
-    add(response.headers_mut(), VIA, &via);
-    *response.body_mut() = Body::from_stream(answer.bytes_stream());
-    Ok(response)
-}
-
-fn without_hop(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = headers.clone();
-    for name in HOP {
-        kept.remove(name);
-    }
-    kept
-}
-
-fn add(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+fn append(headers: &mut http::HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.append(name, value);
+    }
+}
+
+/// A body that holds `permit` for as long as it lives.
+pub(super) fn keep_with(body: Body, permit: OwnedSemaphorePermit) -> Body {
+    Body::from_stream(Kept { body: body.into_data_stream(), _permit: permit })
+}
+
+struct Kept {
+    body: axum::body::BodyDataStream,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Stream for Kept {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.body).poll_next(cx)
     }
 }

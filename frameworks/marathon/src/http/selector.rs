@@ -2,133 +2,109 @@
 
 use std::collections::BTreeMap;
 
-/// All of them must hold.
-#[derive(Debug)]
-pub(super) struct Selector(Vec<Term>);
+/// Conditions that all have to hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Selector(Vec<Condition>);
 
-#[derive(Debug)]
-struct Term {
-    key: String,
-    wanted: Wanted,
-}
-
-#[derive(Debug)]
-enum Wanted {
-    Exists,
-    In(Vec<String>),
-    NotIn(Vec<String>),
+#[derive(Debug, PartialEq, Eq)]
+enum Condition {
+    Exists(String),
+    In(String, Vec<String>),
+    NotIn(String, Vec<String>),
 }
 
 impl Selector {
     /// # Errors
-    /// A sentence about the place where it is no selector any more.
+    /// A sentence that names the place.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let mut scanner = Scanner { rest: text };
-        let mut terms = vec![scanner.term()?];
-        while scanner.take(",") {
-            terms.push(scanner.term()?);
+        let mut parser = Parser { text, rest: text };
+        let mut conditions = vec![parser.condition()?];
+        while parser.take(",") {
+            conditions.push(parser.condition()?);
         }
-        scanner.end()?;
-        Ok(Self(terms))
+        if parser.rest.trim().is_empty() { Ok(Self(conditions)) } else { Err(parser.error("expected ','")) }
     }
 
-    pub(super) fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.iter().all(|term| {
-            let Some(value) = labels.get(&term.key) else { return false };
-            match &term.wanted {
-                Wanted::Exists => true,
-                Wanted::In(values) => values.contains(value),
-                Wanted::NotIn(values) => !values.contains(value),
-            }
+    pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.0.iter().all(|condition| match condition {
+            Condition::Exists(key) => labels.contains_key(key),
+            Condition::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
+            Condition::NotIn(key, values) => labels.get(key).is_some_and(|value| !values.contains(value)),
         })
     }
 }
 
-struct Scanner<'a> {
+struct Parser<'a> {
+    text: &'a str,
     rest: &'a str,
 }
 
-impl Scanner<'_> {
-    fn term(&mut self) -> Result<Term, String> {
-        let key = self.word()?;
-        let wanted = if self.take("==") {
-            Wanted::In(vec![self.word()?])
+impl Parser<'_> {
+    fn condition(&mut self) -> Result<Condition, String> {
+        let key = self.term()?;
+        if self.take("==") {
+            Ok(Condition::In(key, vec![self.term()?]))
         } else if self.take("!=") {
-            Wanted::NotIn(vec![self.word()?])
-        } else if self.keyword("in") {
-            Wanted::In(self.set()?)
-        } else if self.keyword("notin") {
-            Wanted::NotIn(self.set()?)
+            Ok(Condition::NotIn(key, vec![self.term()?]))
+        } else if self.take("notin") {
+            Ok(Condition::NotIn(key, self.set()?))
+        } else if self.take("in") {
+            Ok(Condition::In(key, self.set()?))
         } else {
-            Wanted::Exists
-        };
-        Ok(Term { key, wanted })
+            Ok(Condition::Exists(key))
+        }
     }
 
     fn set(&mut self) -> Result<Vec<String>, String> {
         if !self.take("(") {
-            return Err(self.wrong("'('"));
+            return Err(self.error("expected '('"));
         }
-        let mut values = vec![self.word()?];
+        let mut terms = vec![self.term()?];
         while self.take(",") {
-            values.push(self.word()?);
+            terms.push(self.term()?);
         }
-        if self.take(")") { Ok(values) } else { Err(self.wrong("')'")) }
+        if self.take(")") { Ok(terms) } else { Err(self.error("expected ')'")) }
     }
 
-    fn word(&mut self) -> Result<String, String> {
-        self.skip();
-        let mut word = String::new();
-        let mut characters = self.rest.chars();
-        loop {
-            let before = characters.as_str();
-            match characters.next() {
-                Some(plain) if plain.is_ascii_alphanumeric() || "._-".contains(plain) => word.push(plain),
-                Some('\\') => word.push(characters.next().ok_or_else(|| self.wrong("a character after '\\'"))?),
-                _ => {
-                    self.rest = before;
-                    break;
-                }
-            }
-        }
-        if word.is_empty() { Err(self.wrong("a word")) } else { Ok(word) }
-    }
-
-    fn take(&mut self, sign: &str) -> bool {
-        self.skip();
-        match self.rest.strip_prefix(sign) {
-            Some(rest) => {
-                self.rest = rest;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// A word of the grammar: what follows must not continue it.
-    fn keyword(&mut self, word: &str) -> bool {
-        self.skip();
-        let follows = self.rest.strip_prefix(word).filter(|rest| rest.starts_with([' ', '(']));
-        match follows {
-            Some(rest) => {
-                self.rest = rest;
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn end(&mut self) -> Result<(), String> {
-        self.skip();
-        if self.rest.is_empty() { Ok(()) } else { Err(self.wrong("',' or the end")) }
-    }
-
-    fn skip(&mut self) {
+    /// Letters, digits, `.`, `_` and `-`; anything else after a backslash.
+    fn term(&mut self) -> Result<String, String> {
         self.rest = self.rest.trim_start();
+        let mut term = String::new();
+        let mut chars = self.rest.char_indices();
+        let mut end = self.rest.len();
+        while let Some((at, c)) = chars.next() {
+            if c == '\\' {
+                match chars.next() {
+                    Some((_, escaped)) => term.push(escaped),
+                    None => return Err(self.error("expected a character after '\\'")),
+                }
+            } else if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+                term.push(c);
+            } else {
+                end = at;
+                break;
+            }
+        }
+        if term.is_empty() {
+            return Err(self.error("expected a label"));
+        }
+        self.rest = &self.rest[end..];
+        Ok(term)
     }
 
-    fn wrong(&self, expected: &str) -> String {
-        format!("label: {expected} expected before '{}'", self.rest)
+    fn take(&mut self, token: &str) -> bool {
+        match self.rest.trim_start().strip_prefix(token) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn error(&self, expected: &str) -> String {
+        let at = self.text.len() - self.rest.len();
+        format!("Invalid label selector '{}': {expected} at position {at}", self.text.escape_debug())
     }
 }
 
@@ -138,28 +114,29 @@ mod tests {
 
     #[test]
     fn selectors_select() {
-        let labels: BTreeMap<String, String> =
-            [("tier", "web"), ("team", "a b")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        for (text, holds) in [
+        let labels = [("tier", "web"), ("env", "prod"), ("a b", "x/y")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        for (text, expected) in [
             ("tier", true),
-            ("absent", false),
+            ("color", false),
             ("tier==web", true),
-            ("tier == web , team", true),
-            ("tier!=web", false),
-            ("absent!=web", false),
-            ("tier in (db, web)", true),
-            ("tier notin (db,cache)", true),
-            ("team==a\\ b", true),
+            (" tier == web , env != test ", true),
+            ("color!=red", false),
+            ("env in (prod, test)", true),
+            ("env notin (prod)", false),
+            ("color notin (red)", false),
+            (r"a\ b == x\/y", true),
         ] {
-            assert_eq!(Selector::parse(text).unwrap().holds(&labels), holds, "{text}");
+            assert_eq!(Selector::parse(text).unwrap().matches(&labels), expected, "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_selector_is_refused_at_its_place() {
-        for text in ["", "tier==", "tier in web", "tier in (web", "tier web", "==x", "a,,b", "a\\"] {
+    fn what_is_no_selector_is_named() {
+        for text in ["", "==", "a==", "a in", "a in (b", "a,,b", "a=b", "a\\", "a b c"] {
             let error = Selector::parse(text).unwrap_err();
-            assert!(error.contains("expected"), "{text}: {error}");
+            assert!(error.contains("at position"), "{text}: {error}");
         }
     }
 }

@@ -1,78 +1,63 @@
-//! `/v2/apps`: definitions, versions, restarts, and the tasks of one app.
+//! `/v2/apps`.
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse;
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
 use model::id::TaskId;
-use wire::marathon::{App, AppInfo, AppResponse, AppsResponse, StarResponse, TasksResponse, VersionsResponse};
+use serde_json::json;
+use wire::marathon::{App, AppResponse, AppsResponse, StarResponse, TaskResponse, TasksResponse, VersionsResponse};
 
-use super::{app_id, origin, tasks};
+use super::{app_id, now, unknown_route, wrong_method};
 use crate::core::app::AppDefinition;
 use crate::core::id::AppId;
 use crate::core::render::render;
 use crate::core::version::Version;
-use crate::driver::now;
-use crate::http::Api;
-use crate::http::body;
+use crate::http::present::{self, Embed};
 use crate::http::query::Query;
-use crate::http::reply::{Answer, Failure, deployed, deployment_header, location, reference};
+use crate::http::respond::{Answered, Problem, deployed, json, ok, with_deployment, with_location};
 use crate::http::selector::Selector;
-use crate::http::view::app::{self, Embed};
-use crate::http::view::task;
-use crate::limits;
-use crate::supervisor::message::{Command, Origin, Refusal, Reply, Selection, UpdateOptions};
-use crate::supervisor::state;
+use crate::http::{Api, Call};
+use crate::supervisor::message::{Command, Refusal, Reply, Selection, UpdateOptions};
+use crate::supervisor::state::State;
 
-/// What stands behind the id in a path.
-enum Target {
-    App(AppId),
-    /// `/v2/apps/{group}/*`: every app below a group.
-    Below(AppId),
-    Versions(AppId),
-    Version(AppId, String),
-    Tasks(AppId),
-    TasksBelow(AppId),
-    Task(AppId, TaskId),
-    Restart(AppId),
-}
-
-/// Ids have slashes, so the words of the API are looked for from the right.
-fn target(rest: &str) -> Result<Target, Failure> {
-    let segments: Vec<&str> = rest.split('/').collect();
-    match segments.as_slice() {
-        ["*"] => Ok(Target::Below(AppId::root())),
-        [id @ .., "*"] => Ok(Target::Below(app_id(&id.join("/"))?)),
-        [id @ .., "*", "tasks"] => Ok(Target::TasksBelow(group_id(&id.join("/"))?)),
-        [id @ .., "versions"] if !id.is_empty() => Ok(Target::Versions(app_id(&id.join("/"))?)),
-        [id @ .., "versions", version] if !id.is_empty() => {
-            Ok(Target::Version(app_id(&id.join("/"))?, (*version).to_owned()))
+pub(super) async fn route(api: &Api, call: &Call, rest: &[&str]) -> Answered {
+    match (call.method(), rest) {
+        (&Method::GET, []) => list(api, call).await,
+        (&Method::POST, []) => create(api, call).await,
+        (&Method::PUT, []) => update_many(api, call, true).await,
+        (&Method::PATCH, []) => update_many(api, call, false).await,
+        (_, []) => Err(wrong_method()),
+        (&Method::GET, [group @ .., "*"]) => star(api, call, group).await,
+        (&Method::POST, [id @ .., "restart"]) => restart(api, call, id).await,
+        (&Method::GET, [id @ .., "tasks"]) => tasks(api, call, id).await,
+        (&Method::DELETE, [id @ .., "tasks"]) => {
+            let host = call.query.get("host").map(str::to_owned);
+            kill(api, call, Selection::App { app: app_id(id)?, host }, false).await
         }
-        [id @ .., "tasks"] if !id.is_empty() => Ok(Target::Tasks(app_id(&id.join("/"))?)),
-        [id @ .., "tasks", task] if !id.is_empty() => {
-            Ok(Target::Task(app_id(&id.join("/"))?, TaskId::from(*task)))
+        (&Method::DELETE, [id @ .., "tasks", task]) => {
+            kill(api, call, Selection::Task { app: app_id(id)?, task: TaskId::from(*task) }, true).await
         }
-        [id @ .., "restart"] if !id.is_empty() => Ok(Target::Restart(app_id(&id.join("/"))?)),
-        _ => Ok(Target::App(app_id(rest)?)),
+        (&Method::GET, [id @ .., "versions"]) => versions(api, id).await,
+        (&Method::GET, [id @ .., "versions", version]) => former(api, id, version).await,
+        (_, [.., "restart" | "tasks" | "versions" | "*"] | [.., "tasks" | "versions", _]) => Err(wrong_method()),
+        (&Method::GET, id) => single(api, call, id).await,
+        (&Method::PUT, id) => update(api, call, id, true).await,
+        (&Method::PATCH, id) => update(api, call, id, false).await,
+        (&Method::DELETE, id) => delete(api, call, id).await,
+        (&Method::POST, _) => Err(wrong_method()),
+        _ => Err(unknown_route()),
     }
 }
 
-fn group_id(text: &str) -> Result<AppId, Failure> {
-    AppId::parse_group(text, &AppId::root())
-        .map_err(|_| Failure::new(StatusCode::NOT_FOUND, format!("Group '/{text}' does not exist")))
-}
-
-pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
-    let query = Query::parse(query.as_deref());
-    let filter = Filter::parse(&query)?;
+async fn list(api: &Api, call: &Call) -> Answered {
     let state = api.view().await?;
-    let embed = Embed::LIST.with(&query);
-    let found = state.definitions().filter(|definition| filter.takes(definition));
-    let apps = found.map(|definition| app::info(&state, definition, embed, now())).collect();
-    Ok(Json(AppsResponse { apps }).into_response())
+    let filter = Filter::read(&call.query)?;
+    let embed = Embed::read(&call.query, Embed::list());
+    let apps = state.definitions().filter(|app| filter.keeps(app));
+    ok(&AppsResponse { apps: apps.map(|app| present::app_info(&state, app, embed, now())).collect() })
 }
 
+/// Conditions of a list, all of which have to hold.
 struct Filter {
     cmd: Option<String>,
     id: Option<String>,
@@ -80,220 +65,172 @@ struct Filter {
 }
 
 impl Filter {
-    fn parse(query: &Query) -> Result<Self, Failure> {
-        let lower = |name: &str| query.first(name).map(str::to_lowercase);
-        let labels = query.first("label").map(Selector::parse).transpose();
-        let labels = labels.map_err(|text| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, text))?;
+    fn read(query: &Query) -> Result<Self, Problem> {
+        let lower = |key| query.get(key).map(str::to_lowercase);
+        let labels = query.get("label").map(Selector::parse).transpose().map_err(Problem::Unprocessable)?;
         Ok(Self { cmd: lower("cmd"), id: lower("id"), labels })
     }
 
-    fn takes(&self, app: &AppDefinition) -> bool {
-        let within = |wanted: &Option<String>, text: Option<&str>| match wanted {
-            None => true,
-            Some(wanted) => text.is_some_and(|text| text.to_lowercase().contains(wanted.as_str())),
-        };
-        within(&self.cmd, app.cmd.as_deref())
-            && within(&self.id, Some(app.id.as_str()))
-            && self.labels.as_ref().is_none_or(|selector| selector.holds(&app.labels))
+    fn keeps(&self, app: &AppDefinition) -> bool {
+        let cmd = |part: &String| app.cmd.as_ref().is_some_and(|cmd| cmd.to_lowercase().contains(part));
+        self.cmd.as_ref().is_none_or(cmd)
+            && self.id.as_ref().is_none_or(|part| app.id.as_str().contains(part))
+            && self.labels.as_ref().is_none_or(|labels| labels.matches(&app.labels))
     }
 }
 
-pub(super) async fn read(State(api): State<Api>, Path(rest): Path<String>, RawQuery(query): RawQuery) -> Answer {
-    let query = Query::parse(query.as_deref());
+/// Every app of a group and the groups below it.
+async fn star(api: &Api, call: &Call, group: &[&str]) -> Answered {
     let state = api.view().await?;
-    match target(&rest)? {
-        Target::App(id) => {
-            let definition = defined(&state, &id)?;
-            let info = app::info(&state, definition, Embed::SINGLE.with(&query), now());
-            Ok(Json(AppResponse { app: info }).into_response())
-        }
-        Target::Below(group) => {
-            let apps = below(&state, &group, Embed::LIST.with(&query))?;
-            Ok(Json(StarResponse { apps }).into_response())
-        }
-        Target::Versions(id) => {
-            defined(&state, &id)?;
-            let versions = state.apps.get(&id).into_iter().flat_map(|app| app.versions.keys().rev());
-            Ok(Json(VersionsResponse { versions: versions.map(ToString::to_string).collect() }).into_response())
-        }
-        Target::Version(id, version) => version_of(&state, &id, &version),
-        Target::Tasks(id) => {
-            defined(&state, &id)?;
-            let tasks = state.instances_of(&id).filter_map(|instance| task::task(&state, instance)).collect();
-            Ok(Json(TasksResponse { tasks }).into_response())
-        }
-        Target::TasksBelow(group) => {
-            let below = state.instances.values().filter(|instance| group.contains(&instance.app));
-            let tasks = below.filter_map(|instance| task::task(&state, instance)).collect();
-            Ok(Json(TasksResponse { tasks }).into_response())
-        }
-        Target::Task(..) | Target::Restart(_) => Err(Failure::status(StatusCode::METHOD_NOT_ALLOWED)),
+    let id = app_id(group)?;
+    let apps = below(&state, &id)?;
+    let embed = Embed::read(&call.query, Embed::single());
+    ok(&StarResponse { apps: apps.iter().map(|app| present::app_info(&state, app, embed, now())).collect() })
+}
+
+fn below(state: &State, group: &AppId) -> Result<Vec<Arc<AppDefinition>>, Problem> {
+    let apps: Vec<_> = state.definitions().filter(|app| group.contains(&app.id)).cloned().collect();
+    if apps.is_empty() && !group.is_root() {
+        return Err(Problem::NotFound(format!("Group '{group}' does not exist")));
     }
+    Ok(apps)
 }
 
-fn defined<'a>(state: &'a state::State, id: &AppId) -> Result<&'a AppDefinition, Failure> {
-    state.definition(id).map(AsRef::as_ref).ok_or_else(|| Refusal::UnknownApp(id.clone()).into())
+async fn single(api: &Api, call: &Call, id: &[&str]) -> Answered {
+    let state = api.view().await?;
+    let app = known(&state, id)?;
+    let embed = Embed::read(&call.query, Embed::single());
+    ok(&AppResponse { app: present::app_info(&state, &app, embed, now()) })
 }
 
-fn below(state: &state::State, group: &AppId, embed: Embed) -> Result<Vec<AppInfo>, Failure> {
-    let found: Vec<AppInfo> = state
-        .definitions()
-        .filter(|definition| group.contains(&definition.id))
-        .map(|definition| app::info(state, definition, embed, now()))
-        .collect();
-    if found.is_empty() && !group.is_root() {
-        return Err(Failure::new(StatusCode::NOT_FOUND, format!("Group '{group}' does not exist")));
-    }
-    Ok(found)
+fn known(state: &State, id: &[&str]) -> Result<Arc<AppDefinition>, Problem> {
+    let id = app_id(id)?;
+    let app = state.definition(&id).cloned();
+    app.ok_or_else(|| Refusal::UnknownApp(id).into())
 }
 
-fn version_of(state: &state::State, id: &AppId, text: &str) -> Answer {
-    defined(state, id)?;
-    let Some(version) = Version::parse(text) else {
-        return Err(Refusal::Unprocessable(format!("Invalid timestamp '{text}' in version")).into());
-    };
-    let former = state.apps.get(id).and_then(|app| app.versions.get(&version));
-    let former = former.ok_or_else(|| Failure::from(Refusal::UnknownVersion(id.clone(), version)))?;
-    Ok(Json(render(former)).into_response())
-}
-
-/// A request taken apart: the query and the body are read once, here.
-struct Parts {
-    origin: Origin,
-    query: Query,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Parts {
-    async fn of(request: Request) -> Result<Self, Failure> {
-        let origin = origin(&request);
-        let query = Query::parse(request.uri().query());
-        let headers = request.headers().clone();
-        // A length that is announced is refused before the body is read.
-        let announced = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: usize| length > limits::BODY_BYTES) {
-            return Err(too_large());
-        }
-        let body = axum::body::to_bytes(request.into_body(), limits::BODY_BYTES).await.map_err(|_| too_large())?;
-        Ok(Self { origin, query, headers, body })
-    }
-
-    fn document<T: serde::de::DeserializeOwned>(&self) -> Result<T, Failure> {
-        body::read(&self.headers, &self.body)
-    }
-
-    fn force(&self) -> bool {
-        self.query.flag("force", false)
-    }
-}
-
-fn too_large() -> Failure {
-    let text = format!("the body must not be larger than {} bytes", limits::BODY_BYTES);
-    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
-}
-
-pub(super) async fn create(State(api): State<Api>, request: Request) -> Answer {
-    let parts = Parts::of(request).await?;
-    let document: App = parts.document()?;
-    let command = Command::Create { document: Box::new(document), force: parts.force() };
-    match api.command(parts.origin, command).await? {
+async fn create(api: &Api, call: &Call) -> Answered {
+    let document = Box::new(call.document::<App>()?);
+    let force = call.query.flag("force", false);
+    match api.command(call, Command::Create { document, force }).await? {
         Reply::Created { app, deployment } => {
-            let info = AppInfo {
-                app: render(&app),
-                tasks_staged: Some(0),
-                tasks_running: Some(0),
-                tasks_healthy: Some(0),
-                tasks_unhealthy: Some(0),
-                deployments: Some(vec![reference(&deployment)]),
-                ..AppInfo::default()
-            };
-            let headers = [deployment_header(&deployment), location(&format!("/v2/apps{}", app.id))];
-            Ok((StatusCode::CREATED, headers, Json(info)).into_response())
+            let mut info = serde_json::to_value(render(&app)).unwrap_or_default();
+            for count in ["tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy"] {
+                info[count] = json!(0);
+            }
+            info["deployments"] = json!([{"id": deployment.as_str()}]);
+            let response = with_deployment(json(StatusCode::CREATED, &info), &deployment);
+            Ok(with_location(response, &format!("/v2/apps{}", app.id)))
         }
-        other => finish(other, None),
+        other => Ok(changed(&other)),
     }
 }
 
-pub(super) async fn replace(State(api): State<Api>, Path(rest): Path<String>, request: Request) -> Answer {
-    change(&api, &rest, request, true).await
+async fn update(api: &Api, call: &Call, id: &[&str], put: bool) -> Answered {
+    let document = Box::new(call.document::<App>()?);
+    let command = Command::Update { app: app_to_change(id)?, document, options: options(call, put) };
+    let reply = api.command(call, command).await?;
+    let response = changed(&reply);
+    Ok(match reply {
+        Reply::Deployed { created: true, .. } => with_location(response, call.parts.uri.path()),
+        _ => response,
+    })
 }
 
-pub(super) async fn patch(State(api): State<Api>, Path(rest): Path<String>, request: Request) -> Answer {
-    change(&api, &rest, request, false).await
+/// The id of an app that may come to exist by this call: one that cannot be is wrong, not unknown.
+fn app_to_change(id: &[&str]) -> Result<AppId, Problem> {
+    let text = format!("/{}", id.join("/"));
+    AppId::parse(&text, &AppId::root()).map_err(|error| {
+        Refusal::Invalid(crate::core::errors::Errors::one("/id", error.to_string())).into()
+    })
 }
 
-async fn change(api: &Api, rest: &str, request: Request, put: bool) -> Answer {
-    let Target::App(id) = target(rest)? else {
-        return Err(Failure::status(StatusCode::METHOD_NOT_ALLOWED));
-    };
-    let parts = Parts::of(request).await?;
-    let document: App = parts.document()?;
-    let options = options(&parts, put);
-    let command = Command::Update { app: id.clone(), document: Box::new(document), options };
-    finish(api.command(parts.origin, command).await?, Some(&id))
+async fn update_many(api: &Api, call: &Call, put: bool) -> Answered {
+    let documents = call.document::<Vec<App>>()?;
+    let command = Command::UpdateMany { documents, options: options(call, put) };
+    Ok(changed(&api.command(call, command).await?))
 }
 
-fn options(parts: &Parts, put: bool) -> UpdateOptions {
-    let partial = !put || parts.query.flag("partialUpdate", true);
-    UpdateOptions { force: parts.force(), partial, create: put }
-}
-
-pub(super) async fn replace_many(State(api): State<Api>, request: Request) -> Answer {
-    change_many(&api, request, true).await
-}
-
-pub(super) async fn patch_many(State(api): State<Api>, request: Request) -> Answer {
-    change_many(&api, request, false).await
-}
-
-async fn change_many(api: &Api, request: Request, put: bool) -> Answer {
-    let parts = Parts::of(request).await?;
-    let documents: Vec<App> = parts.document()?;
-    let options = options(&parts, put);
-    finish(api.command(parts.origin, Command::UpdateMany { documents, options }).await?, None)
-}
-
-/// `POST` below an app: only a restart.
-pub(super) async fn act(State(api): State<Api>, Path(rest): Path<String>, request: Request) -> Answer {
-    let Target::Restart(app) = target(&rest)? else {
-        return Err(Failure::status(StatusCode::METHOD_NOT_ALLOWED));
-    };
-    let parts = Parts::of(request).await?;
-    let command = Command::Restart { app, force: parts.force() };
-    finish(api.command(parts.origin, command).await?, None)
-}
-
-pub(super) async fn remove(State(api): State<Api>, Path(rest): Path<String>, request: Request) -> Answer {
-    let parts = Parts::of(request).await?;
-    match target(&rest)? {
-        Target::App(app) => {
-            let command = Command::Delete { app, force: parts.query.flag("force", true) };
-            finish(api.command(parts.origin, command).await?, None)
-        }
-        Target::Tasks(app) => {
-            let host = parts.query.first("host").map(str::to_owned);
-            let selection = Selection::App { app, host };
-            tasks::kill_selected(&api, parts.origin, &parts.query, selection).await
-        }
-        Target::Task(app, task) => {
-            let selection = Selection::Task { app, task };
-            tasks::kill_selected(&api, parts.origin, &parts.query, selection).await
-        }
-        _ => Err(Failure::status(StatusCode::METHOD_NOT_ALLOWED)),
+fn options(call: &Call, put: bool) -> UpdateOptions {
+    UpdateOptions {
+        force: call.query.flag("force", false),
+        partial: !put || call.query.flag("partialUpdate", true),
+        create: put,
     }
 }
 
-/// The answer to a change that started a deployment.
-pub(super) fn finish(reply: Reply, created_at: Option<&AppId>) -> Answer {
-    let Reply::Deployed { version, deployment, created } = reply else {
-        return Ok(StatusCode::OK.into_response());
-    };
-    match created_at.filter(|_| created) {
-        Some(id) => {
-            let location = [location(&format!("/v2/apps{id}"))];
-            Ok((location, deployed(StatusCode::CREATED, version, &deployment)).into_response())
+async fn delete(api: &Api, call: &Call, id: &[&str]) -> Answered {
+    // The one change that is forced unless told otherwise.
+    let force = call.query.flag("force", true);
+    Ok(changed(&api.command(call, Command::Delete { app: app_id(id)?, force }).await?))
+}
+
+async fn restart(api: &Api, call: &Call, id: &[&str]) -> Answered {
+    let force = call.query.flag("force", false);
+    Ok(changed(&api.command(call, Command::Restart { app: app_id(id)?, force }).await?))
+}
+
+/// The answer to a change that has a deployment.
+pub(super) fn changed(reply: &Reply) -> axum::response::Response {
+    match reply {
+        Reply::Deployed { version, deployment, created } => {
+            let status = if *created { StatusCode::CREATED } else { StatusCode::OK };
+            deployed(status, *version, deployment)
         }
-        None => Ok(deployed(StatusCode::OK, version, &deployment)),
+        Reply::Cancelled => super::status(StatusCode::ACCEPTED),
+        _ => super::status(StatusCode::NO_CONTENT),
+    }
+}
+
+async fn tasks(api: &Api, call: &Call, id: &[&str]) -> Answered {
+    let state = api.view().await?;
+    let apps = match id {
+        [group @ .., "*"] => below(&state, &app_id(group)?)?,
+        id => vec![known(&state, id)?],
+    };
+    if super::wants_only(&call.parts.headers, "text/plain") {
+        return Ok(super::tasks::text(&state, &apps));
+    }
+    let all = apps.iter().flat_map(|app| present::shown(&state, &app.id));
+    ok(&TasksResponse { tasks: all.map(|(instance, task)| present::task(&state, instance, task)).collect() })
+}
+
+/// Kills tasks of one app. `one` says that a single task was named, which has an answer of its own.
+async fn kill(api: &Api, call: &Call, selection: Selection, one: bool) -> Answered {
+    let flag = |name| call.query.flag(name, false);
+    let command = Command::Kill { selection, scale: flag("scale"), wipe: flag("wipe"), force: flag("force") };
+    match api.command(call, command).await? {
+        Reply::Killing(instances) => {
+            let state = api.view().await?;
+            let task = |instance: &Arc<_>| super::tasks::killed(&state, instance);
+            let mut tasks: Vec<_> = instances.iter().filter_map(task).collect();
+            match tasks.pop() {
+                Some(task) if one => ok(&TaskResponse { task }),
+                last => {
+                    tasks.extend(last);
+                    ok(&TasksResponse { tasks })
+                }
+            }
+        }
+        other => Ok(changed(&other)),
+    }
+}
+
+async fn versions(api: &Api, id: &[&str]) -> Answered {
+    let state = api.view().await?;
+    let app = known(&state, id)?;
+    let versions = state.apps.get(&app.id).map(|record| record.versions.keys().rev().map(ToString::to_string));
+    ok(&VersionsResponse { versions: versions.into_iter().flatten().collect() })
+}
+
+async fn former(api: &Api, id: &[&str], version: &str) -> Answered {
+    let state = api.view().await?;
+    let app = known(&state, id)?;
+    let Some(version) = Version::parse(version) else {
+        return Err(Problem::Unprocessable(format!("Invalid timestamp '{}'", version.escape_debug())));
+    };
+    match state.apps.get(&app.id).and_then(|record| record.versions.get(&version)) {
+        Some(former) => ok(&render(former)),
+        None => Err(Refusal::UnknownVersion(app.id.clone(), version).into()),
     }
 }

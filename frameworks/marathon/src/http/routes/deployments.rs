@@ -1,31 +1,26 @@
-//! `/v2/deployments`: what is under way, and taking it back.
+//! `/v2/deployments`.
 
-use axum::Json;
-use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
-use wire::marathon::Deployment;
+use http::Method;
 
-use super::{apps, origin};
+use super::{apps, unknown_route, wrong_method};
 use crate::core::id::DeploymentId;
-use crate::http::Api;
-use crate::http::query::Query;
-use crate::http::reply::Answer;
-use crate::http::view::deployment;
-use crate::supervisor::message::{Command, Reply};
+use crate::http::present;
+use crate::http::respond::{Answered, ok};
+use crate::http::{Api, Call};
+use crate::supervisor::message::Command;
 
-pub(super) async fn list(State(api): State<Api>) -> Answer {
-    let state = api.view().await?;
-    let all: Vec<Deployment> = state.deployments.values().map(|one| deployment::deployment(one)).collect();
-    Ok(Json(all).into_response())
-}
-
-/// Without force a new deployment brings the former definitions back; with it everything stays as it is now.
-pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<String>, request: Request) -> Answer {
-    let force = Query::parse(request.uri().query()).flag("force", false);
-    let command = Command::CancelDeployment { deployment: DeploymentId::from(id.as_str()), force };
-    match api.command(origin(&request), command).await? {
-        Reply::Cancelled => Ok(StatusCode::ACCEPTED.into_response()),
-        other => apps::finish(other, None),
+pub(super) async fn route(api: &Api, call: &Call, rest: &[&str]) -> Answered {
+    match (call.method(), rest) {
+        (&Method::GET, []) => {
+            let state = api.view().await?;
+            ok(&present::deployments(&state))
+        }
+        (&Method::DELETE, [id]) => {
+            let force = call.query.flag("force", false);
+            let command = Command::CancelDeployment { deployment: DeploymentId::from(*id), force };
+            Ok(apps::changed(&api.command(call, command).await?))
+        }
+        (_, [] | [_]) => Err(wrong_method()),
+        _ => Err(unknown_route()),
     }
 }

@@ -1,31 +1,28 @@
-//! `/v2/groups`, read only: the tree that the apps form.
+//! `/v2/groups`, for reading: groups are the paths of apps.
 
-use axum::Json;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use http::{Method, StatusCode};
 
-use crate::core::id::AppId;
-use crate::driver::now;
-use crate::http::Api;
-use crate::http::query::Query;
-use crate::http::reply::{Answer, Failure};
-use crate::http::view::app::Embed;
-use crate::http::view::group;
+use super::{app_id, now, wrong_method};
+use crate::http::present::{self, Embed};
+use crate::http::respond::{Answered, Problem, ok};
+use crate::http::{Api, Call};
 
-pub(super) async fn root(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
-    read_group(&api, "", query.as_deref()).await
-}
-
-pub(super) async fn read(State(api): State<Api>, Path(rest): Path<String>, RawQuery(query): RawQuery) -> Answer {
-    read_group(&api, &rest, query.as_deref()).await
-}
-
-async fn read_group(api: &Api, text: &str, query: Option<&str>) -> Answer {
-    let unknown = || Failure::new(StatusCode::NOT_FOUND, format!("Group '/{text}' does not exist"));
-    let id = AppId::parse_group(text, &AppId::root()).map_err(|_| unknown())?;
+pub(super) async fn route(api: &Api, call: &Call, rest: &[&str]) -> Answered {
+    if call.method() != Method::GET {
+        return Err(match *call.method() {
+            Method::POST | Method::PUT | Method::DELETE | Method::PATCH => {
+                Problem::Status(StatusCode::NOT_IMPLEMENTED)
+            }
+            _ => wrong_method(),
+        });
+    }
     let state = api.view().await?;
-    let embed = Embed::default().with(&Query::parse(query));
-    let group = group::group(&state, &id, embed, now()).ok_or_else(unknown)?;
-    Ok(Json(group).into_response())
+    let embed = Embed::read(&call.query, Embed::default());
+    let unknown = |id: &[&str]| Problem::NotFound(format!("Group '/{}' does not exist", id.join("/")));
+    let (id, apps_only) = match rest {
+        [id @ .., "apps"] => (id, true),
+        id => (id, false),
+    };
+    let group = present::group(&state, &app_id(id)?, embed, now()).ok_or_else(|| unknown(id))?;
+    if apps_only { ok(&group.apps) } else { ok(&group) }
 }

@@ -1,128 +1,90 @@
-//! `/v2/tasks`: every task, as JSON and in the tab-separated form that the first HAProxy bridges read; kills.
+//! `/v2/tasks`.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{RawQuery, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::Response;
+use http::{Method, StatusCode};
 use model::id::TaskId;
-use model::task::TaskState;
-use wire::marathon::{KillTasks, Task, TaskResponse, TasksResponse};
+use wire::marathon::{KillTasks, Task, TasksResponse};
 
-use super::{apps, origin};
+use super::{apps, wants_only, wrong_method};
 use crate::core::app::AppDefinition;
 use crate::core::id;
 use crate::core::instance::{Condition, Instance};
-use crate::http::query::Query;
-use crate::http::reply::{Answer, Failure};
-use crate::http::view::task;
-use crate::http::{Api, body};
-use crate::limits;
-use crate::supervisor::message::{Command, Origin, Reply, Selection};
-use crate::supervisor::state;
+use crate::http::present;
+use crate::http::respond::{Answered, Problem, TEXT, ok, with_type};
+use crate::http::{Api, Call};
+use crate::supervisor::message::{Command, Reply, Selection};
+use crate::supervisor::state::State;
 
-pub(super) async fn list(State(api): State<Api>, headers: HeaderMap, RawQuery(query): RawQuery) -> Answer {
-    let state = api.view().await?;
-    if wants_text(&headers) {
-        let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        return Ok((kind, text(&state)).into_response());
+pub(super) async fn list(api: &Api, call: &Call) -> Answered {
+    if call.method() != Method::GET {
+        return Err(wrong_method());
     }
-    let query = Query::parse(query.as_deref());
-    let wanted: Vec<&str> = query.all("status").chain(query.all("status[]")).collect();
-    let found = state.instances.values().filter(|instance| has_status(instance, &wanted));
-    let tasks = found.filter_map(|instance| task::task(&state, instance)).collect();
-    Ok(Json(TasksResponse { tasks }).into_response())
+    let state = api.view().await?;
+    if wants_only(&call.parts.headers, TEXT) {
+        let apps: Vec<_> = state.definitions().cloned().collect();
+        return Ok(text(&state, &apps));
+    }
+    let wanted: Vec<&str> = call.query.all("status").chain(call.query.all("status[]")).collect();
+    let keep = |instance: &Instance| {
+        wanted.is_empty()
+            || wanted.iter().any(|status| match instance.condition {
+                Condition::Running => status.eq_ignore_ascii_case("running"),
+                Condition::Provisioned | Condition::Staging => status.eq_ignore_ascii_case("staging"),
+                _ => false,
+            })
+    };
+    let apps = state.apps.keys();
+    let tasks = apps.flat_map(|app| present::shown(&state, app)).filter(|(instance, _)| keep(instance));
+    ok(&TasksResponse { tasks: tasks.map(|(instance, task)| present::task(&state, instance, task)).collect() })
 }
 
-/// Text only for those who take nothing else: it has the lowest quality on this side.
-fn wants_text(headers: &HeaderMap) -> bool {
-    let accepted: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let all = accepted.join(",");
-    all.contains("text/plain") && !all.contains("json") && !all.contains("*/*")
-}
-
-fn has_status(instance: &Instance, wanted: &[&str]) -> bool {
-    wanted.is_empty()
-        || wanted.iter().any(|status| match *status {
-            "running" => instance.condition == Condition::Running,
-            "staging" => matches!(instance.condition, Condition::Staging | Condition::Provisioned),
-            _ => false,
-        })
-}
-
-fn text(state: &state::State) -> String {
-    let mut text = String::new();
-    for app in state.definitions() {
-        let running: Vec<_> = state
-            .instances_of(&app.id)
-            .filter_map(|instance| instance.task.as_ref())
-            .filter(|task| task.state == Some(TaskState::Running))
+/// The list load balancers of old read: a line for each app and service port, its fields separated by tabs.
+pub(super) fn text(state: &State, apps: &[Arc<AppDefinition>]) -> Response {
+    let mut lines = String::new();
+    for app in apps {
+        let running: Vec<_> = present::shown(state, &app.id)
+            .filter(|(instance, _)| instance.condition == Condition::Running)
+            .map(|(_, task)| task)
             .collect();
-        for (port, column) in columns(app) {
-            let _ = write!(text, "{}\t{column}\t", app.id.safe());
-            for task in &running {
-                match port.map(|at| task.ports.get(at)) {
-                    Some(Some(number)) => {
-                        let _ = write!(text, "{}:{number}\t", task.host);
-                    }
-                    // An instance without that port has nothing to be reached at.
-                    Some(None) => {}
-                    None => {
-                        let _ = write!(text, "{}\t", task.host);
-                    }
-                }
-            }
-            text.push('\n');
+        let name = app.id.safe();
+        if app.ports.is_empty() {
+            let hosts: String = running.iter().map(|task| format!("{}\t", task.host)).collect();
+            lines.push_str(&format!("{name}\t \t{hosts}\n"));
+        }
+        for (at, definition) in app.ports.iter().enumerate() {
+            let hosts: String = running
+                .iter()
+                .filter_map(|task| Some(format!("{}:{}\t", task.host, task.ports.get(at)?)))
+                .collect();
+            lines.push_str(&format!("{name}\t{}\t{hosts}\n", definition.port));
         }
     }
-    text
+    with_type(StatusCode::OK, TEXT, lines.into_bytes())
 }
 
-/// One line for each service port; one with a blank column for an app without.
-fn columns(app: &AppDefinition) -> Vec<(Option<usize>, String)> {
-    if app.ports.is_empty() {
-        return vec![(None, " ".to_owned())];
+pub(super) async fn delete_many(api: &Api, call: &Call) -> Answered {
+    if call.method() != Method::POST {
+        return Err(wrong_method());
     }
-    app.ports.iter().enumerate().map(|(at, port)| (Some(at), port.port.to_string())).collect()
-}
-
-pub(super) async fn kill(State(api): State<Api>, request: Request) -> Answer {
-    let origin = origin(&request);
-    let query = Query::parse(request.uri().query());
-    let headers = request.headers().clone();
-    let bytes: Bytes = axum::body::to_bytes(request.into_body(), limits::BODY_BYTES)
-        .await
-        .map_err(|_| Failure::status(StatusCode::PAYLOAD_TOO_LARGE))?;
-    let document: KillTasks = body::read(&headers, &bytes)?;
-    if let Some(bad) = document.ids.iter().find(|text| id::of_task(text).is_none()) {
-        return Err(Failure::new(StatusCode::BAD_REQUEST, format!("'{bad}' is not the id of a task")));
+    let KillTasks { ids } = call.document()?;
+    if let Some(bad) = ids.iter().find(|text| id::of_task(text).is_none()) {
+        return Err(Problem::BadRequest(format!("Invalid task id '{}'.", bad.escape_debug())));
     }
-    let ids = document.ids.iter().map(|text| TaskId::from(text.as_str())).collect();
-    kill_selected(&api, origin, &query, Selection::Tasks(ids)).await
-}
-
-/// Kills tasks and lists them as they were, or scales their apps down.
-pub(super) async fn kill_selected(api: &Api, origin: Origin, query: &Query, selection: Selection) -> Answer {
-    let single = matches!(selection, Selection::Task { .. });
-    let command = Command::Kill {
-        selection,
-        scale: query.flag("scale", false),
-        wipe: query.flag("wipe", false),
-        force: query.flag("force", false),
-    };
-    let killed = match api.command(origin, command).await? {
-        Reply::Killing(instances) => instances,
-        other => return apps::finish(other, None),
-    };
-    let state = api.view().await?;
-    let mut tasks: Vec<Task> = killed.iter().filter_map(|instance| task::task(&state, instance)).collect();
-    match tasks.pop() {
-        Some(task) if single => Ok(Json(TaskResponse { task }).into_response()),
-        last => {
-            tasks.extend(last);
-            Ok(Json(TasksResponse { tasks }).into_response())
+    let selection = Selection::Tasks(ids.into_iter().map(TaskId::from).collect());
+    let flag = |name| call.query.flag(name, false);
+    let command = Command::Kill { selection, scale: flag("scale"), wipe: flag("wipe"), force: flag("force") };
+    match api.command(call, command).await? {
+        Reply::Killing(instances) => {
+            let state = api.view().await?;
+            ok(&TasksResponse { tasks: instances.iter().filter_map(|instance| killed(&state, instance)).collect() })
         }
+        other => Ok(apps::changed(&other)),
     }
+}
+
+/// A task as it was when its kill was asked for.
+pub(super) fn killed(state: &State, instance: &Arc<Instance>) -> Option<Task> {
+    Some(present::task(state, instance, instance.task.as_ref()?))
 }
