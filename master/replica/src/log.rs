@@ -244,10 +244,8 @@ pub(crate) fn entry_size(entry: &Entry) -> usize {
 
 impl<D: Disk> Storage for Log<D> {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        let mut hard = HardState::default();
-        hard.term = self.meta.term;
-        hard.vote = self.meta.vote;
-        hard.commit = self.meta.commit;
+        let Meta { term, vote, commit, .. } = self.meta;
+        let hard = HardState { term, vote, commit, ..Default::default() };
         // The configuration as of the snapshot: later changes are applied again from the log.
         Ok(RaftState::new(hard, self.meta.snapshot.members.conf().clone()))
     }

@@ -137,7 +137,7 @@ impl Frame {
 }
 
 /// Sub-messages by field number: (field, its own sub-messages).
-struct Fields(&'static [(u64, Fields)]);
+struct Fields(&'static [(u64, Self)]);
 
 const NONE: Fields = Fields(&[]);
 const MESSAGE_FIELDS: Fields = Fields(&[(7, NONE), (9, Fields(&[(2, Fields(&[(1, NONE)]))]))]);
@@ -215,8 +215,7 @@ mod tests {
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgAppend);
         message.term = 3;
-        let mut entry = Entry::default();
-        entry.data = b"command".to_vec().into();
+        let entry = Entry { data: b"command".to_vec().into(), ..Default::default() };
         message.set_entries(vec![entry].into());
         Frame::Message(PeerMessage { from: NodeId(1), to: NodeId(2), body: Body::Raft(Box::new(message)) })
     }

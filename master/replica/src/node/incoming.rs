@@ -100,13 +100,18 @@ impl<M: Machine, D: Disk> Replica<M, D> {
                 if metadata.index > raft.raft_log.committed {
                     let descriptor = Descriptor::decode(&message.get_snapshot().data)?;
                     self.check_descriptor(&message, &descriptor)?;
-                    self.incoming.hold(message, descriptor);
+                    if descriptor.members.contains(self.node) {
+                        self.incoming.hold(message, descriptor);
+                    } else {
+                        // Older than our admission: the library would refuse it silently. A younger one is on its way.
+                        self.report_failure(NodeId(message.from), descriptor.id);
+                    }
                     return Ok(());
                 }
             }
             _ => {}
         }
-        self.step_now(message);
+        self.step_now(*message);
         Ok(())
     }
 
@@ -122,9 +127,9 @@ impl<M: Machine, D: Disk> Replica<M, D> {
         }
     }
 
-    fn step_now(&mut self, message: Box<Message>) {
+    fn step_now(&mut self, message: Message) {
         // Its errors say that the sender is not a member any more, or not yet: a late message, to be dropped.
-        if let Err(error) = self.raw.step(*message) {
+        if let Err(error) = self.raw.step(message) {
             tracing::debug!(%error, "peer message dropped");
         }
         self.settle();
@@ -135,19 +140,25 @@ impl<M: Machine, D: Disk> Replica<M, D> {
         let Some(held) = self.incoming.held.take_if(|held| held.descriptor.id == id) else { return };
         match result {
             Ok(machine) => {
+                let from = NodeId(held.message.from);
                 self.incoming.thawed = Some((held.descriptor, machine));
-                self.step_now(held.message);
+                self.step_now(*held.message);
+                if self.raw.raft.raft_log.committed < id.index {
+                    // The library would not have it, for instance from a leader of a past term.
+                    self.incoming.thawed = None;
+                    self.report_failure(from, id);
+                }
             }
             Err(why) => {
                 tracing::warn!(snapshot = %id, why, "could not take over the leader's snapshot");
-                // Unless told, the leader would wait for this follower for ever.
-                let to = NodeId(held.message.from);
-                self.incoming.reports.push(PeerMessage {
-                    from: self.node,
-                    to,
-                    body: Body::SnapshotFailed(id),
-                });
+                self.report_failure(NodeId(held.message.from), id);
             }
         }
+    }
+
+    /// Unless told, the leader would wait for this follower until its patience ends.
+    fn report_failure(&mut self, to: NodeId, id: SnapshotId) {
+        let body = Body::SnapshotFailed(id);
+        self.incoming.reports.push(PeerMessage { from: self.node, to, body });
     }
 }
