@@ -23,6 +23,10 @@ impl Allocator {
         self.agent_down(&id);
         self.order.add_total(&facts.total);
         let index = self.agents.insert(id, facts);
+        if self.queue.sweep > 0 {
+            // The round has become longer: its end is no longer where it was.
+            self.queue.sweep = self.agents.slots();
+        }
         for held in used {
             let client = self.client_or_new(&held.framework, &held.role);
             let agent = self.agents.get_mut(index);
@@ -34,8 +38,8 @@ impl Allocator {
         self.touch_all(index);
     }
 
-    /// The agent has other totals now. What is held of it stays booked; when that is more than there is, nothing is
-    /// free until enough has come back.
+    /// The agent has other totals now. What is held of it stays booked; of a resource of which that is more than there
+    /// is, nothing is free until enough has come back.
     pub fn agent_total(&mut self, id: &AgentId, total: Bag) -> Result<(), Misuse> {
         let index = self.known(id)?;
         self.order.subtract_total(&self.agents.get(index).facts.total);
@@ -135,7 +139,7 @@ impl Allocator {
         self.contender_mut(client).subscribed = false;
         self.order.set_waiting(client, false);
         self.filters.drop_client(client);
-        self.queue.fresh.remove(&client);
+        self.queue.forget(client);
         self.forget_if_idle(client);
     }
 
@@ -144,6 +148,9 @@ impl Allocator {
         contender.suppressed = suppressed;
         let waits = contender.waits();
         self.order.set_waiting(client, waits);
+        if !waits {
+            self.queue.forget(client);
+        }
     }
 
     /// The framework's contenders in these roles; in all of them when none is named.

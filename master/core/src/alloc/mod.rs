@@ -91,6 +91,16 @@ struct Queue {
     epoch: u64,
 }
 
+impl Queue {
+    /// The contender waits no longer: agents need not be looked at for it.
+    fn forget(&mut self, client: Client) {
+        self.fresh.remove(&client);
+        if self.fresh.is_empty() {
+            self.sweep = 0;
+        }
+    }
+}
+
 impl Allocator {
     pub fn new(minimum: Minimum) -> Self {
         Self { minimum, ..Self::default() }
@@ -156,7 +166,7 @@ impl Allocator {
         let contender = self.clients[client as usize].take().expect("looked at above");
         self.own_minimums -= usize::from(contender.minimum.is_some());
         self.filters.drop_client(client);
-        self.queue.fresh.remove(&client);
+        self.queue.forget(client);
         self.order.remove_client(client);
         if let Some(roles) = self.frameworks.get_mut(&contender.framework) {
             roles.remove(&contender.role);

@@ -33,9 +33,11 @@ impl Allocator {
     /// The next agent that has to be looked at, going around from the cursor.
     fn next_agent(&mut self) -> Option<Index> {
         let queue = &mut self.queue;
+        let slots = self.agents.slots();
+        let after = |index: Index| if index as usize + 1 < slots { index + 1 } else { 0 };
         while queue.sweep > 0 {
             let index = queue.cursor;
-            queue.cursor = if index as usize + 1 < self.agents.slots() { index + 1 } else { 0 };
+            queue.cursor = after(index);
             queue.sweep -= 1;
             let Some(agent) = self.agents.at(index) else { continue };
             if queue.dirty.remove(&index) || agent.seen < queue.epoch {
@@ -45,7 +47,7 @@ impl Allocator {
         queue.fresh.clear();
         let index = queue.dirty.range(queue.cursor..).next().or_else(|| queue.dirty.first()).copied()?;
         queue.dirty.remove(&index);
-        queue.cursor = index + 1;
+        queue.cursor = after(index);
         Some(index)
     }
 
