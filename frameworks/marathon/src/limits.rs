@@ -1,5 +1,7 @@
 //! Every bound of the supervisor, with its reason.
 
+use std::time::Duration;
+
 use model::time::Span;
 
 // --- documents
@@ -88,6 +90,9 @@ pub const HEALTH_KILL_PERCENT: u32 = 10;
 /// The window of [`HEALTH_KILL_PERCENT`].
 pub const HEALTH_KILL_WINDOW: Span = Span::from_secs(30);
 
+/// Health checks without a delay of their own begin so long after the start, or after their interval if that is less.
+pub const FIRST_CHECK: Span = Span::from_secs(1);
+
 // --- draining
 
 /// Drainers waited for at once; more are told so.
@@ -110,3 +115,44 @@ pub const RECONCILE_TASKS: usize = 1_000;
 /// Instances given up on unreachable agents whose return is still expected, so that they are then killed by
 /// knowledge; beyond it the oldest is forgotten.
 pub const TOMBSTONES: usize = 10_000;
+
+// --- API
+
+/// Commands waiting for the supervisor; beyond it callers are told to come back.
+pub const REQUEST_QUEUE: usize = 1024;
+
+/// A caller is answered within this, if only that it took too long.
+pub const ANSWER: Duration = Duration::from_secs(15);
+
+/// A caller waits so long for a leader to be known, and for the leader to have read its records.
+pub const LEADER_WAIT: Duration = Duration::from_millis(2500);
+
+/// Requests worked on at once, event streams included; beyond it callers are turned away.
+pub const REQUESTS: usize = 16_384;
+
+/// To connect to the leader, as a standby.
+pub const PROXY_CONNECT: Duration = Duration::from_secs(5);
+
+/// Silence on an event stream after which a keep-alive is written.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Bytes of a path with its query.
+pub const URI_BYTES: usize = 16 << 10;
+
+/// After leadership is given up by request, another instance has so long to take it.
+pub const ABDICATION: Duration = Duration::from_secs(2);
+
+/// Open requests have so long to end when the process is asked to.
+pub const SHUTDOWN: Duration = Duration::from_secs(3);
+
+// --- outside
+
+/// Kills and acknowledgements on their way to the master at once. They may overtake each other; other calls go one by
+/// one, as their order matters.
+pub const CALLS: usize = 64;
+
+/// Calls waiting for their turn: an update of every task of a large framework, each with its acknowledgement.
+pub const CALL_QUEUE: usize = 200_000;
+
+/// The pause before a store write without an answer is sent again.
+pub const STORE_RETRY: Duration = Duration::from_millis(100);

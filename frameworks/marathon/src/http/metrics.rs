@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use prometheus::core::Collector;
+use prometheus::proto::MetricType;
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use serde_json::{Map, Value, json};
 
@@ -63,7 +64,9 @@ impl Metrics {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.apps.set(state.map_or(0, |state| count(state.definitions().count())));
         self.deployments.set(state.map_or(0, |state| count(state.deployments.len())));
-        self.waiting.set(state.map_or(0, |state| state.waiting.values().map(|waiting| i64::from(waiting.count)).sum()));
+        self.waiting.set(
+            state.map_or(0, |state| state.waiting.values().map(|waiting| i64::from(waiting.count)).sum()),
+        );
         for (name, condition) in Condition::NAMES {
             if condition.is_terminal() {
                 continue;
@@ -85,12 +88,14 @@ impl Metrics {
         let (mut gauges, mut histograms) = (Map::new(), Map::new());
         for family in self.registry.gather() {
             for metric in family.get_metric() {
-                let labels: String = metric.get_label().iter().map(|label| format!(".{}", label.value())).collect();
+                let labels: String =
+                    metric.get_label().iter().map(|label| format!(".{}", label.value())).collect();
                 let name = format!("{}{labels}", family.name());
-                if let Some(gauge) = metric.gauge.as_ref() {
-                    gauges.insert(name, json!({"value": gauge.value()}));
-                } else if let Some(histogram) = metric.histogram.as_ref() {
-                    let (count, sum) = (histogram.sample_count(), histogram.sample_sum());
+                if family.get_field_type() == MetricType::GAUGE {
+                    gauges.insert(name, json!({"value": metric.get_gauge().get_value()}));
+                } else {
+                    let histogram = metric.get_histogram();
+                    let (count, sum) = (histogram.get_sample_count(), histogram.get_sample_sum());
                     let mean = if count == 0 { 0.0 } else { sum / count as f64 };
                     histograms.insert(name, json!({"count": count, "mean": mean}));
                 }

@@ -194,8 +194,12 @@ impl Api {
         }
         match tokio::time::timeout(limits::ANSWER, answered).await {
             Ok(Ok(answer)) => answer.map_err(Problem::from),
-            Ok(Err(_)) => Err(Problem::Unavailable("this instance has ceased to lead; what became of the change is unknown".to_owned())),
-            Err(_) => Err(Problem::Unavailable("the change was not stored in time; what becomes of it is unknown".to_owned())),
+            Ok(Err(_)) => Err(Problem::Unavailable(
+                "this instance has ceased to lead; what became of the change is unknown".to_owned(),
+            )),
+            Err(_) => Err(Problem::Unavailable(
+                "the change was not stored in time; what becomes of it is unknown".to_owned(),
+            )),
         }
     }
 

@@ -57,7 +57,10 @@ impl Embed {
 }
 
 /// Instances whose task is shown: those given up on a lost agent are not.
-pub(super) fn shown<'a>(state: &'a State, app: &AppId) -> impl Iterator<Item = (&'a Instance, &'a Task)> + use<'a> {
+pub(super) fn shown<'a>(
+    state: &'a State,
+    app: &AppId,
+) -> impl Iterator<Item = (&'a Instance, &'a Task)> + use<'a> {
     let instances = state.instances_of(app).map(Arc::as_ref).filter(|instance| !instance.is_tombstone());
     instances.filter_map(|instance| Some((instance, instance.task.as_ref()?)))
 }
@@ -144,7 +147,11 @@ fn bucket(tasks: &[(&Instance, &Task)], now: Time) -> Value {
     lives.sort_unstable();
     if let Some(middle) = lives.get(lives.len() / 2) {
         let average = lives.iter().sum::<u64>() as f64 / lives.len() as f64 / 1000.0;
-        let median = if lives.len() % 2 == 0 { (lives[lives.len() / 2 - 1] + middle) as f64 / 2000.0 } else { *middle as f64 / 1000.0 };
+        let median = if lives.len() % 2 == 0 {
+            (lives[lives.len() / 2 - 1] + middle) as f64 / 2000.0
+        } else {
+            *middle as f64 / 1000.0
+        };
         bucket["lifeTime"] = json!({"averageSeconds": average, "medianSeconds": median});
     }
     bucket

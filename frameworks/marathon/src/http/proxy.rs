@@ -50,11 +50,11 @@ impl Proxy {
         append(&mut headers, FORWARDED_FOR, &from.ip().to_string());
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let body = super::read(body).await?;
-        let request = self.http.request(parts.method, format!("http://{leader}{target}")).headers(headers).body(body);
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| Problem::BadGateway(format!("the leader {leader} cannot be reached: {error}")))?;
+        let request =
+            self.http.request(parts.method, format!("http://{leader}{target}")).headers(headers).body(body);
+        let answer = request.send().await.map_err(|error| {
+            Problem::BadGateway(format!("the leader {leader} cannot be reached: {error}"))
+        })?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = answer.status();
         for (name, value) in answer.headers() {

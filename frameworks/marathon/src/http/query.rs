@@ -45,7 +45,9 @@ mod tests {
 
     #[test]
     fn keys_repeat_and_booleans_are_lenient() {
-        let query = Query::parse(Some("embed=apps.tasks&force=True&embed=apps.counts&wipe=&scale=False&id=a%2Fb+c&x"));
+        let query = Query::parse(Some(
+            "embed=apps.tasks&force=True&embed=apps.counts&wipe=&scale=False&id=a%2Fb+c&x",
+        ));
         assert_eq!(query.all("embed").collect::<Vec<_>>(), ["apps.tasks", "apps.counts"]);
         assert!(query.flag("force", false));
         assert!(!query.flag("wipe", true));

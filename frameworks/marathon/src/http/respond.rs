@@ -112,7 +112,8 @@ impl Problem {
             (status, ErrorResponse { message: message.to_owned(), ..ErrorResponse::default() })
         };
         let detailed = |status, message: &str, details: Value| {
-            let error = ErrorResponse { message: message.to_owned(), details: Some(details), deployments: None };
+            let error =
+                ErrorResponse { message: message.to_owned(), details: Some(details), deployments: None };
             (status, error)
         };
         match self {
@@ -165,5 +166,8 @@ fn refused(refusal: &Refusal) -> (StatusCode, ErrorResponse) {
 }
 
 fn details(errors: &Errors) -> Vec<FieldErrors> {
-    errors.iter().map(|(path, errors)| FieldErrors { path: path.to_owned(), errors: errors.to_vec() }).collect()
+    errors
+        .iter()
+        .map(|(path, errors)| FieldErrors { path: path.to_owned(), errors: errors.to_vec() })
+        .collect()
 }

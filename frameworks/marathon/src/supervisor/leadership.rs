@@ -147,6 +147,13 @@ impl Supervisor {
         self.confirm(now, out);
     }
 
+    /// Nobody knows whether these were launched: the master is asked, a little later, as they may be on their way.
+    pub(super) fn uncertain(&mut self, now: Time, tasks: &[TaskId]) {
+        let instances = tasks.iter().filter_map(|task| self.state.instance_of_task(task.as_str()));
+        self.unconfirmed.extend(instances.map(|instance| (instance.app.clone(), instance.id.clone())));
+        self.timers.set_earlier(Timer::Confirm, now + limits::CONFIRM_INTERVAL);
+    }
+
     /// Asks once more about tasks that the master has not spoken of. A new master says nothing about tasks on agents
     /// that are still on their way back to it.
     pub(super) fn confirm(&mut self, now: Time, out: &mut Vec<Effect>) {

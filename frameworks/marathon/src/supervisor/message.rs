@@ -43,6 +43,8 @@ pub enum Input {
     FrameworkRemoved,
     Offers(Vec<Offer>),
     Update(TaskUpdate),
+    /// The master may or may not have taken the launch of these.
+    Uncertain(Vec<TaskId>),
     Request {
         request: RequestId,
         origin: Origin,

@@ -148,6 +148,7 @@ impl Supervisor {
                 Input::FrameworkRemoved => self.framework_removed(now),
                 Input::Offers(offers) => self.offers(now, offers, out),
                 Input::Update(update) => self.update(now, update),
+                Input::Uncertain(tasks) => self.uncertain(now, &tasks),
                 Input::Request { request, origin, command } => {
                     self.request(now, request, &origin, command, out)
                 }

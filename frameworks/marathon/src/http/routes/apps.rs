@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use model::id::TaskId;
 use serde_json::json;
-use wire::marathon::{App, AppResponse, AppsResponse, StarResponse, TaskResponse, TasksResponse, VersionsResponse};
+use wire::marathon::{
+    App, AppResponse, AppsResponse, StarResponse, TaskResponse, TasksResponse, VersionsResponse,
+};
 
 use super::{app_id, now, unknown_route, wrong_method};
 use crate::core::app::AppDefinition;
@@ -39,7 +41,9 @@ pub(super) async fn route(api: &Api, call: &Call, rest: &[&str]) -> Answered {
         }
         (&Method::GET, [id @ .., "versions"]) => versions(api, id).await,
         (&Method::GET, [id @ .., "versions", version]) => former(api, id, version).await,
-        (_, [.., "restart" | "tasks" | "versions" | "*"] | [.., "tasks" | "versions", _]) => Err(wrong_method()),
+        (_, [.., "restart" | "tasks" | "versions" | "*"] | [.., "tasks" | "versions", _]) => {
+            Err(wrong_method())
+        }
         (&Method::GET, id) => single(api, call, id).await,
         (&Method::PUT, id) => update(api, call, id, true).await,
         (&Method::PATCH, id) => update(api, call, id, false).await,
@@ -140,9 +144,8 @@ async fn update(api: &Api, call: &Call, id: &[&str], put: bool) -> Answered {
 /// The id of an app that may come to exist by this call: one that cannot be is wrong, not unknown.
 fn app_to_change(id: &[&str]) -> Result<AppId, Problem> {
     let text = format!("/{}", id.join("/"));
-    AppId::parse(&text, &AppId::root()).map_err(|error| {
-        Refusal::Invalid(crate::core::errors::Errors::one("/id", error.to_string())).into()
-    })
+    AppId::parse(&text, &AppId::root())
+        .map_err(|error| Refusal::Invalid(crate::core::errors::Errors::one("/id", error.to_string())).into())
 }
 
 async fn update_many(api: &Api, call: &Call, put: bool) -> Answered {
@@ -219,7 +222,8 @@ async fn kill(api: &Api, call: &Call, selection: Selection, one: bool) -> Answer
 async fn versions(api: &Api, id: &[&str]) -> Answered {
     let state = api.view().await?;
     let app = known(&state, id)?;
-    let versions = state.apps.get(&app.id).map(|record| record.versions.keys().rev().map(ToString::to_string));
+    let versions =
+        state.apps.get(&app.id).map(|record| record.versions.keys().rev().map(ToString::to_string));
     ok(&VersionsResponse { versions: versions.into_iter().flatten().collect() })
 }
 

@@ -33,7 +33,10 @@ async fn list(api: &Api) -> Answered {
             waiting_for: state.drains.waited_for(&task.id).map(str::to_owned).collect(),
         })
     });
-    ok(&DrainsResponse { drainers: state.drains.names().map(str::to_owned).collect(), draining: draining.collect() })
+    ok(&DrainsResponse {
+        drainers: state.drains.names().map(str::to_owned).collect(),
+        draining: draining.collect(),
+    })
 }
 
 async fn acknowledge(api: &Api, call: &Call) -> Answered {

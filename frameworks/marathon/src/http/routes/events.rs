@@ -55,7 +55,8 @@ fn last_seen(call: &Call) -> Result<Option<u64>, Problem> {
         return Ok(None);
     };
     let number = text.trim().parse().map(Some);
-    number.map_err(|_| Problem::BadRequest(format!("Last-Event-ID '{}' must be a number", text.escape_debug())))
+    number
+        .map_err(|_| Problem::BadRequest(format!("Last-Event-ID '{}' must be a number", text.escape_debug())))
 }
 
 /// What a reader asked for.
@@ -84,10 +85,11 @@ impl Wanted {
 
     fn frame(&self, event: &Event) -> Bytes {
         let heavy = self.light && event.kind.starts_with("deployment_");
-        let light = heavy.then(|| serde_json::from_slice::<Value>(&event.data).ok()).flatten().map(|mut payload| {
-            lighten(&mut payload);
-            Event { data: payload.to_string().into(), ..event.clone() }
-        });
+        let light =
+            heavy.then(|| serde_json::from_slice::<Value>(&event.data).ok()).flatten().map(|mut payload| {
+                lighten(&mut payload);
+                Event { data: payload.to_string().into(), ..event.clone() }
+            });
         hub::frame(light.as_ref().unwrap_or(event))
     }
 
@@ -110,7 +112,8 @@ struct Drainer {
 
 impl Drainer {
     async fn connect(api: &Api, name: &str) -> Result<Self, Problem> {
-        let fine = (1..=limits::DRAINER_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control);
+        let fine =
+            (1..=limits::DRAINER_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control);
         if !fine {
             let most = limits::DRAINER_NAME_BYTES;
             return Err(Problem::BadRequest(format!("drainer must be a name of 1 to {most} characters")));

@@ -89,7 +89,7 @@ pub(super) fn info(api: &Api, call: &Call) -> Answered {
         framework_id: framework,
         marathon_config: MarathonConfig {
             master: config.masters.join(","),
-            failover_timeout: 604_800,
+            failover_timeout: crate::driver::FAILOVER_TIMEOUT as u64,
             framework_name: "marathon".to_owned(),
             ha: true,
             checkpoint: true,
@@ -120,7 +120,9 @@ pub(super) fn leader(api: &Api, call: &Call) -> Answered {
         Method::GET => ok(&Leader { leader: api.config().advertise.clone() }),
         Method::DELETE => {
             if let Some(given) = ["backup", "restore"].iter().find(|key| call.query.get(key).is_some()) {
-                return Err(Problem::Unprocessable(format!("{given} is not available: the masters hold all state")));
+                return Err(Problem::Unprocessable(format!(
+                    "{given} is not available: the masters hold all state"
+                )));
             }
             api.abdicate();
             ok(&Message { message: "Leadership abdicated".to_owned() })

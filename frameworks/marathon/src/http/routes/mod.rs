@@ -9,16 +9,14 @@ mod info;
 mod queue;
 mod tasks;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
-use model::time::Time;
 
 use super::respond::{Answered, Problem};
 use super::{Api, Call};
 use crate::core::id::AppId;
+use crate::driver::now;
 
 /// What every instance answers by itself.
 pub(super) async fn local(api: &Api, parts: &Parts, path: &[&str]) -> Option<Answered> {
@@ -64,23 +62,23 @@ fn wrong_method() -> Problem {
 /// The app named by the steps of a path. One that cannot be an id names no app.
 fn app_id(steps: &[&str]) -> Result<AppId, Problem> {
     let text = format!("/{}", steps.join("/"));
-    AppId::parse_group(&text, &AppId::root()).map_err(|_| Problem::NotFound(format!("App '{text}' does not exist")))
+    AppId::parse_group(&text, &AppId::root())
+        .map_err(|_| Problem::NotFound(format!("App '{text}' does not exist")))
 }
 
 /// Whether the client takes a media type, and no JSON.
 fn wants_only(headers: &HeaderMap, media: &str) -> bool {
-    let mut accepted = headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    let mut accepted =
+        headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     if accepted.peek().is_none() {
         return false;
     }
-    let types: Vec<&str> =
-        accepted.flat_map(|list| list.split(',')).map(|one| one.split(';').next().unwrap_or_default().trim()).collect();
-    types.contains(&media) && !types.iter().any(|one| ["*/*", "application/*", "application/json"].contains(one))
-}
-
-fn now() -> Time {
-    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time::from_millis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
+    let types: Vec<&str> = accepted
+        .flat_map(|list| list.split(','))
+        .map(|one| one.split(';').next().unwrap_or_default().trim())
+        .collect();
+    types.contains(&media)
+        && !types.iter().any(|one| ["*/*", "application/*", "application/json"].contains(one))
 }
 
 fn status(status: StatusCode) -> Response {

@@ -5,7 +5,8 @@ use model::resources::Value;
 use model::time::Time;
 use serde_json::json;
 use wire::marathon::{
-    Delay, OfferSummary, ProcessedOffersSummary, Queue, QueueItem, RejectSummary, UnusedOffer, UnusedOfferResource,
+    Delay, OfferSummary, ProcessedOffersSummary, Queue, QueueItem, RejectSummary, UnusedOffer,
+    UnusedOfferResource,
 };
 
 use super::{app_id, now, unknown_route, wrong_method};
@@ -75,7 +76,8 @@ fn unused_offer(unused: &Unused) -> UnusedOffer {
     let resource = |item: &model::resources::Item| {
         let value = match item.value() {
             Value::Ranges(ranges) => {
-                let all = ranges.as_slice().iter().map(|range| json!({"begin": range.first, "end": range.last}));
+                let all =
+                    ranges.as_slice().iter().map(|range| json!({"begin": range.first, "end": range.last}));
                 [("ranges".to_owned(), all.collect())]
             }
             Value::Set(set) => [("set".to_owned(), set.iter().map(|name| json!(&**name)).collect())],

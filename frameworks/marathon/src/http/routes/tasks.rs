@@ -37,7 +37,9 @@ pub(super) async fn list(api: &Api, call: &Call) -> Answered {
     };
     let apps = state.apps.keys();
     let tasks = apps.flat_map(|app| present::shown(&state, app)).filter(|(instance, _)| keep(instance));
-    ok(&TasksResponse { tasks: tasks.map(|(instance, task)| present::task(&state, instance, task)).collect() })
+    ok(&TasksResponse {
+        tasks: tasks.map(|(instance, task)| present::task(&state, instance, task)).collect(),
+    })
 }
 
 /// The list load balancers of old read: a line for each app and service port, its fields separated by tabs.
@@ -78,7 +80,9 @@ pub(super) async fn delete_many(api: &Api, call: &Call) -> Answered {
     match api.command(call, command).await? {
         Reply::Killing(instances) => {
             let state = api.view().await?;
-            ok(&TasksResponse { tasks: instances.iter().filter_map(|instance| killed(&state, instance)).collect() })
+            ok(&TasksResponse {
+                tasks: instances.iter().filter_map(|instance| killed(&state, instance)).collect(),
+            })
         }
         other => Ok(apps::changed(&other)),
     }
