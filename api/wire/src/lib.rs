@@ -6,7 +6,7 @@
 //! package of `proto/internal`.
 
 // Generated from descriptors: neither the lints of hand-written code nor the wish for documentation apply.
-#[allow(clippy::all, unreachable_pub, rustdoc::all)]
+#[allow(clippy::all, clippy::use_self, unreachable_pub, rustdoc::all)]
 #[rustfmt::skip]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/tree.rs"));

@@ -447,10 +447,15 @@ mod tests {
             r#"{"type":"GET","namespace":"m","key":"a"}"#,
             &expect![[r#"{"type":"GET","namespace":"m","key":"a"}"#]],
         );
-        check(r#"{"type":"RANGE","namespace":"m"}"#, &expect![[r#"{"type":"RANGE","namespace":"m","prefix":""}"#]]);
+        check(
+            r#"{"type":"RANGE","namespace":"m"}"#,
+            &expect![[r#"{"type":"RANGE","namespace":"m","prefix":""}"#]],
+        );
         check(
             r#"{"type":"TXN","namespace":"m","request":"r1","compare":[{"key":"a","exists":false},{"key":"b","is":"LESS","version":3}],"then":[{"put":{"key":"a","value":"aGk=","lease":"l"}},{"delete":{"key":"c"}}],"else":[{"get":{"key":"a"}},{"range":{"prefix":"x/","limit":5}}]}"#,
-            &expect![[r#"{"type":"TXN","namespace":"m","request":"r1","compare":[{"key":"a","exists":false},{"key":"b","is":"LESS","version":3}],"then":[{"put":{"key":"a","value":"aGk=","lease":"l"}},{"delete":{"key":"c"}}],"else":[{"get":{"key":"a"}},{"range":{"prefix":"x/","limit":5}}]}"#]],
+            &expect![[
+                r#"{"type":"TXN","namespace":"m","request":"r1","compare":[{"key":"a","exists":false},{"key":"b","is":"LESS","version":3}],"then":[{"put":{"key":"a","value":"aGk=","lease":"l"}},{"delete":{"key":"c"}}],"else":[{"get":{"key":"a"}},{"range":{"prefix":"x/","limit":5}}]}"#
+            ]],
         );
         check(
             r#"{"type":"WATCH","namespace":"m","prefix":"x/","from":9}"#,
@@ -464,21 +469,61 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        check("{", &expect![]);
-        check("[]", &expect![]);
-        check(r#"{"namespace":"m"}"#, &expect![]);
-        check(r#"{"type":7}"#, &expect![]);
-        check(r#"{"type":"FETCH"}"#, &expect![]);
-        check(r#"{"type":"GET","namespace":"m"}"#, &expect![]);
-        check(r#"{"type":"GET","namespace":"m","key":1}"#, &expect![]);
-        check(r#"{"type":"GET","namespace":"m","key":"a","keys":"b"}"#, &expect![]);
-        check(r#"{"type":"TXN","namespace":"m","then":[{"put":{"key":"a","value":"%"}}]}"#, &expect![]);
-        check(r#"{"type":"TXN","namespace":"m","then":[{"put":{"key":"a","value":"","leese":"x"}}]}"#, &expect![]);
-        check(r#"{"type":"TXN","namespace":"m","then":[{"move":{}}]}"#, &expect![]);
-        check(r#"{"type":"TXN","namespace":"m","compare":[{"key":"a","is":"ABOUT","version":1}]}"#, &expect![]);
-        check(r#"{"type":"LEASE_GRANT","namespace":"m","lease":"l","ttlMillis":-1}"#, &expect![]);
+        check("{", &expect!["error: body: EOF while parsing an object at line 1 column 1"]);
+        check("[]", &expect!["error: body: must be a JSON object"]);
+        check(
+            r#"{"namespace":"m"}"#,
+            &expect![
+                "error: type: is required: one of GET, RANGE, TXN, WATCH, LEASE_GRANT, LEASE_KEEPALIVE, LEASE_REVOKE"
+            ],
+        );
+        check(r#"{"type":7}"#, &expect!["error: type: must be a string"]);
+        check(
+            r#"{"type":"FETCH"}"#,
+            &expect![
+                "error: type: `FETCH` is not one of GET, RANGE, TXN, WATCH, LEASE_GRANT, LEASE_KEEPALIVE, LEASE_REVOKE"
+            ],
+        );
+        check(r#"{"type":"GET","namespace":"m"}"#, &expect!["error: body: missing field `key`"]);
+        check(
+            r#"{"type":"GET","namespace":"m","key":1}"#,
+            &expect!["error: key: invalid type: integer `1`, expected a string"],
+        );
+        check(
+            r#"{"type":"GET","namespace":"m","key":"a","keys":"b"}"#,
+            &expect!["error: keys: unknown field `keys`, expected `namespace` or `key`"],
+        );
+        check(
+            r#"{"type":"TXN","namespace":"m","then":[{"put":{"key":"a","value":"%"}}]}"#,
+            &expect!["error: then[0].put.value: not standard base64: Invalid symbol 37, offset 0."],
+        );
+        check(
+            r#"{"type":"TXN","namespace":"m","then":[{"put":{"key":"a","value":"","leese":"x"}}]}"#,
+            &expect![
+                "error: then[0].put.leese: unknown field `leese`, expected one of `key`, `value`, `lease`"
+            ],
+        );
+        check(
+            r#"{"type":"TXN","namespace":"m","then":[{"move":{}}]}"#,
+            &expect![
+                "error: then[0]: unknown variant `move`, expected one of `put`, `delete`, `get`, `range`"
+            ],
+        );
+        check(
+            r#"{"type":"TXN","namespace":"m","compare":[{"key":"a","is":"ABOUT","version":1}]}"#,
+            &expect![
+                "error: compare[0].is: unknown variant `ABOUT`, expected one of `EQUAL`, `NOT_EQUAL`, `LESS`, `GREATER`"
+            ],
+        );
+        check(
+            r#"{"type":"LEASE_GRANT","namespace":"m","lease":"l","ttlMillis":-1}"#,
+            &expect!["error: ttlMillis: invalid value: integer `-1`, expected u64"],
+        );
         let deep = "[".repeat(100_000);
-        check(&format!(r#"{{"type":"TXN","namespace":"m","then":{deep}"#), &expect![]);
+        check(
+            &format!(r#"{{"type":"TXN","namespace":"m","then":{deep}"#),
+            &expect!["error: body: recursion limit exceeded at line 1 column 164"],
+        );
     }
 
     #[test]
@@ -519,11 +564,14 @@ mod tests {
             text += &line;
             text.push('\n');
         }
-        let record = WatchRecord::Events {
-            revision: 9,
-            events: vec![Event::Delete { key: "a".into(), revision: 9 }],
-        };
+        let record =
+            WatchRecord::Events { revision: 9, events: vec![Event::Delete { key: "a".into(), revision: 9 }] };
         text += &serde_json::to_string(&record).unwrap();
-        expect![].assert_eq(&text);
+        expect![[r#"
+            {"type":"GET","revision":7,"entry":null}
+            {"type":"RANGE","revision":7,"entries":[{"key":"a","value":"aGk=","version":1,"createRevision":7,"modRevision":7}],"next":"a"}
+            {"type":"TXN","revision":7,"succeeded":true,"replayed":false,"results":[{"put":{}},{"delete":{"existed":true}},{"get":{"entry":{"key":"a","value":"aGk=","version":1,"createRevision":7,"modRevision":7}}}]}
+            {"type":"LEASE_GRANT","revision":8,"lease":"l","ttlMillis":5000,"token":8,"renewals":0}
+            {"type":"EVENTS","revision":9,"events":[{"type":"DELETE","key":"a","revision":9}]}"#]].assert_eq(&text);
     }
 }

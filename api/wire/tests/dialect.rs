@@ -241,8 +241,8 @@ fn a_record_is_one_buffer_on_one_line() {
     assert_eq!(Codec::Json.encode_record(&event), &b"20\n{\"type\":\"HEARTBEAT\"}"[..]);
     assert_eq!(Codec::Protobuf.encode_record(&event), &b"2\n\x08\x08"[..]);
     let label = v1::Label { key: "a\nb\r\u{85}\u{2029}".to_owned(), value: None };
-    let framed = Codec::Json.encode_record(&label);
-    let record = recordio::Decoder::new(1000).decode(&mut framed.clone()).unwrap().unwrap();
+    let mut framed = Codec::Json.encode_record(&label);
+    let record = recordio::Decoder::new(1000).decode(&mut framed).unwrap().unwrap();
     assert!(!record.iter().any(|byte| matches!(byte, b'\n' | b'\r') || !byte.is_ascii()));
 }
 

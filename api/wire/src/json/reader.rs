@@ -218,7 +218,10 @@ impl<'a> Reader<'a> {
         let mut encoded = None;
         if self.lexer.peek()? == Kind::Object {
             self.members(&mut |reader, name| match name {
-                "value" => Ok(encoded = Some(reader.string()?)),
+                "value" => {
+                    encoded = Some(reader.string()?);
+                    Ok(())
+                }
                 _ => reader.skip(),
             })?;
         } else {

@@ -95,11 +95,18 @@ impl<'de> Deserialize<'de> for Constraint {
             Number(serde_json::Number),
         }
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected an array of strings: [field, operator] or [field, operator, value]")]
+        #[serde(
+            untagged,
+            expecting = "expected an array of strings: [field, operator] or [field, operator, value]"
+        )]
         enum Form {
             Words(Vec<Word>),
             #[serde(rename_all = "camelCase")]
-            Object { field_name: String, operator: String, value: Option<Word> },
+            Object {
+                field_name: String,
+                operator: String,
+                value: Option<Word>,
+            },
         }
         let text = |word| match word {
             Word::Text(text) => text,
@@ -139,7 +146,10 @@ pub struct UpgradeStrategy {
 pub enum UnreachableStrategy {
     /// Wait for ever.
     Disabled,
-    Enabled { inactive_after_seconds: Option<i64>, expunge_after_seconds: Option<i64> },
+    Enabled {
+        inactive_after_seconds: Option<i64>,
+        expunge_after_seconds: Option<i64>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]

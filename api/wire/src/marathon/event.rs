@@ -8,7 +8,11 @@ use super::{App, Group, HealthCheck, IpAddress, Step};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "eventType", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Event {
-    ApiPostEvent { client_ip: String, uri: String, app_definition: Box<App> },
+    ApiPostEvent {
+        client_ip: String,
+        uri: String,
+        app_definition: Box<App>,
+    },
     StatusUpdateEvent {
         slave_id: String,
         task_id: String,
@@ -20,12 +24,33 @@ pub enum Event {
         ports: Vec<u16>,
         version: String,
     },
-    EventStreamAttached { remote_address: String },
-    EventStreamDetached { remote_address: String },
-    AddHealthCheckEvent { app_id: String, version: String, health_check: HealthCheck },
-    RemoveHealthCheckEvent { app_id: String },
-    FailedHealthCheckEvent { app_id: String, task_id: String, instance_id: String, health_check: HealthCheck },
-    HealthStatusChangedEvent { app_id: String, task_id: String, instance_id: String, version: String, alive: bool },
+    EventStreamAttached {
+        remote_address: String,
+    },
+    EventStreamDetached {
+        remote_address: String,
+    },
+    AddHealthCheckEvent {
+        app_id: String,
+        version: String,
+        health_check: HealthCheck,
+    },
+    RemoveHealthCheckEvent {
+        app_id: String,
+    },
+    FailedHealthCheckEvent {
+        app_id: String,
+        task_id: String,
+        instance_id: String,
+        health_check: HealthCheck,
+    },
+    HealthStatusChangedEvent {
+        app_id: String,
+        task_id: String,
+        instance_id: String,
+        version: String,
+        alive: bool,
+    },
     UnhealthyInstanceKillEvent {
         app_id: String,
         task_id: String,
@@ -35,14 +60,39 @@ pub enum Event {
         host: String,
         slave_id: String,
     },
-    GroupChangeSuccess { group_id: String, version: String },
-    GroupChangeFailed { group_id: String, version: String, reason: String },
-    DeploymentInfo { plan: EventPlan, current_step: EventStep },
-    DeploymentStepSuccess { plan: EventPlan, current_step: EventStep },
-    DeploymentStepFailure { plan: EventPlan, current_step: EventStep },
-    DeploymentSuccess { id: String, plan: EventPlan },
-    DeploymentFailed { id: String, plan: EventPlan, reason: String },
-    AppTerminatedEvent { app_id: String },
+    GroupChangeSuccess {
+        group_id: String,
+        version: String,
+    },
+    GroupChangeFailed {
+        group_id: String,
+        version: String,
+        reason: String,
+    },
+    DeploymentInfo {
+        plan: EventPlan,
+        current_step: EventStep,
+    },
+    DeploymentStepSuccess {
+        plan: EventPlan,
+        current_step: EventStep,
+    },
+    DeploymentStepFailure {
+        plan: EventPlan,
+        current_step: EventStep,
+    },
+    DeploymentSuccess {
+        id: String,
+        plan: EventPlan,
+    },
+    DeploymentFailed {
+        id: String,
+        plan: EventPlan,
+        reason: String,
+    },
+    AppTerminatedEvent {
+        app_id: String,
+    },
     InstanceChangedEvent {
         instance_id: String,
         condition: String,
@@ -57,9 +107,18 @@ pub enum Event {
         healthy: Option<bool>,
         run_spec_version: String,
     },
-    UnknownInstanceTerminatedEvent { instance_id: String, run_spec_id: String, condition: String },
-    SchedulerRegisteredEvent { framework_id: String, master: String },
-    SchedulerReregisteredEvent { master: String },
+    UnknownInstanceTerminatedEvent {
+        instance_id: String,
+        run_spec_id: String,
+        condition: String,
+    },
+    SchedulerRegisteredEvent {
+        framework_id: String,
+        master: String,
+    },
+    SchedulerReregisteredEvent {
+        master: String,
+    },
     SchedulerDisconnectedEvent {},
     /// Ours: this instance is about to be killed; drainers let go of it and say so.
     InstanceDrainingEvent {

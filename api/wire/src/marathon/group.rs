@@ -9,7 +9,7 @@ use super::AppInfo;
 pub struct Group {
     pub id: String,
     pub apps: Vec<AppInfo>,
-    pub groups: Vec<Group>,
+    pub groups: Vec<Self>,
     pub pods: Vec<Value>,
     pub dependencies: Vec<String>,
     pub version: String,

@@ -19,8 +19,9 @@ mod queue;
 mod task;
 
 pub use app::{
-    App, AppInfo, AppResponse, AppsResponse, Constraint, DeploymentRef, EnvValue, Fetch, Residency, SecretSource,
-    StarResponse, TaskFailure, UnreachableStrategy, UpgradeStrategy, VersionInfo, VersionsResponse,
+    App, AppInfo, AppResponse, AppsResponse, Constraint, DeploymentRef, EnvValue, Fetch, Residency,
+    SecretSource, StarResponse, TaskFailure, UnreachableStrategy, UpgradeStrategy, VersionInfo,
+    VersionsResponse,
 };
 pub use deployment::{Action, CurrentAction, Deployment, DeploymentResult, Step};
 pub use drain::{DrainAcknowledgement, DrainingTask, DrainsResponse};
@@ -32,6 +33,7 @@ pub use info::{HttpConfig, Info, Leader, MarathonConfig, Message, ZookeeperConfi
 pub use network::{Network, PortDefinition};
 pub use number::Number;
 pub use queue::{
-    Delay, OfferSummary, ProcessedOffersSummary, Queue, QueueItem, RejectSummary, UnusedOffer, UnusedOfferResource,
+    Delay, OfferSummary, ProcessedOffersSummary, Queue, QueueItem, RejectSummary, UnusedOffer,
+    UnusedOfferResource,
 };
 pub use task::{IpAddress, KillTasks, Task, TaskResponse, TasksResponse};
