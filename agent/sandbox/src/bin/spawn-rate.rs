@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -38,9 +38,9 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime");
-    for _ in 0..3 {
+    for round in 0..3 {
         let before = floor(options.count);
-        let measured = runtime.block_on(containers(&options));
+        let measured = runtime.block_on(containers(&options, round));
         let after = floor(options.count);
         let rate = |time: Duration| options.count as f64 / time.as_secs_f64();
         let base = (rate(before) + rate(after)) / 2.0;
@@ -53,6 +53,10 @@ fn main() -> ExitCode {
             rate(measured) / base
         );
     }
+    if let Ok(runtime) = sandbox::native::runtime_directory(&home()) {
+        let _ = std::fs::remove_dir_all(runtime);
+    }
+    let _ = std::fs::remove_dir_all(home());
     ExitCode::SUCCESS
 }
 
@@ -106,9 +110,10 @@ fn floor(count: usize) -> Duration {
 }
 
 /// The same number of containers, from the first request to the last end, with sandbox directories, output files, limits and records.
-async fn containers(options: &Options) -> Duration {
-    let home = std::env::temp_dir().join(format!("spawn-rate-{}", std::process::id()));
-    let mut config = NativeConfig::new(home.join("runtime"));
+async fn containers(options: &Options, round: usize) -> Duration {
+    let home = home();
+    let mut config =
+        NativeConfig::new(sandbox::native::runtime_directory(&home).expect("a runtime directory"));
     // A name that cannot be made leaves the control groups out.
     config.cgroup = options.cgroup.as_deref().unwrap_or("/dev/null/none").into();
     let mut native = Native::start(config).await.expect("a launcher");
@@ -116,7 +121,7 @@ async fn containers(options: &Options) -> Duration {
     let launcher: &mut dyn Launcher = &mut native;
     assert_eq!(launcher.next().await, ContainerEvent::Recovered);
     let mut waiting: VecDeque<ContainerSpec> =
-        (0..options.count).map(|at| spec(&home, at, options)).collect();
+        (0..options.count).map(|at| spec(&home, round, at, options)).collect();
     let (mut flying, mut succeeded) = (0, 0);
     let start = Instant::now();
     while succeeded < options.count {
@@ -138,13 +143,16 @@ async fn containers(options: &Options) -> Duration {
         }
     }
     let elapsed = start.elapsed();
-    drop(native);
-    let _ = std::fs::remove_dir_all(home);
     elapsed
 }
 
-fn spec(home: &Path, at: usize, options: &Options) -> ContainerSpec {
-    let id = ContainerId::new(format!("bench-{}-{at}", std::process::id())).expect("a valid id");
+/// Sandboxes stay in it until all rounds are over: a file system may look with suspicion at the places of files just removed.
+fn home() -> PathBuf {
+    std::env::temp_dir().join(format!("spawn-rate-{}", std::process::id()))
+}
+
+fn spec(home: &Path, round: usize, at: usize, options: &Options) -> ContainerSpec {
+    let id = ContainerId::new(format!("bench-{}-{round}-{at}", std::process::id())).expect("a valid id");
     let sandbox = home.join("sandboxes").join(id.as_str());
     let limits = Limits { cpu_share_millis: Some(100), cpu_quota_millis: None, memory_bytes: Some(32 << 20) };
     let command = sandbox::Command::Argv { program: "/bin/true".into(), arguments: vec![] };

@@ -2,6 +2,7 @@
 
 mod driver;
 mod link;
+mod location;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::driver::{Call, Driver};
 use self::link::Link;
+pub use self::location::runtime_directory;
 use crate::cgroup::{self, ContainerCgroup, Detected};
 use crate::check::{CommandProbe, CommandRunner, ProbeError};
 use crate::limits::{KILL_PATIENCE, MAX_COMMAND_PROBES};
@@ -30,7 +32,7 @@ use crate::{
 /// What a native launcher needs to know.
 #[derive(Debug, Clone)]
 pub struct NativeConfig {
-    /// Directory of the record files, made if missing. One launcher at a time uses it, and the next one recovers from it.
+    /// Directory of the record files, made if missing; see [`runtime_directory`]. One launcher at a time uses it, and the next one recovers from it.
     pub runtime: PathBuf,
     /// Directory of our control groups below the mount of each hierarchy.
     pub cgroup: PathBuf,
@@ -54,7 +56,7 @@ impl NativeConfig {
 /// Why a native launcher cannot be started.
 #[derive(Debug, Error)]
 pub enum NativeError {
-    #[error("cannot make the runtime directory {path:?}: {source}")]
+    #[error("cannot use the runtime directory {path:?}: {source}")]
     Runtime { path: PathBuf, source: io::Error },
     #[error("cannot start the launcher process {program:?}: {source}")]
     Start { program: PathBuf, source: io::Error },
@@ -92,7 +94,8 @@ impl Native {
     /// [`Launcher::features`].
     pub async fn start(config: NativeConfig) -> Result<Self, NativeError> {
         let NativeConfig { runtime, cgroup, .. } = &config;
-        make_private(runtime).map_err(|source| NativeError::Runtime { path: runtime.clone(), source })?;
+        location::make_private(runtime)
+            .map_err(|source| NativeError::Runtime { path: runtime.clone(), source })?;
         let Detected { cgroups, cpu, memory } = cgroup::detect(cgroup);
         let setup = Setup { runtime: runtime.clone(), cgroups };
         let (link, ready) = Link::start(&config, &setup).await?;
@@ -118,13 +121,6 @@ impl Native {
         // The driver ends only when this value is dropped.
         let _ = self.calls.send(call);
     }
-}
-
-/// Makes the directory for nobody but us: records are trusted.
-fn make_private(path: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
 }
 
 impl Launcher for Native {
