@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use cluster::{Cluster, Shape};
-use master_core::alloc::{FrameworkChange, Grant};
+use master_core::alloc::FrameworkChange;
 use model::time::{Span, Time};
 
 /// Repetitions of each measurement, after one that warms up.
@@ -34,15 +34,11 @@ fn full_pass(name: &str, shape: Shape) {
         runs.push(start.elapsed().as_secs_f64());
         assert_eq!(grants.len(), shape.agents);
         let start = Instant::now();
-        black_box(copies(&grants));
+        black_box(grants.clone());
         floors.push(start.elapsed().as_secs_f64());
         cluster.give_back(&grants, None);
     }
     report(name, shape, runs, Some(floors));
-}
-
-fn copies(grants: &[Grant]) -> Vec<Grant> {
-    grants.to_vec()
 }
 
 /// All agents are used up but for a rest too small to offer. A task ends somewhere, and what it used is offered.

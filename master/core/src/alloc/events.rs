@@ -28,12 +28,7 @@ impl Allocator {
             self.queue.sweep = self.agents.slots();
         }
         for held in used {
-            let client = self.client_or_new(&held.framework, &held.role);
-            let agent = self.agents.get_mut(index);
-            let first = !agent.holdings.contains_key(&client);
-            agent.claim(client, &held.resources);
-            self.contender_mut(client).holds += usize::from(first);
-            self.order.charge(client, &held.resources, false);
+            self.claim(index, &held);
         }
         self.touch_all(index);
     }
@@ -65,7 +60,7 @@ impl Allocator {
         let agent = self.agents.remove(index);
         self.order.subtract_total(&agent.facts.total);
         self.filters.drop_agent(index);
-        self.queue.dirty.remove(&index);
+        self.queue.dirty.remove(index);
         for (client, holding) in agent.holdings {
             self.order.discharge(client, &holding.used);
             self.order.discharge(client, &holding.offered);
@@ -179,7 +174,7 @@ impl Allocator {
             && !resources.is_empty()
             && self.contender(client).subscribed
         {
-            self.filters.refuse(index, client, now + filters::term(asked), resources.clone());
+            self.filters.refuse(index, client, now + filters::term(asked), resources);
         }
         self.given_back(index, client, resources);
         Ok(())
@@ -213,13 +208,15 @@ impl Allocator {
     /// Something turned out to be used that was never offered, such as a task the leader had not heard of.
     pub fn claimed(&mut self, agent: &AgentId, held: Held) -> Result<(), Misuse> {
         let index = self.known(agent)?;
+        self.claim(index, &held);
+        Ok(())
+    }
+
+    fn claim(&mut self, index: Index, held: &Held) {
         let client = self.client_or_new(&held.framework, &held.role);
-        let agent = self.agents.get_mut(index);
-        let first = !agent.holdings.contains_key(&client);
-        agent.claim(client, &held.resources);
+        let first = self.agents.get_mut(index).claim(client, &held.resources);
         self.contender_mut(client).holds += usize::from(first);
         self.order.charge(client, &held.resources, false);
-        Ok(())
     }
 
     pub fn policy(&mut self, change: PolicyChange) {
@@ -254,7 +251,7 @@ impl Allocator {
     /// After a client's holding has become smaller by what is free now.
     fn given_back(&mut self, index: Index, client: Client, resources: &Bag) {
         self.order.discharge(client, resources);
-        if !self.agents.get(index).holdings.contains_key(&client) {
+        if self.agents.get(index).holdings.get(client).is_none() {
             self.contender_mut(client).holds -= 1;
             self.forget_if_idle(client);
         }

@@ -1,6 +1,8 @@
 //! Refusals: what a framework declined on an agent, and until when it is not asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use model::limits;
 use model::resources::Bag;
@@ -8,18 +10,54 @@ use model::time::{Span, Time};
 
 use super::Client;
 use super::ledger::Index;
+use super::marks::Marks;
 
 #[derive(Debug)]
 struct Refusal {
+    client: Client,
     until: Time,
-    resources: Bag,
+    /// Shared among those who refused the same, so that the same question is not asked twice.
+    resources: Arc<Bag>,
+}
+
+/// The refusals of one agent, by client: in one piece of memory, since all of them are read whenever the agent is
+/// offered.
+#[derive(Debug, Default)]
+struct OnAgent {
+    refusals: Vec<Refusal>,
+    /// What was refused last; the next to be asked will mostly refuse the same.
+    latest: Option<Arc<Bag>>,
+}
+
+impl OnAgent {
+    fn of(&self, client: Client) -> Range<usize> {
+        let start = self.refusals.partition_point(|refusal| refusal.client < client);
+        let count = self.refusals[start..].iter().take_while(|refusal| refusal.client == client).count();
+        start..start + count
+    }
+
+    fn share(&mut self, resources: &Bag) -> Arc<Bag> {
+        match &self.latest {
+            Some(latest) if **latest == *resources => Arc::clone(latest),
+            _ => Arc::clone(self.latest.insert(Arc::new(resources.clone()))),
+        }
+    }
+
+    /// Takes out those of the client that `gone` names.
+    fn remove(&mut self, client: Client, gone: impl Fn(&Refusal) -> bool) -> Vec<Refusal> {
+        let removed = self.refusals.extract_if(self.of(client), |refusal| gone(refusal)).collect();
+        if self.refusals.is_empty() {
+            self.latest = None;
+        }
+        removed
+    }
 }
 
 /// Three views of the same refusals, so that each question costs no search: by agent when it is offered, by client
 /// when it revives, by time when they end.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
-    by_agent: Vec<BTreeMap<Client, Vec<Refusal>>>,
+    by_agent: Vec<OnAgent>,
     by_client: BTreeMap<Client, BTreeSet<Index>>,
     by_time: BTreeSet<(Time, Index, Client)>,
 }
@@ -33,46 +71,53 @@ pub(super) fn term(asked: Span) -> Span {
 }
 
 impl Filters {
-    pub(super) fn refuse(&mut self, agent: Index, client: Client, until: Time, resources: Bag) {
+    pub(super) fn refuse(&mut self, agent: Index, client: Client, until: Time, resources: &Bag) {
         let slot = agent as usize;
         if self.by_agent.len() <= slot {
-            self.by_agent.resize_with(slot + 1, BTreeMap::new);
+            self.by_agent.resize_with(slot + 1, OnAgent::default);
         }
-        let refusals = self.by_agent[slot].entry(client).or_default();
-        let time = &mut self.by_time;
+        let on = &mut self.by_agent[slot];
+        let resources = on.share(resources);
         // One that ends no later and says no more is said by the new one too.
-        let mut superseded: Vec<Time> = Vec::new();
-        refusals.retain(|old| {
-            let keep = old.until > until || !resources.contains(&old.resources);
-            if !keep {
-                superseded.push(old.until);
-            }
-            keep
-        });
-        if refusals.len() >= limits::FILTERS_PER_AGENT
-            && let Some(first) = (0..refusals.len()).min_by_key(|at| refusals[*at].until)
+        let said = |old: &Refusal| old.until <= until && resources.contains(&old.resources);
+        let mut superseded = on.remove(client, said);
+        let own = on.of(client);
+        if own.len() >= limits::FILTERS_PER_AGENT
+            && let Some(first) = own.clone().min_by_key(|at| on.refusals[*at].until)
         {
-            superseded.push(refusals.swap_remove(first).until);
+            superseded.push(on.refusals.remove(first));
         }
-        refusals.push(Refusal { until, resources });
-        for ended in superseded {
-            if !refusals.iter().any(|refusal| refusal.until == ended) {
-                time.remove(&(ended, agent, client));
+        on.refusals.insert(own.start, Refusal { client, until, resources });
+        for old in superseded {
+            if !on.refusals[on.of(client)].iter().any(|refusal| refusal.until == old.until) {
+                self.by_time.remove(&(old.until, agent, client));
             }
         }
-        time.insert((until, agent, client));
+        self.by_time.insert((until, agent, client));
         self.by_client.entry(client).or_default().insert(agent);
-    }
-
-    fn refusals(&self, agent: Index, client: Client) -> &[Refusal] {
-        let clients = self.by_agent.get(agent as usize);
-        clients.and_then(|clients| clients.get(&client)).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// When the last refusal of all of these resources ends; `None` when the client would take them.
     pub(super) fn refused_until(&self, agent: Index, client: Client, resources: &Bag) -> Option<Time> {
-        let refusals = self.refusals(agent, client).iter();
-        refusals.filter(|refusal| refusal.resources.contains(resources)).map(|refusal| refusal.until).max()
+        let on = self.by_agent.get(agent as usize)?;
+        let own = on.refusals[on.of(client)].iter();
+        own.filter(|refusal| refusal.resources.contains(resources)).map(|refusal| refusal.until).max()
+    }
+
+    /// Marks all clients that refuse all of these resources.
+    pub(super) fn refusing(&self, agent: Index, resources: &Bag, clients: &mut Marks) {
+        let Some(on) = self.by_agent.get(agent as usize) else { return };
+        let mut asked: Option<(&Arc<Bag>, bool)> = None;
+        for refusal in &on.refusals {
+            let refused = match asked {
+                Some((bag, refused)) if Arc::ptr_eq(bag, &refusal.resources) => refused,
+                _ => refusal.resources.contains(resources),
+            };
+            asked = Some((&refusal.resources, refused));
+            if refused {
+                clients.insert(refusal.client);
+            }
+        }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -83,13 +128,10 @@ impl Filters {
     pub(super) fn expire(&mut self, now: Time) -> Option<(Index, Client)> {
         let (until, agent, client) = self.by_time.first().copied().filter(|(until, ..)| *until <= now)?;
         self.by_time.pop_first();
-        let clients = &mut self.by_agent[agent as usize];
-        if let Some(refusals) = clients.get_mut(&client) {
-            refusals.retain(|refusal| refusal.until > until);
-            if refusals.is_empty() {
-                clients.remove(&client);
-                self.unlink(agent, client);
-            }
+        let on = &mut self.by_agent[agent as usize];
+        on.remove(client, |refusal| refusal.until <= until);
+        if on.of(client).is_empty() {
+            self.unlink(agent, client);
         }
         Some((agent, client))
     }
@@ -105,18 +147,16 @@ impl Filters {
 
     pub(super) fn drop_client(&mut self, client: Client) {
         for agent in self.by_client.remove(&client).unwrap_or_default() {
-            for refusal in self.by_agent[agent as usize].remove(&client).unwrap_or_default() {
+            for refusal in self.by_agent[agent as usize].remove(client, |_| true) {
                 self.by_time.remove(&(refusal.until, agent, client));
             }
         }
     }
 
     pub(super) fn drop_agent(&mut self, agent: Index) {
-        let Some(clients) = self.by_agent.get_mut(agent as usize) else { return };
-        for (client, refusals) in std::mem::take(clients) {
-            for refusal in refusals {
-                self.by_time.remove(&(refusal.until, agent, client));
-            }
+        let Some(on) = self.by_agent.get_mut(agent as usize) else { return };
+        for Refusal { client, until, .. } in std::mem::take(on).refusals {
+            self.by_time.remove(&(until, agent, client));
             self.unlink(agent, client);
         }
     }
@@ -141,7 +181,7 @@ mod tests {
     #[test]
     fn refuses_what_is_no_more() {
         let mut filters = Filters::default();
-        filters.refuse(3, 1, at(5), bag("cpus:2;mem:100"));
+        filters.refuse(3, 1, at(5), &bag("cpus:2;mem:100"));
         assert!(refused(&filters, 3, 1, "cpus:2"));
         assert!(!refused(&filters, 3, 1, "cpus:2.1"));
         assert!(!refused(&filters, 3, 2, "cpus:1"));
@@ -151,8 +191,8 @@ mod tests {
     #[test]
     fn ends_in_time_and_leaves_nothing() {
         let mut filters = Filters::default();
-        filters.refuse(3, 1, at(5), bag("cpus:2"));
-        filters.refuse(3, 1, at(7), bag("mem:2"));
+        filters.refuse(3, 1, at(5), &bag("cpus:2"));
+        filters.refuse(3, 1, at(7), &bag("mem:2"));
         assert_eq!(filters.expire(at(4)), None);
         assert_eq!(filters.expire(at(5)), Some((3, 1)));
         assert_eq!(filters.expire(at(5)), None);
@@ -160,16 +200,16 @@ mod tests {
         assert_eq!(filters.next_deadline(), Some(at(7)));
         assert_eq!(filters.expire(at(8)), Some((3, 1)));
         assert!(filters.by_time.is_empty() && filters.by_client.is_empty());
-        assert!(filters.by_agent.iter().all(BTreeMap::is_empty));
+        assert!(filters.by_agent.iter().all(|on| on.refusals.is_empty() && on.latest.is_none()));
     }
 
     #[test]
     fn a_wider_refusal_replaces_a_narrower_one() {
         let mut filters = Filters::default();
-        filters.refuse(0, 0, at(5), bag("cpus:2"));
-        filters.refuse(0, 0, at(6), bag("cpus:3"));
+        filters.refuse(0, 0, at(5), &bag("cpus:2"));
+        filters.refuse(0, 0, at(6), &bag("cpus:3"));
         assert_eq!(filters.next_deadline(), Some(at(6)));
-        filters.refuse(0, 0, at(4), bag("cpus:4"));
+        filters.refuse(0, 0, at(4), &bag("cpus:4"));
         assert_eq!(filters.refused_until(0, 0, &bag("cpus:3")), Some(at(6)));
         assert_eq!(filters.refused_until(0, 0, &bag("cpus:4")), Some(at(4)));
     }
@@ -179,9 +219,9 @@ mod tests {
         let mut filters = Filters::default();
         for n in 0..100u64 {
             // Growing in one resource and shrinking in the other: none says what another says.
-            filters.refuse(0, 0, at(n + 1), bag(&format!("cpus:{};mem:{}", n + 1, 100 - n)));
+            filters.refuse(0, 0, at(n + 1), &bag(&format!("cpus:{};mem:{}", n + 1, 100 - n)));
         }
-        assert_eq!(filters.by_agent[0][&0].len(), limits::FILTERS_PER_AGENT);
+        assert_eq!(filters.by_agent[0].refusals.len(), limits::FILTERS_PER_AGENT);
         assert_eq!(filters.by_time.len(), limits::FILTERS_PER_AGENT);
     }
 
@@ -190,7 +230,7 @@ mod tests {
         let mut filters = Filters::default();
         for agent in 0..3 {
             for client in 0..3 {
-                filters.refuse(agent, client, at(5), bag("cpus:1"));
+                filters.refuse(agent, client, at(5), &bag("cpus:1"));
             }
         }
         filters.drop_client(1);

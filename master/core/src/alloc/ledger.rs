@@ -24,6 +24,57 @@ impl Holding {
     }
 }
 
+/// Who holds what of one agent. Most agents have one to five holders, for which a sorted vector is a fifth of a tree.
+#[derive(Debug, Default)]
+pub(super) struct Holdings(Vec<(Client, Holding)>);
+
+impl Holdings {
+    fn place(&self, client: Client) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&client, |(own, _)| *own)
+    }
+
+    pub(super) fn get(&self, client: Client) -> Option<&Holding> {
+        self.place(client).ok().map(|at| &self.0[at].1)
+    }
+
+    fn get_mut(&mut self, client: Client) -> Option<&mut Holding> {
+        self.place(client).ok().map(|at| &mut self.0[at].1)
+    }
+
+    /// The client's holding, made if there is none, and whether it was.
+    fn open(&mut self, client: Client) -> (&mut Holding, bool) {
+        let (at, new) = match self.place(client) {
+            Ok(at) => (at, false),
+            Err(at) => {
+                self.0.insert(at, (client, Holding::default()));
+                (at, true)
+            }
+        };
+        (&mut self.0[at].1, new)
+    }
+
+    fn close_if_empty(&mut self, client: Client) {
+        if let Ok(at) = self.place(client)
+            && self.0[at].1.is_empty()
+        {
+            self.0.remove(at);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Client, Holding)> {
+        self.0.iter()
+    }
+}
+
+impl IntoIterator for Holdings {
+    type Item = (Client, Holding);
+    type IntoIter = std::vec::IntoIter<(Client, Holding)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 /// For whom an agent has to be looked at.
 #[derive(Debug, Default)]
 pub(super) enum Touch {
@@ -39,7 +90,7 @@ pub(super) struct Agent {
     pub(super) id: AgentId,
     pub(super) facts: AgentFacts,
     pub(super) free: Bag,
-    pub(super) holdings: BTreeMap<Client, Holding>,
+    pub(super) holdings: Holdings,
     /// More is held than there is; free amounts cannot be kept by adding and taking then.
     overbooked: bool,
     pub(super) touch: Touch,
@@ -50,28 +101,40 @@ pub(super) struct Agent {
 impl Agent {
     fn new(id: AgentId, facts: AgentFacts) -> Self {
         let free = facts.total.clone();
-        Self { id, facts, free, holdings: BTreeMap::new(), overbooked: false, touch: Touch::Nobody, seen: 0 }
+        Self {
+            id,
+            facts,
+            free,
+            holdings: Holdings::default(),
+            overbooked: false,
+            touch: Touch::Nobody,
+            seen: 0,
+        }
     }
 
     pub(super) fn has_gpus(&self) -> bool {
         !self.facts.total.gpus().is_zero()
     }
 
-    /// Books what a client is found to use, whether or not it is there.
-    pub(super) fn claim(&mut self, client: Client, bag: &Bag) {
-        self.holdings.entry(client).or_default().used += bag;
+    /// Books what a client is found to use, whether or not it is there. Says whether it held nothing before.
+    pub(super) fn claim(&mut self, client: Client, bag: &Bag) -> bool {
+        let (holding, new) = self.holdings.open(client);
+        holding.used += bag;
         self.settle();
+        new
     }
 
-    /// Books free resources as offered to a client. They must be free.
-    pub(super) fn offer(&mut self, client: Client, bag: &Bag) {
-        self.holdings.entry(client).or_default().offered += bag;
-        self.free.remove(bag);
+    /// Books resources, which the caller has taken out of `free`, as offered to a client. Says whether it held
+    /// nothing before.
+    pub(super) fn offer(&mut self, client: Client, bag: &Bag) -> bool {
+        let (holding, new) = self.holdings.open(client);
+        holding.offered += bag;
+        new
     }
 
     /// `None` when the client holds nothing here.
     pub(super) fn launch(&mut self, client: Client, bag: &Bag) -> Option<Result<(), Lacking>> {
-        let holding = self.holdings.get_mut(&client)?;
+        let holding = self.holdings.get_mut(client)?;
         Some(holding.offered.checked_sub(bag).map(|rest| {
             holding.offered = rest;
             holding.used += bag;
@@ -80,22 +143,20 @@ impl Agent {
 
     /// As [`Self::launch`].
     pub(super) fn release_offered(&mut self, client: Client, bag: &Bag) -> Option<Result<(), Lacking>> {
-        let holding = self.holdings.get_mut(&client)?;
+        let holding = self.holdings.get_mut(client)?;
         let rest = holding.offered.checked_sub(bag).map(|rest| holding.offered = rest);
         Some(rest.map(|()| self.released(client, bag)))
     }
 
     /// As [`Self::launch`].
     pub(super) fn release_used(&mut self, client: Client, bag: &Bag) -> Option<Result<(), Lacking>> {
-        let holding = self.holdings.get_mut(&client)?;
+        let holding = self.holdings.get_mut(client)?;
         let rest = holding.used.checked_sub(bag).map(|rest| holding.used = rest);
         Some(rest.map(|()| self.released(client, bag)))
     }
 
     fn released(&mut self, client: Client, bag: &Bag) {
-        if self.holdings.get(&client).is_some_and(Holding::is_empty) {
-            self.holdings.remove(&client);
-        }
+        self.holdings.close_if_empty(client);
         if self.overbooked {
             self.settle();
         } else {
@@ -110,7 +171,7 @@ impl Agent {
 
     /// Finds what is free from the rest of the books.
     fn settle(&mut self) {
-        let held: Bag = self.holdings.values().map(|holding| &holding.used + &holding.offered).sum();
+        let held: Bag = self.holdings.iter().map(|(_, holding)| &holding.used + &holding.offered).sum();
         self.overbooked = !self.facts.total.contains(&held);
         self.free = self.facts.total.without(&held);
     }
@@ -119,7 +180,7 @@ impl Agent {
     #[cfg(test)]
     pub(super) fn check(&self) {
         let mut held = Bag::new();
-        for holding in self.holdings.values() {
+        for (_, holding) in self.holdings.iter() {
             assert!(!holding.is_empty(), "{}: an empty holding", self.id);
             for item in holding.used.iter().chain(&holding.offered) {
                 assert!(

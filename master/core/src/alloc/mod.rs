@@ -16,6 +16,7 @@ mod events;
 mod filters;
 mod grant;
 mod ledger;
+mod marks;
 mod order;
 mod run;
 mod share;
@@ -32,6 +33,7 @@ pub use why::{Why, WhyAgent};
 
 use filters::Filters;
 use ledger::Agents;
+use marks::Marks;
 use order::Order;
 
 use crate::profile::Capabilities;
@@ -53,6 +55,8 @@ pub struct Allocator {
     /// How many contenders have a minimum of their own.
     own_minimums: usize,
     queue: Queue,
+    /// Room to note who refuses the agent being looked at.
+    blocked: Marks,
 }
 
 /// A framework in one of its roles.
@@ -80,7 +84,7 @@ impl Contender {
 #[derive(Debug, Default)]
 struct Queue {
     /// Agents to be looked at whatever else.
-    dirty: BTreeSet<ledger::Index>,
+    dirty: Marks,
     /// Contenders that began to wait and have not been compared with all agents since.
     fresh: BTreeSet<Client>,
     /// Agents still to be compared with those, from the cursor on.
@@ -198,9 +202,9 @@ impl Allocator {
         let mut holds = vec![0; self.clients.len()];
         for (index, agent) in self.agents.iter() {
             agent.check();
-            agent.holdings.keys().for_each(|client| holds[*client as usize] += 1);
+            agent.holdings.iter().for_each(|(client, _)| holds[*client as usize] += 1);
             let clean = matches!(agent.touch, ledger::Touch::Nobody);
-            assert_eq!(clean, !self.queue.dirty.contains(&index), "{}", agent.id);
+            assert_eq!(clean, !self.queue.dirty.contains(index), "{}", agent.id);
         }
         for (holds, contender) in holds.into_iter().zip(&self.clients) {
             assert_eq!(contender.as_ref().map_or(0, |contender| contender.holds), holds);

@@ -77,13 +77,16 @@ impl Eq for Rank {}
 pub(super) struct Order {
     nodes: Vec<Option<Node>>,
     spare: Vec<NodeId>,
-    leaves: BTreeMap<Client, NodeId>,
+    /// By client.
+    leaves: Vec<Option<NodeId>>,
     weights: BTreeMap<Role, u64>,
     kinds: Kinds,
     /// What all agents have together.
     total: Amounts,
     /// The total changed, and with it every share.
     stale: bool,
+    /// Room to list amounts in.
+    parts: Vec<(usize, u64)>,
 }
 
 impl Default for Order {
@@ -100,11 +103,12 @@ impl Default for Order {
         Self {
             nodes: vec![Some(root)],
             spare: Vec::new(),
-            leaves: BTreeMap::new(),
+            leaves: Vec::new(),
             weights: BTreeMap::new(),
             kinds: Kinds::default(),
             total: Amounts::default(),
             stale: false,
+            parts: Vec::new(),
         }
     }
 }
@@ -131,7 +135,11 @@ impl Order {
         at = self.child(at, SELF, WEIGHT_ONE);
         let leaf = self.child(at, framework.as_str(), WEIGHT_ONE);
         self.node_mut(leaf).client = Some(client);
-        self.leaves.insert(client, leaf);
+        let slot = client as usize;
+        if self.leaves.len() <= slot {
+            self.leaves.resize(slot + 1, None);
+        }
+        self.leaves[slot] = Some(leaf);
     }
 
     fn child(&mut self, parent: NodeId, name: &str, weight: u64) -> NodeId {
@@ -159,7 +167,7 @@ impl Order {
     /// The client must hold nothing. Nodes left without children go with it.
     pub(super) fn remove_client(&mut self, client: Client) {
         self.set_waiting(client, false);
-        let Some(mut at) = self.leaves.remove(&client) else { return };
+        let Some(mut at) = self.leaves.get_mut(client as usize).and_then(Option::take) else { return };
         while at != ROOT && self.node(at).children.is_empty() {
             let gone = self.nodes[at as usize].take().expect("looked at above");
             self.node_mut(gone.parent).children.remove(&gone.rank.name);
@@ -170,7 +178,7 @@ impl Order {
 
     /// Puts a client among those who are asked, or takes it out.
     pub(super) fn set_waiting(&mut self, client: Client, waits: bool) {
-        let Some(&leaf) = self.leaves.get(&client) else { return };
+        let Some(leaf) = self.leaf(client) else { return };
         if (self.node(leaf).waiting > 0) == waits {
             return;
         }
@@ -194,41 +202,49 @@ impl Order {
         }
     }
 
+    fn leaf(&self, client: Client) -> Option<NodeId> {
+        self.leaves.get(client as usize).copied().flatten()
+    }
+
     /// Books what a client holds in addition. `granted` counts it among what it was given.
     pub(super) fn charge(&mut self, client: Client, bag: &Bag, granted: bool) {
-        let parts = self.kinds.amounts(bag);
-        self.change_path(client, |node| {
-            node.taken.add(&parts);
+        self.change_path(client, bag, |node, parts| {
+            node.taken.add(parts);
             node.rank.given += u64::from(granted);
         });
     }
 
     /// Books what a client no longer holds.
     pub(super) fn discharge(&mut self, client: Client, bag: &Bag) {
-        let parts = self.kinds.amounts(bag);
-        self.change_path(client, |node| node.taken.subtract(&parts));
+        self.change_path(client, bag, |node, parts| node.taken.subtract(parts));
     }
 
-    fn change_path(&mut self, client: Client, change: impl Fn(&mut Node)) {
-        let Some(&leaf) = self.leaves.get(&client) else { return };
+    fn change_path(&mut self, client: Client, bag: &Bag, change: impl Fn(&mut Node, &[(usize, u64)])) {
+        let Some(leaf) = self.leaf(client) else { return };
+        let mut parts = std::mem::take(&mut self.parts);
+        self.kinds.list(bag, &mut parts);
         let mut at = leaf;
         while at != ROOT {
-            at = self.rerank(at, &change);
+            at = self.rerank(at, |node| change(node, &parts));
         }
+        self.parts = parts;
     }
 
     /// Changes a node and puts it where it belongs among its siblings. Returns its parent.
-    fn rerank(&mut self, id: NodeId, change: impl Fn(&mut Node)) -> NodeId {
+    fn rerank(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) -> NodeId {
+        let parent = self.node(id).parent;
+        // The siblings' queue is taken out meanwhile, for both nodes are changed at once.
+        let mut queue = std::mem::take(&mut self.node_mut(parent).queue);
         let node = self.nodes[id as usize].as_mut().expect("a node outlives its children");
-        let old = node.rank.clone();
+        if node.waiting > 0 {
+            queue.remove(&node.rank);
+        }
         change(node);
         node.rank.share = Share::dominant(&node.taken, &self.total);
-        let (parent, new) = (node.parent, (node.waiting > 0).then(|| node.rank.clone()));
-        if let Some(new) = new {
-            let queue = &mut self.node_mut(parent).queue;
-            queue.remove(&old);
-            queue.insert(new);
+        if node.waiting > 0 {
+            queue.insert(node.rank.clone());
         }
+        self.node_mut(parent).queue = queue;
         parent
     }
 
@@ -247,14 +263,14 @@ impl Order {
 
     /// The pool grew. Shares are found anew before they are next looked at.
     pub(super) fn add_total(&mut self, bag: &Bag) {
-        let parts = self.kinds.amounts(bag);
-        self.total.add(&parts);
+        self.kinds.list(bag, &mut self.parts);
+        self.total.add(&self.parts);
         self.stale = true;
     }
 
     pub(super) fn subtract_total(&mut self, bag: &Bag) {
-        let parts = self.kinds.amounts(bag);
-        self.total.subtract(&parts);
+        self.kinds.list(bag, &mut self.parts);
+        self.total.subtract(&self.parts);
         self.stale = true;
     }
 
@@ -301,7 +317,7 @@ impl Order {
 
     /// Nodes from the client's up to below the root.
     fn path(&self, client: Client) -> Vec<NodeId> {
-        let leaf = self.leaves.get(&client).copied();
+        let leaf = self.leaf(client);
         std::iter::successors(leaf, |at| Some(self.node(*at).parent).filter(|parent| *parent != ROOT))
             .collect()
     }

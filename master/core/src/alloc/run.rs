@@ -40,13 +40,13 @@ impl Allocator {
             queue.cursor = after(index);
             queue.sweep -= 1;
             let Some(agent) = self.agents.at(index) else { continue };
-            if queue.dirty.remove(&index) || agent.seen < queue.epoch {
+            if queue.dirty.remove(index) || agent.seen < queue.epoch {
                 return Some(index);
             }
         }
         queue.fresh.clear();
-        let index = queue.dirty.range(queue.cursor..).next().or_else(|| queue.dirty.first()).copied()?;
-        queue.dirty.remove(&index);
+        let index = queue.dirty.next_from(queue.cursor)?;
+        queue.dirty.remove(index);
         queue.cursor = after(index);
         Some(index)
     }
@@ -56,22 +56,38 @@ impl Allocator {
         let agent = self.agents.get_mut(index);
         let touch = std::mem::take(&mut agent.touch);
         let seen = std::mem::replace(&mut agent.seen, epoch);
-        let agent = self.agents.get(index);
         let hopeless = self.own_minimums == 0 && !self.minimum.met_by(&agent.free);
         if !agent.facts.active || agent.free.is_empty() || hopeless {
             return;
         }
-        let mut rest = agent.free.clone();
+        let mut rest = std::mem::take(&mut agent.free);
+        let agent = self.agents.get(index);
+        let few = self.few_candidates(touch, seen);
+        let mut blocked = std::mem::take(&mut self.blocked);
+        // One bag for all is the usual case, in which each refusal has to be compared once and not per client.
+        let alike = few.is_none() && rest.is_plain();
+        blocked.clear();
+        if alike {
+            self.filters.refusing(index, &rest, &mut blocked);
+        }
         let mut taken: Vec<(Client, Bag)> = Vec::new();
-        let mut ask = |client| {
+        let mut ask = |client: Client| {
+            if alike && blocked.contains(client) {
+                return ControlFlow::Continue(());
+            }
             if let Ok(part) = self.judge(index, agent, client, &rest) {
-                let part = part.into_owned();
-                rest.remove(&part);
+                let part = match part {
+                    Cow::Borrowed(_) => std::mem::take(&mut rest),
+                    Cow::Owned(part) => {
+                        rest.remove(&part);
+                        part
+                    }
+                };
                 taken.push((client, part));
             }
             if rest.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        match self.few_candidates(touch, seen) {
+        match few {
             // The order does not change meanwhile: what was taken is charged afterwards.
             None => self.order.visit(&mut ask),
             Some(clients) => {
@@ -82,6 +98,8 @@ impl Allocator {
                 }
             }
         }
+        self.blocked = blocked;
+        self.agents.get_mut(index).free = rest;
         for (client, resources) in taken {
             self.grant(index, client, resources, grants);
         }
@@ -146,8 +164,7 @@ impl Allocator {
 
     fn grant(&mut self, index: Index, client: Client, resources: Bag, grants: &mut Vec<Grant>) {
         let agent = self.agents.get_mut(index);
-        let first = !agent.holdings.contains_key(&client);
-        agent.offer(client, &resources);
+        let first = agent.offer(client, &resources);
         let id = agent.id.clone();
         self.order.charge(client, &resources, true);
         let contender = self.contender_mut(client);

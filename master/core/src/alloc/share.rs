@@ -38,16 +38,15 @@ impl Amounts {
 pub(super) struct Kinds(Vec<Name>);
 
 impl Kinds {
-    /// The scalars of a bag, however reserved: reservations count in what is taken as well as in the total.
-    pub(super) fn amounts(&mut self, bag: &Bag) -> Vec<(usize, u64)> {
-        let mut parts = Vec::with_capacity(4);
+    /// Lists the scalars of a bag, however reserved: reservations count in what is taken as well as in the total.
+    pub(super) fn list(&mut self, bag: &Bag, parts: &mut Vec<(usize, u64)>) {
+        parts.clear();
         for item in bag {
             let quantity = item.value().quantity();
             if !quantity.is_zero() {
                 parts.push((self.number(item.name()), quantity.thousandths().unsigned_abs()));
             }
         }
-        parts
     }
 
     fn number(&mut self, name: &Name) -> usize {
@@ -90,6 +89,9 @@ impl Share {
 
     /// Compares `self / weight` with `other / other_weight`.
     pub(super) fn cmp_weighted(self, weight: u64, other: Self, other_weight: u64) -> Ordering {
+        if weight == other_weight && self.total == other.total {
+            return self.taken.cmp(&other.taken);
+        }
         let (ours, theirs) = (self.cross(other), other.cross(self));
         if weight == other_weight {
             return ours.cmp(&theirs);

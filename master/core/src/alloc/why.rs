@@ -73,7 +73,7 @@ impl Allocator {
 
     fn look(&self, index: super::ledger::Index, client: Client) -> WhyAgent {
         let agent = self.agents.get(index);
-        if agent.holdings.get(&client).is_some_and(|holding| !holding.offered.is_empty()) {
+        if agent.holdings.get(client).is_some_and(|holding| !holding.offered.is_empty()) {
             return WhyAgent::Offered;
         }
         self.judge(index, agent, client, &agent.free).map_or_else(|reason| reason, |_| WhyAgent::Free)
