@@ -9,8 +9,8 @@ use thiserror::Error;
 use wire::media;
 use wire::recordio::Decoder;
 use wire::state::{
-    Answer, Call, Entry, Failure, Get, GetAnswer, LeaseAnswer, LeaseGrant, LeaseName, Range, RevokeAnswer,
-    Txn, TxnAnswer, Watch, WatchRecord,
+    Answer, Call, Entry, Failure, Get, GetAnswer, LeaseAnswer, LeaseGrant, LeaseName, Range, RangeAnswer,
+    RevokeAnswer, Txn, TxnAnswer, Watch, WatchRecord,
 };
 
 use crate::body::BodyError;
@@ -77,18 +77,26 @@ impl State {
         let mut first = None;
         let mut after = None;
         loop {
-            let range =
-                Range { namespace: self.namespace.clone(), prefix: prefix.to_owned(), after, limit: None };
-            let page = match self.call(&Call::Range(range)).await? {
-                Answer::Range(page) => page,
-                other => return Err(garbled(&other)),
-            };
+            let page = self.page(prefix, after).await?;
             let revision = *first.get_or_insert(page.revision);
             entries.extend(page.entries);
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok((revision, entries)),
             }
+        }
+    }
+
+    /// Reads some keys under a prefix, in order: the first ones, or those after the `next` of the page before.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn page(&self, prefix: &str, after: Option<String>) -> Result<RangeAnswer, StateError> {
+        let range =
+            Range { namespace: self.namespace.clone(), prefix: prefix.to_owned(), after, limit: None };
+        match self.call(&Call::Range(range)).await? {
+            Answer::Range(page) => Ok(page),
+            other => Err(garbled(&other)),
         }
     }
 

@@ -50,6 +50,11 @@ impl Master {
     }
 }
 
+/// The only master there is.
+fn alone(master: &Master) -> Masters {
+    Masters::new(std::slice::from_ref(&master.address))
+}
+
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = head.lines().filter_map(|line| line.split_once(':'));
     lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
@@ -180,7 +185,7 @@ async fn a_subscription_follows_a_redirect_and_outlives_its_master() {
 #[tokio::test]
 async fn an_error_ends_a_subscription_for_good() {
     let master = Master::start().await;
-    let (caller, mut notices) = subscribe(Masters::new(&[master.address.clone()]), framework(), 1);
+    let (caller, mut notices) = subscribe(alone(&master), framework(), 1);
     let mut stream = master.request().await.stream(&[("Mesos-Stream-Id", "s-1")]).await;
     stream.send(&subscribed("F")).await;
     assert_eq!(heard(&mut notices).await, event::Type::Subscribed);
@@ -193,7 +198,7 @@ async fn an_error_ends_a_subscription_for_good() {
 #[tokio::test]
 async fn what_is_no_event_breaks_the_stream_off() {
     let master = Master::start().await;
-    let (_caller, mut notices) = subscribe(Masters::new(&[master.address.clone()]), framework(), 1);
+    let (_caller, mut notices) = subscribe(alone(&master), framework(), 1);
     let mut stream = master.request().await.stream(&[("Mesos-Stream-Id", "s-1")]).await;
     stream.chunk(b"not a record\n").await;
     let Some(Notice::Disconnected { reason }) = notices.recv().await else { panic!("not disconnected") };
@@ -203,7 +208,7 @@ async fn what_is_no_event_breaks_the_stream_off() {
 #[tokio::test]
 async fn a_refused_call_says_why() {
     let master = Master::start().await;
-    let (caller, mut notices) = subscribe(Masters::new(&[master.address.clone()]), framework(), 1);
+    let (caller, mut notices) = subscribe(alone(&master), framework(), 1);
     let mut stream = master.request().await.stream(&[("Mesos-Stream-Id", "s-1")]).await;
     stream.send(&subscribed("F")).await;
     assert_eq!(heard(&mut notices).await, event::Type::Subscribed);
@@ -278,7 +283,7 @@ async fn an_answer_cut_short_is_asked_for_again() {
 #[tokio::test]
 async fn a_refusal_is_final_and_names_the_field() {
     let master = Master::start().await;
-    let state = State::new(Masters::new(&[master.address.clone()]), "test");
+    let state = State::new(alone(&master), "test");
     let refusal = r#"{"error":"must not be empty","field":"key"}"#;
     let script = async { master.request().await.answer("400 Bad Request", &[], refusal).await };
     let (answer, ()) = tokio::join!(state.get(""), script);
@@ -293,7 +298,7 @@ async fn a_refusal_is_final_and_names_the_field() {
 #[tokio::test]
 async fn a_watch_ends_with_its_master() {
     let master = Master::start().await;
-    let state = State::new(Masters::new(&[master.address.clone()]), "test");
+    let state = State::new(alone(&master), "test");
     let script = async {
         let request = master.request().await;
         assert!(request.text().contains(r#""from":5"#), "{}", request.text());

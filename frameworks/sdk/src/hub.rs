@@ -111,7 +111,7 @@ pub fn frame(event: &Event) -> Bytes {
     bytes.into()
 }
 
-/// A comment, which readers skip: it keeps the connection alive and shows a dead one.
+/// An empty line, which readers skip: it keeps the connection alive and shows a dead one.
 pub const KEEP_ALIVE: &[u8] = b"\r\n";
 
 #[cfg(test)]

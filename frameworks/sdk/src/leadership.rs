@@ -38,7 +38,12 @@ pub struct Campaign {
 impl Campaign {
     /// Runs for the leadership that `key` stands for, under the name `name`. `ids` makes lease and request ids, each random
     /// and never given twice.
-    pub fn start(state: State, key: &str, name: &str, ids: impl FnMut() -> String + Send + Sync + 'static) -> Self {
+    pub fn start(
+        state: State,
+        key: &str,
+        name: &str,
+        ids: impl FnMut() -> String + Send + Sync + 'static,
+    ) -> Self {
         let (standing, receiver) = watch::channel(Standing::Following { leader: None });
         let (resign, resigned) = watch::channel(false);
         let runner = Runner {
@@ -91,9 +96,7 @@ impl Runner {
                     self.hold(&lease, granted).await;
                     self.set(Standing::Following { leader: None });
                     tracing::info!(key = self.key, "no longer leading");
-                    if let Err(error) = self.state.lease_revoke(&lease).await {
-                        tracing::debug!(%error, "the lease will run out by itself");
-                    }
+                    self.release(&lease).await;
                 }
                 Ok(Try::Lost { leader, revision }) => {
                     self.set(Standing::Following { leader });
@@ -145,7 +148,14 @@ impl Runner {
             then: vec![Operation::Put(put)],
             otherwise: vec![Operation::Get(Key { key: self.key.clone() })],
         };
-        let answer = self.state.txn(txn).await?;
+        let answer = match self.state.txn(txn).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                // It may have been done: without the revocation we would wait for ourselves to run out.
+                self.release(&lease).await;
+                return Err(error);
+            }
+        };
         if answer.succeeded {
             let fence = Compare {
                 key: self.key.clone(),
@@ -158,10 +168,14 @@ impl Runner {
             OperationAnswer::Get { entry: Some(entry) } => text(&entry.value),
             _ => None,
         });
-        if let Err(error) = self.state.lease_revoke(&lease).await {
-            tracing::debug!(%error, "an unused lease will run out by itself");
-        }
+        self.release(&lease).await;
         Ok(Try::Lost { leader, revision: answer.revision })
+    }
+
+    async fn release(&self, lease: &str) {
+        if let Err(error) = self.state.lease_revoke(lease).await {
+            tracing::debug!(%error, "the lease will run out by itself");
+        }
     }
 
     /// Keeps the lease alive until it is lost, might be lost, or is resigned.
@@ -185,7 +199,8 @@ impl Runner {
         }
     }
 
-    /// Returns when the key may be gone.
+    /// Returns when the key may be gone. Looks again from time to time: a watch at a master whose host has lost its power
+    /// is silent for long before it is known to be dead.
     async fn wait_vacant(&mut self, revision: u64) {
         let watched = async {
             let mut stream = match self.state.watch(&self.key, Some(revision + 1)).await {
@@ -206,6 +221,7 @@ impl Runner {
         let mut resigned = self.resigned.clone();
         tokio::select! {
             () = watched => {}
+            () = tokio::time::sleep(limits::LEADERSHIP) => {}
             _ = resigned.changed() => {}
         }
     }
