@@ -30,6 +30,9 @@ pub enum Effect {
     Order { link: LinkId, term: Term, order: AgentOrder },
     /// End a stream in order (its queued records are still written) or hang up on an agent.
     Close { peer: Peer, reason: Reason },
+    /// An agent obeys a leader of the term `seen`: this master has stopped leading by itself. The driver asks Raft
+    /// whether it still leads all the same, and if so says so again by `Role::Leading`.
+    StepDown { seen: u64 },
     /// Something operators look for in the log.
     Observe(Observation),
 }

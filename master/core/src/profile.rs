@@ -8,7 +8,7 @@ use model::limits;
 use model::quantity::Quantity;
 use model::resources::Name;
 use model::role::{Role, RoleError};
-use model::time::Span;
+use model::time::{Span, SpanError};
 use wire::v1::FrameworkInfo;
 use wire::v1::framework_info::capability::Type;
 
@@ -180,5 +180,8 @@ fn failover_timeout(info: &FrameworkInfo) -> Result<Span, String> {
     if seconds < 0.0 {
         return Ok(Span::ZERO);
     }
-    Span::from_secs_f64(seconds).map_err(|error| format!("'FrameworkInfo.failover_timeout' {error}"))
+    Span::from_secs_f64(seconds).map_err(|error| match error {
+        SpanError::TooLarge(_) => "'FrameworkInfo.failover_timeout' is too large".to_owned(),
+        error => format!("'FrameworkInfo.failover_timeout' {error}"),
+    })
 }

@@ -8,22 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use model::id::{AgentId, ExecutorId, FrameworkId, TaskId};
-use model::task::TaskState;
+use model::id::{AgentId, FrameworkId};
 use model::time::Time;
-use wire::v1::task_status::Reason as Why;
-use wire::v1::{self, AgentInfo};
+use wire::v1::AgentInfo;
 
 use super::Turn;
 use super::proposals::Proposal;
 use super::state_api::Waiting;
 use super::timers::Timer;
-use crate::effect::{AgentOrder, AgentRefusal, Effect, Observation, OperatorEvent, Reason, SchedulerEvent};
+use crate::effect::{AgentOrder, AgentRefusal, Effect, Observation, OperatorEvent, Reason};
 use crate::input::{LinkId, Peer, Term};
 use crate::limits;
 use crate::registry::{AgentCommand, Command, Presence};
-use crate::report::{HeldExecutor, HeldTask, Hello};
-use crate::snapshot::{Agent, Executor, Task};
+use crate::report::Hello;
+use crate::snapshot::Agent;
 
 /// A connection that said hello.
 #[derive(Debug)]
@@ -46,7 +44,8 @@ pub(crate) struct Pulse {
 #[derive(Debug, Default)]
 pub(crate) struct Pulses {
     table: BTreeMap<AgentId, Pulse>,
-    /// Where the next slice begins.
+    /// Which slice of the round is next, and behind which agent it begins.
+    slice: u64,
     cursor: Option<AgentId>,
 }
 
@@ -70,17 +69,6 @@ pub(crate) struct Doubt {
     seen: u64,
 }
 
-/// Why an agent leaves, and what becomes of its tasks.
-struct Departure {
-    state: TaskState,
-    reason: Why,
-    /// For frameworks that do not know `state`.
-    older_reason: Why,
-    message: &'static str,
-    /// Its tasks may come back.
-    may_return: bool,
-}
-
 /// The agents are pinged in so many slices per interval: all at once would hold up the loop for each of them.
 const SLICES: u64 = 8;
 
@@ -90,7 +78,7 @@ impl Pulses {
         pulse.or_insert_with(|| Pulse { heard: now, sequence: 0, kept: Vec::new() }).heard = now;
     }
 
-    fn stop(&mut self, agent: &AgentId) {
+    pub(super) fn stop(&mut self, agent: &AgentId) {
         self.table.remove(agent);
     }
 
@@ -104,19 +92,23 @@ impl Pulses {
         }
     }
 
-    /// The agents whose turn it is.
-    fn slice(&mut self) -> Vec<AgentId> {
+    /// The agents whose turn it is. Each has one in a round of `SLICES`; those that come or go meanwhile only change
+    /// who is in which slice.
+    fn next_slice(&mut self) -> Vec<AgentId> {
         let size = (self.table.len() as u64).div_ceil(SLICES) as usize;
-        let from = self.cursor.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let slice: Vec<AgentId> = self
-            .table
-            .range::<AgentId, _>((from, Bound::Unbounded))
-            .map(|(id, _)| id.clone())
-            .take(size)
-            .collect();
-        if slice.len() == size {
-            self.cursor = slice.last().cloned();
-        }
+        let from = match (self.slice, self.cursor.take()) {
+            (0, _) => Bound::Unbounded,
+            (_, Some(last)) => Bound::Excluded(last),
+            // Everybody has had a turn in this round.
+            (_, None) => {
+                self.slice = (self.slice + 1) % SLICES;
+                return Vec::new();
+            }
+        };
+        self.slice = (self.slice + 1) % SLICES;
+        let rest = self.table.range::<AgentId, _>((from, Bound::Unbounded));
+        let slice: Vec<AgentId> = rest.map(|(id, _)| id.clone()).take(size).collect();
+        self.cursor = slice.last().cloned();
         slice
     }
 
@@ -222,7 +214,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn refuse_agent(&mut self, link: LinkId, refusal: AgentRefusal) {
-        self.leader.links.remove(&link);
+        self.link_closed(link);
         self.observe(Observation::AgentRefused { link, refusal: refusal.clone() });
         self.order_on(link, AgentOrder::Refused(refusal));
         self.out.push(Effect::Close { peer: Peer::Link(link), reason: Reason::Refused });
@@ -310,17 +302,11 @@ impl Turn<'_> {
 
     /// Frameworks of the agent's tasks that nobody may run any more.
     fn removed_frameworks(&self, hello: &Hello) -> Vec<FrameworkId> {
-        let named = hello.frameworks.iter().filter_map(|info| info.id.as_ref()).map(FrameworkId::from);
-        let of_tasks = hello.tasks.iter().map(|task| task.framework.clone());
-        let of_executors = hello.executors.iter().map(|executor| executor.framework.clone());
-        let all: BTreeSet<FrameworkId> = named.chain(of_tasks).chain(of_executors).collect();
-        all.into_iter().filter(|id| self.framework(id).is_none()).collect()
+        frameworks_of(hello).into_iter().filter(|id| self.framework(id).is_none()).collect()
     }
 
     fn welcome(&mut self, link: LinkId, id: &AgentId, hello: &Hello, removed: Vec<FrameworkId>) {
-        let named: BTreeSet<FrameworkId> =
-            hello.frameworks.iter().filter_map(|info| info.id.as_ref()).map(FrameworkId::from).collect();
-        let connected = named
+        let connected = frameworks_of(hello)
             .into_iter()
             .filter(|id| self.framework(id).is_some_and(|framework| framework.connected()))
             .collect();
@@ -332,154 +318,6 @@ impl Turn<'_> {
             connected,
         };
         self.order_on(link, order);
-    }
-
-    // --- what it holds
-
-    /// The agent's executors are those it names; others of our record are gone.
-    fn adopt_executors(&mut self, id: &AgentId, held: Vec<HeldExecutor>, removed: &[FrameworkId]) {
-        let names: BTreeSet<(FrameworkId, ExecutorId)> =
-            held.iter().map(|executor| (executor.framework.clone(), executor.id.clone())).collect();
-        let known: Vec<_> =
-            self.agent(id).map(|agent| agent.executors.iter().cloned().collect()).unwrap_or_default();
-        for (framework, executor) in known {
-            if !names.contains(&(framework.clone(), executor.clone())) {
-                self.forget_executor(id, &framework, &executor);
-            }
-        }
-        for executor in held {
-            if removed.contains(&executor.framework) {
-                continue;
-            }
-            let role = self.role_of(&executor.framework, &executor.info.resources);
-            let record = Executor {
-                id: executor.id.clone(),
-                framework: executor.framework.clone(),
-                agent: id.clone(),
-                role,
-                info: executor.info,
-                resources: executor.resources.unallocate(),
-            };
-            if let Some(agent) = self.agent_mut(id) {
-                agent.executors.insert((executor.framework.clone(), executor.id.clone()));
-            }
-            if let Some(framework) = self.framework_mut(&executor.framework) {
-                framework.executors.insert((id.clone(), executor.id), Arc::new(record));
-            }
-        }
-    }
-
-    /// Takes the agent's tasks into the tables, and gives up those it should have and has not. Returns those it has.
-    fn adopt_tasks(
-        &mut self,
-        id: &AgentId,
-        held: Vec<HeldTask>,
-        removed: &[FrameworkId],
-    ) -> Vec<(FrameworkId, TaskId)> {
-        let expected: BTreeSet<(FrameworkId, TaskId)> =
-            self.agent(id).map(|agent| agent.tasks.iter().cloned().collect()).unwrap_or_default();
-        let mut adopted = Vec::with_capacity(held.len());
-        for task in held {
-            if removed.contains(&task.framework) {
-                continue;
-            }
-            let key = (task.framework.clone(), task.id.clone());
-            if self.adopt_task(id, task) {
-                adopted.push(key);
-            }
-        }
-        for (framework, task) in expected {
-            if !adopted.contains(&(framework.clone(), task.clone())) {
-                self.give_up(id, &framework, &task);
-            }
-        }
-        adopted
-    }
-
-    /// Whether the task may stay.
-    fn adopt_task(&mut self, id: &AgentId, held: HeldTask) -> bool {
-        let HeldTask { framework, id: task, .. } = &held;
-        if let Some(known) = self.task(framework, task) {
-            if known.agent != *id {
-                // Launched anew elsewhere while this one was away: two of them must not run.
-                let order =
-                    AgentOrder::Kill { framework: framework.clone(), task: task.clone(), policy: None };
-                self.order(id, order);
-                return false;
-            }
-            let (framework, task) = (framework.clone(), task.clone());
-            self.advance(&framework, &task, held.latest);
-            return true;
-        }
-        let record = self.record_held(id, held);
-        let (framework, task) = (record.framework.clone(), record.id.clone());
-        if let Some(agent) = self.agent_mut(id) {
-            agent.tasks.insert((framework.clone(), task.clone()));
-        }
-        let record = Arc::new(record);
-        if let Some(framework) = self.framework_mut(&framework) {
-            framework.tasks.insert(task, Arc::clone(&record));
-        }
-        self.publish(|_| Some(OperatorEvent::TaskAdded(record)));
-        true
-    }
-
-    /// The record of a task this leader learns about: from its own record of what was unreachable, or from the agent
-    /// alone.
-    fn record_held(&mut self, id: &AgentId, held: HeldTask) -> Task {
-        let was =
-            self.framework_mut(&held.framework).and_then(|framework| framework.unreachable.remove(&held.id));
-        let statuses = match (was, &held.forwarded) {
-            (Some(was), _) => was.statuses.clone(),
-            (None, Some(forwarded)) => vec![Arc::clone(forwarded)],
-            (None, None) => Vec::new(),
-        };
-        let role = self.role_of(&held.framework, &held.info.resources);
-        Task {
-            id: held.id,
-            framework: held.framework,
-            agent: id.clone(),
-            role,
-            info: held.info,
-            executor: held.executor,
-            resources: held.resources.unallocate(),
-            state: held.latest,
-            forwarded: held.forwarded,
-            statuses,
-        }
-    }
-
-    /// The role resources were launched under, as the master wrote it into them.
-    fn role_of(&self, framework: &FrameworkId, resources: &[v1::Resource]) -> model::role::Role {
-        let written = resources.iter().find_map(|resource| resource.allocation_info.as_ref()?.role.as_ref());
-        let written = written.and_then(|role| role.parse().ok());
-        let own = || self.framework(framework)?.profile.roles.first().cloned();
-        written.or_else(own).unwrap_or_else(model::role::Role::any)
-    }
-
-    /// The agent has not got a task it was sent: the frame was lost with its link, or the agent lost the task.
-    fn give_up(&mut self, id: &AgentId, framework: &FrameworkId, task: &TaskId) {
-        let Some(record) = self.task(framework, task) else { return };
-        if record.state.is_terminal() {
-            return self.complete(framework, task);
-        }
-        let state = if record.state == TaskState::Staging { TaskState::Dropped } else { TaskState::Gone };
-        let state = self.told(framework, state);
-        let message = "Reconciliation: Task is unknown to the agent";
-        let status = self.master_status(task, Some(id), state, Why::Reconciliation, message);
-        self.book_and_tell(framework, task, state, status);
-        self.complete(framework, task);
-    }
-
-    /// Frameworks have given the tasks up; now they hear that they live.
-    fn tell_returned(&mut self, id: &AgentId, tasks: &[(FrameworkId, TaskId)]) {
-        for (framework, task) in tasks {
-            let Some(record) = self.task(framework, task) else { continue };
-            let state = self.told(framework, record.state);
-            let message = "Unreachable agent re-reregistered";
-            let status = self.master_status(task, Some(id), state, Why::AgentReregistered, message);
-            self.event(framework, SchedulerEvent::Update(Arc::new(status)));
-        }
     }
 
     // --- signs of life
@@ -497,7 +335,7 @@ impl Turn<'_> {
 
     /// Pings the next slice of agents and looks for those silent for too long.
     pub(super) fn pulse(&mut self) {
-        for agent in self.leader.pulses.slice() {
+        for agent in self.leader.pulses.next_slice() {
             let Some(pulse) = self.leader.pulses.table.get_mut(&agent) else { continue };
             pulse.sequence += 1;
             let (sequence, heard) = (pulse.sequence, pulse.heard);
@@ -528,7 +366,7 @@ impl Turn<'_> {
         self.link_closed(link);
         self.out.push(Effect::Close { peer: Peer::Link(link), reason: Reason::Ended });
         if tasks_killed {
-            self.propose_unreachable(agent.clone());
+            self.propose_unreachable(agent.clone(), "agent ended and killed its tasks");
         }
     }
 
@@ -540,6 +378,7 @@ impl Turn<'_> {
         let Some(term) = self.leader.leads().filter(|term| seen > term.0) else { return };
         self.observe(Observation::Deposed { term, seen, agent });
         self.abdicate(None);
+        self.out.push(Effect::StepDown { seen });
     }
 
     /// The agent's term is higher than ours, and yet we lead: it is not of this cluster's history. Its directory was
@@ -563,141 +402,14 @@ impl Turn<'_> {
             self.refuse_agent(doubt.link, AgentRefusal::NotLeader { leader: None });
         }
     }
+}
 
-    // --- leaving
-
-    /// The registry holds that the agent is unreachable.
-    pub(super) fn agent_unreachable(&mut self, id: &AgentId) {
-        self.leader.counters.count("slave_unreachable_completed");
-        let departure = Departure {
-            state: TaskState::Unreachable,
-            reason: Why::AgentRemoved,
-            older_reason: Why::AgentRemoved,
-            message: "health check timed out",
-            may_return: true,
-        };
-        self.depart(id, &departure);
-        self.observe(Observation::AgentUnreachable { agent: id.clone() });
-        self.recovery_progresses();
-    }
-
-    /// The registry holds that the agent never returns.
-    pub(super) fn agent_gone(&mut self, id: &AgentId) {
-        let message = "Agent has been marked gone";
-        self.order(id, AgentOrder::Shutdown { message: message.to_owned() });
-        let departure = Departure {
-            state: TaskState::GoneByOperator,
-            reason: Why::AgentRemovedByOperator,
-            older_reason: Why::AgentRemoved,
-            message,
-            may_return: false,
-        };
-        self.depart(id, &departure);
-        self.observe(Observation::AgentGone { agent: id.clone() });
-        self.recovery_progresses();
-    }
-
-    /// Per framework: updates, then rescinds; at last everybody hears FAILURE.
-    fn depart(&mut self, id: &AgentId, departure: &Departure) {
-        let (tasks, link) = match self.agent(id) {
-            Some(agent) => (agent.tasks.iter().cloned().collect(), agent.link),
-            None => (Vec::new(), None),
-        };
-        for (framework, task) in &tasks {
-            self.depart_task(id, framework, task, departure);
-        }
-        if departure.may_return {
-            self.leader.counters.count("slave_removals");
-        } else {
-            self.complete_unreachable(id);
-        }
-        self.rescind_agent_offers(id);
-        self.forget_agent(id);
-        let executors: Vec<_> =
-            self.agent(id).map(|agent| agent.executors.iter().cloned().collect()).unwrap_or_default();
-        for (framework, executor) in executors {
-            if let Some(framework) = self.framework_mut(&framework) {
-                framework.executors.remove(&(id.clone(), executor));
-            }
-        }
-        let known = self.leader.tables.agents.remove(id).is_some();
-        self.leader.tables.recovered.remove(id);
-        self.leader.pulses.stop(id);
-        self.leader.reaper.forget(id);
-        if let Some(link) = link {
-            self.leader.links.remove(&link);
-            self.out.push(Effect::Close { peer: Peer::Link(link), reason: Reason::Refused });
-        }
-        self.fail_agent(id);
-        if known {
-            self.publish(|_| Some(OperatorEvent::AgentRemoved(id.clone())));
-        }
-    }
-
-    fn depart_task(&mut self, id: &AgentId, framework: &FrameworkId, task: &TaskId, departure: &Departure) {
-        let Some(record) = self.task(framework, task) else { return };
-        if record.state.is_terminal() {
-            return self.complete(framework, task);
-        }
-        let state = self.told(framework, departure.state);
-        let reason = if state == departure.state { departure.reason } else { departure.older_reason };
-        let mut status = self.master_status(task, Some(id), state, reason, departure.message);
-        if departure.may_return {
-            status.unreachable_time = Some(self.now.into());
-        }
-        self.book_and_tell(framework, task, state, status);
-        if !departure.may_return {
-            return self.complete(framework, task);
-        }
-        let Some(framework) = self.framework_mut(framework) else { return };
-        let Some(record) = framework.tasks.remove(task) else { return };
-        framework.unreachable.insert(task.clone(), record);
-        while framework.unreachable.len() > model::limits::COMPLETED_TASKS {
-            let Some((first, _)) = framework.unreachable.get_min().cloned() else { break };
-            framework.unreachable.remove(&first);
-        }
-    }
-
-    /// What was unreachable on an agent that never returns has ended.
-    fn complete_unreachable(&mut self, id: &AgentId) {
-        let frameworks: Vec<FrameworkId> = self.leader.tables.frameworks.keys().cloned().collect();
-        for name in frameworks {
-            let Some(framework) = self.framework(&name) else { continue };
-            let lost: Vec<TaskId> = framework
-                .unreachable
-                .values()
-                .filter(|task| task.agent == *id)
-                .map(|task| task.id.clone())
-                .collect();
-            for task in lost {
-                let state = self.told(&name, TaskState::GoneByOperator);
-                let reason = if state == TaskState::GoneByOperator {
-                    Why::AgentRemovedByOperator
-                } else {
-                    Why::AgentRemoved
-                };
-                let status = self.master_status(&task, Some(id), state, reason, "Agent has been marked gone");
-                self.book_and_tell(&name, &task, state, status);
-                let Some(framework) = self.framework_mut(&name) else { continue };
-                let Some(record) = framework.unreachable.remove(&task) else { continue };
-                super::status::push_completed(framework, record);
-            }
-        }
-    }
-
-    fn fail_agent(&mut self, id: &AgentId) {
-        let connected: Vec<FrameworkId> = self
-            .leader
-            .tables
-            .frameworks
-            .values()
-            .filter(|framework| framework.connected())
-            .map(|framework| framework.id.clone())
-            .collect();
-        for framework in connected {
-            self.event(&framework, SchedulerEvent::Failure { agent: id.clone(), executor: None });
-        }
-    }
+/// All frameworks an agent has something of.
+fn frameworks_of(hello: &Hello) -> BTreeSet<FrameworkId> {
+    let named = hello.frameworks.iter().filter_map(|info| info.id.as_ref()).map(FrameworkId::from);
+    let of_tasks = hello.tasks.iter().map(|task| task.framework.clone());
+    let of_executors = hello.executors.iter().map(|executor| executor.framework.clone());
+    named.chain(of_tasks).chain(of_executors).collect()
 }
 
 /// The agent's description as everybody else sees it: with its id.

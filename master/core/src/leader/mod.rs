@@ -4,10 +4,12 @@
 //! This file only dispatches; each command has its own, and each file adds its methods to [`Turn`].
 
 mod accept;
+mod adopt;
 mod agents;
 mod allocation;
 mod counters;
 mod decline;
+mod depart;
 mod kill;
 mod operator;
 mod proposals;
@@ -45,6 +47,7 @@ use proposals::Proposals;
 use recovery::Reaper;
 use state_api::Reads;
 use streams::Streams;
+use teardown::Removal;
 use timers::{Timer, Timers};
 
 /// Everything but the registry and the allocator.
@@ -178,13 +181,14 @@ impl Turn<'_> {
         if self.leader.leads().is_none() {
             return;
         }
-        while let Some(timer) = self.leader.timers.due(self.now) {
+        for timer in self.leader.timers.due(self.now) {
             match timer {
                 Timer::Pulse => self.pulse(),
                 Timer::Reap => self.reap(),
                 Timer::Recovery => self.recovery_closes(),
                 Timer::Heartbeat(stream) => self.heartbeat(&stream),
                 Timer::Failover(framework) => self.failover_timed_out(framework),
+                Timer::Teardown(framework) => self.propose_removal(framework, Removal::Teardown),
                 Timer::Offer(offer) => self.offer_timed_out(&offer),
             }
         }

@@ -81,7 +81,7 @@ fn judge_weight((role, value): (String, WeightValue)) -> Result<Weight, Refusal>
     };
     let parsed: Role = match profile::parse(&role) {
         Ok(parsed) => parsed,
-        Err(fault) => return Err(Refusal::WeightInvalid { role, fault: format!("Invalid role '{fault}'") }),
+        Err(fault) => return Err(Refusal::WeightInvalid { role, fault }),
     };
     Ok(Weight { role: Arc::from(parsed.as_str()), thousandths })
 }

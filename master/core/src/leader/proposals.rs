@@ -9,6 +9,7 @@ use model::id::{AgentId, FrameworkId};
 use super::Turn;
 use super::agents::Registration;
 use super::subscribe::Admission;
+use super::teardown::Removal;
 use crate::effect::{AgentRefusal, Effect, Reply};
 use crate::input::{RequestId, StreamId, Ticket};
 use crate::limits;
@@ -30,11 +31,14 @@ pub(crate) enum Proposal {
     },
     Removal {
         framework: FrameworkId,
-        request: Option<RequestId>,
+        cause: Removal,
     },
     /// An agent registers for the first time, or returns from being unreachable.
     Registration(Box<Registration>),
-    Unreachable(AgentId),
+    Unreachable {
+        agent: AgentId,
+        message: &'static str,
+    },
     Gone {
         agent: AgentId,
         request: RequestId,
@@ -119,14 +123,14 @@ impl Turn<'_> {
         match proposal {
             Proposal::Subscription { stream, admission } => self.subscribed(stream, *admission),
             Proposal::Update { request, admission } => self.framework_updated(request, *admission),
-            Proposal::Removal { framework, request } => {
+            Proposal::Removal { framework, cause } => {
                 self.framework_removed(&framework);
-                if let Some(request) = request {
+                if let Removal::Operator(request) = cause {
                     self.answer(request, Ok(Reply::Done));
                 }
             }
             Proposal::Registration(registration) => self.registered(*registration),
-            Proposal::Unreachable(agent) => self.agent_unreachable(&agent),
+            Proposal::Unreachable { agent, message } => self.agent_unreachable(&agent, message),
             Proposal::Gone { agent, request } => {
                 self.agent_gone(&agent);
                 self.answer(request, Ok(Reply::Done));
@@ -159,12 +163,7 @@ impl Turn<'_> {
     fn fail(&mut self, proposal: Proposal, refusal: Refusal) {
         match proposal {
             Proposal::Subscription { stream, .. } => self.subscription_failed(&stream, &refusal),
-            Proposal::Removal { framework, request } => {
-                self.removal_failed(framework);
-                if let Some(request) = request {
-                    self.answer(request, Err(refusal));
-                }
-            }
+            Proposal::Removal { framework, cause } => self.removal_failed(framework, cause, refusal),
             Proposal::Registration(registration) => {
                 let refusal = match refusal {
                     Refusal::Registry(refusal) => AgentRefusal::Invalid(refusal.to_string()),
@@ -172,7 +171,7 @@ impl Turn<'_> {
                 };
                 self.registration_failed(&registration, refusal);
             }
-            Proposal::Unreachable(agent) => self.marking_failed(&agent),
+            Proposal::Unreachable { agent, .. } => self.marking_failed(&agent),
             Proposal::Update { request, .. }
             | Proposal::Gone { request, .. }
             | Proposal::Deactivation { request, .. }

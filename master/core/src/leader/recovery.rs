@@ -168,7 +168,7 @@ impl Turn<'_> {
         self.leader.reaper.allowance = Some(allowance);
         for agent in due {
             self.leader.reaper.overdue.remove(&agent);
-            self.propose_unreachable(agent);
+            self.propose_unreachable(agent, "health check timed out");
         }
         if !self.leader.reaper.overdue.is_empty() {
             let pause = if halted { settings.ping_interval } else { settings.unreachable_every };
@@ -197,10 +197,11 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn propose_unreachable(&mut self, agent: AgentId) {
+    /// `message` is what schedulers read about it.
+    pub(super) fn propose_unreachable(&mut self, agent: AgentId, message: &'static str) {
         self.leader.reaper.marking.insert(agent.clone());
         let command = AgentCommand::Mark { id: agent.clone(), away: Away::Unreachable, at: self.now };
-        self.propose(Command::Agent(command), Proposal::Unreachable(agent));
+        self.propose(Command::Agent(command), Proposal::Unreachable { agent, message });
     }
 
     /// The pulse will find it overdue again, if it still is.

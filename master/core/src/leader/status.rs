@@ -142,10 +142,15 @@ impl Turn<'_> {
     /// Keeps what readers see of a status. Whether it is a new one, rather than one sent again.
     fn remember(&mut self, framework: &FrameworkId, task: &TaskId, status: &Arc<TaskStatus>) -> bool {
         let Some(record) = self.task_mut(framework, task) else { return false };
-        let again =
-            record.forwarded.as_ref().is_some_and(|last| last.uuid.is_some() && last.uuid == status.uuid);
-        record.forwarded = Some(Arc::clone(status));
-        if !again {
+        let last = record.forwarded.as_ref();
+        let again = last.is_some_and(|last| last.uuid.is_some() && last.uuid == status.uuid);
+        // Whatever comes after the end: the acknowledgement that counts is that of the end.
+        let ended =
+            last.is_some_and(|last| TaskState::try_from(last.state).is_ok_and(TaskState::is_terminal));
+        if !ended {
+            record.forwarded = Some(Arc::clone(status));
+        }
+        if !again && !ended {
             keep_status(record, status);
         }
         !again

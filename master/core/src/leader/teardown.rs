@@ -18,13 +18,24 @@ use crate::refusal::Refusal;
 use crate::registry::{Command, FrameworkCommand};
 use crate::snapshot::Framework;
 
+/// Why a framework is to be removed, and so who cares whether that succeeds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Removal {
+    /// It was away for too long.
+    Timeout,
+    /// Its scheduler said so, and was told that it will be done.
+    Teardown,
+    /// An operator said so and waits.
+    Operator(RequestId),
+}
+
 /// How long after a failed proposal a removal that nobody else will repeat is proposed again.
 const REMOVE_AGAIN: Span = Span::from_secs(1);
 
 impl Turn<'_> {
     pub(super) fn teardown(&mut self, framework: FrameworkId) {
         self.leader.counters.count("messages_unregister_framework");
-        self.propose_removal(framework, None);
+        self.propose_removal(framework, Removal::Teardown);
     }
 
     /// The operator's `TEARDOWN`, answered when it has taken effect.
@@ -32,25 +43,28 @@ impl Turn<'_> {
         if self.framework(&framework).is_none() && self.view.framework(&framework).is_none() {
             return self.answer(request, Err(Refusal::NoSuchFramework));
         }
-        self.propose_removal(framework, Some(request));
+        self.propose_removal(framework, Removal::Operator(request));
     }
 
     pub(super) fn failover_timed_out(&mut self, framework: FrameworkId) {
         if self.framework(&framework).is_some_and(|framework| !framework.connected()) {
-            self.propose_removal(framework, None);
+            self.propose_removal(framework, Removal::Timeout);
         }
     }
 
-    fn propose_removal(&mut self, framework: FrameworkId, request: Option<RequestId>) {
+    pub(super) fn propose_removal(&mut self, framework: FrameworkId, cause: Removal) {
         let command = Command::Framework(FrameworkCommand::Remove { id: framework.clone(), at: self.now });
-        self.propose(command, Proposal::Removal { framework, request });
+        self.propose(command, Proposal::Removal { framework, cause });
     }
 
-    /// Nobody but the timer asks again for a framework that is away.
-    pub(super) fn removal_failed(&mut self, framework: FrameworkId) {
-        if self.framework(&framework).is_some_and(|framework| !framework.connected()) {
-            self.leader.timers.set(Timer::Failover(framework), self.now + REMOVE_AGAIN);
-        }
+    /// Whoever waits for an answer asks again; for the others the leader does.
+    pub(super) fn removal_failed(&mut self, framework: FrameworkId, cause: Removal, refusal: Refusal) {
+        let timer = match cause {
+            Removal::Operator(request) => return self.answer(request, Err(refusal)),
+            Removal::Timeout => Timer::Failover(framework),
+            Removal::Teardown => Timer::Teardown(framework),
+        };
+        self.leader.timers.set(timer, self.now + REMOVE_AGAIN);
     }
 
     /// The registry has buried the framework: everything of it ends.

@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Heartbeat(StreamId),
     /// A disconnected framework is removed.
     Failover(FrameworkId),
+    /// A teardown that found the log full is proposed again.
+    Teardown(FrameworkId),
     /// An offer was not answered in time.
     Offer(OfferId),
 }
@@ -48,14 +50,16 @@ impl Timers {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// Takes the first timer that is due.
-    pub(crate) fn due(&mut self, now: Time) -> Option<Timer> {
-        if self.next()? > now {
-            return None;
+    /// Takes the timers that are due. What they set for the same moment waits for the next time, so that a chain of
+    /// them cannot keep the loop from everything else.
+    pub(crate) fn due(&mut self, now: Time) -> Vec<Timer> {
+        let mut due = Vec::new();
+        while self.next().is_some_and(|at| at <= now) {
+            let Some((_, timer)) = self.queue.pop_first() else { break };
+            self.set.remove(&timer);
+            due.push(timer);
         }
-        let (_, timer) = self.queue.pop_first()?;
-        self.set.remove(&timer);
-        Some(timer)
+        due
     }
 }
 
@@ -74,9 +78,9 @@ mod tests {
         timers.set(Timer::Reap, at(20));
         timers.set(Timer::Pulse, at(30));
         assert_eq!(timers.next(), Some(at(20)));
-        assert_eq!(timers.due(at(19)), None);
-        assert_eq!(timers.due(at(25)), Some(Timer::Reap));
-        assert_eq!(timers.due(at(25)), None);
+        assert_eq!(timers.due(at(19)), []);
+        assert_eq!(timers.due(at(25)), [Timer::Reap]);
+        assert_eq!(timers.due(at(25)), []);
         timers.cancel(&Timer::Pulse);
         assert_eq!(timers.next(), None);
     }

@@ -1,0 +1,157 @@
+//! Agents leave: unreachable, which may end, or gone, which is for ever. Both are facts of the registry before anybody
+//! hears of them.
+
+use model::id::{AgentId, FrameworkId, TaskId};
+use model::limits::COMPLETED_TASKS;
+use model::task::TaskState;
+use wire::v1::task_status::Reason as Why;
+
+use super::Turn;
+use crate::effect::{AgentOrder, Effect, Observation, OperatorEvent, Reason, SchedulerEvent};
+use crate::input::Peer;
+
+/// Why an agent leaves, and what becomes of its tasks.
+struct Departure {
+    state: TaskState,
+    reason: Why,
+    /// For frameworks that do not know `state`.
+    older_reason: Why,
+    message: &'static str,
+    /// Its tasks may come back.
+    may_return: bool,
+}
+
+impl Turn<'_> {
+    /// The registry holds that the agent is unreachable.
+    pub(super) fn agent_unreachable(&mut self, id: &AgentId, message: &'static str) {
+        self.leader.counters.count("slave_unreachable_completed");
+        let departure = Departure {
+            state: TaskState::Unreachable,
+            reason: Why::AgentRemoved,
+            older_reason: Why::AgentRemoved,
+            message,
+            may_return: true,
+        };
+        self.depart(id, &departure);
+        self.observe(Observation::AgentUnreachable { agent: id.clone() });
+        self.recovery_progresses();
+    }
+
+    /// The registry holds that the agent never returns.
+    pub(super) fn agent_gone(&mut self, id: &AgentId) {
+        let message = "Agent has been marked gone";
+        self.order(id, AgentOrder::Shutdown { message: message.to_owned() });
+        let departure = Departure {
+            state: TaskState::GoneByOperator,
+            reason: Why::AgentRemovedByOperator,
+            older_reason: Why::AgentRemoved,
+            message,
+            may_return: false,
+        };
+        self.depart(id, &departure);
+        self.observe(Observation::AgentGone { agent: id.clone() });
+        self.recovery_progresses();
+    }
+
+    /// Per framework: updates, then rescinds; at last everybody hears FAILURE.
+    fn depart(&mut self, id: &AgentId, departure: &Departure) {
+        let (tasks, link) = match self.agent(id) {
+            Some(agent) => (agent.tasks.iter().cloned().collect(), agent.link),
+            None => (Vec::new(), None),
+        };
+        for (framework, task) in &tasks {
+            self.depart_task(id, framework, task, departure);
+        }
+        if departure.may_return {
+            self.leader.counters.count("slave_removals");
+        } else {
+            self.complete_unreachable(id);
+        }
+        self.rescind_agent_offers(id);
+        self.forget_agent(id);
+        let executors: Vec<_> =
+            self.agent(id).map(|agent| agent.executors.iter().cloned().collect()).unwrap_or_default();
+        for (framework, executor) in executors {
+            if let Some(framework) = self.framework_mut(&framework) {
+                framework.executors.remove(&(id.clone(), executor));
+            }
+        }
+        let known = self.leader.tables.agents.remove(id).is_some();
+        self.leader.tables.recovered.remove(id);
+        self.leader.pulses.stop(id);
+        self.leader.reaper.forget(id);
+        if let Some(link) = link {
+            self.leader.links.remove(&link);
+            self.out.push(Effect::Close { peer: Peer::Link(link), reason: Reason::Refused });
+        }
+        self.fail_agent(id);
+        if known {
+            self.publish(|_| Some(OperatorEvent::AgentRemoved(id.clone())));
+        }
+    }
+
+    fn depart_task(&mut self, id: &AgentId, framework: &FrameworkId, task: &TaskId, departure: &Departure) {
+        let Some(record) = self.task(framework, task) else { return };
+        if record.state.is_terminal() {
+            return self.complete(framework, task);
+        }
+        let state = self.told(framework, departure.state);
+        let reason = if state == departure.state { departure.reason } else { departure.older_reason };
+        let mut status = self.master_status(task, Some(id), state, reason, departure.message);
+        if departure.may_return {
+            status.unreachable_time = Some(self.now.into());
+        }
+        self.book_and_tell(framework, task, state, status);
+        if !departure.may_return {
+            return self.complete(framework, task);
+        }
+        let Some(framework) = self.framework_mut(framework) else { return };
+        let Some(record) = framework.tasks.remove(task) else { return };
+        framework.unreachable.insert(task.clone(), record);
+        while framework.unreachable.len() > COMPLETED_TASKS {
+            let Some((first, _)) = framework.unreachable.get_min().cloned() else { break };
+            framework.unreachable.remove(&first);
+        }
+    }
+
+    /// What was unreachable on an agent that never returns has ended.
+    fn complete_unreachable(&mut self, id: &AgentId) {
+        let frameworks: Vec<FrameworkId> = self.leader.tables.frameworks.keys().cloned().collect();
+        for name in frameworks {
+            let Some(framework) = self.framework(&name) else { continue };
+            let lost: Vec<TaskId> = framework
+                .unreachable
+                .values()
+                .filter(|task| task.agent == *id)
+                .map(|task| task.id.clone())
+                .collect();
+            for task in lost {
+                let state = self.told(&name, TaskState::GoneByOperator);
+                let reason = if state == TaskState::GoneByOperator {
+                    Why::AgentRemovedByOperator
+                } else {
+                    Why::AgentRemoved
+                };
+                let status = self.master_status(&task, Some(id), state, reason, "Agent has been marked gone");
+                self.book_and_tell(&name, &task, state, status);
+                let Some(framework) = self.framework_mut(&name) else { continue };
+                let Some(record) = framework.unreachable.remove(&task) else { continue };
+                super::status::push_completed(framework, record);
+            }
+        }
+    }
+
+    fn fail_agent(&mut self, id: &AgentId) {
+        let connected: Vec<FrameworkId> = self
+            .leader
+            .tables
+            .frameworks
+            .values()
+            .filter(|framework| framework.connected())
+            .map(|framework| framework.id.clone())
+            .collect();
+        for framework in connected {
+            self.event(&framework, SchedulerEvent::Failure { agent: id.clone(), executor: None });
+        }
+    }
+}
