@@ -15,7 +15,7 @@ const FORMAT: u32 = 1;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FilesError {
+pub enum FilesError {
     #[error("{path}: {source}")]
     Io { path: String, source: io::Error },
     #[error("the data directory {0} is in use by another process")]

@@ -279,7 +279,49 @@ mod tests {
             ("HAPROXY_1_MODE", "http"),
         ]);
         let mut labels = Labels::new(&labels);
-        expect![].assert_debug_eq(&labels.options(0, false));
+        expect![[r#"
+            Options {
+                mode: Http,
+                balance: LeastConn,
+                sticky: true,
+                hosts: [
+                    "shop.example.com",
+                    "www.example.com",
+                ],
+                paths: [
+                    PathPrefix {
+                        prefix: "/cart",
+                        ignore_case: true,
+                    },
+                    PathPrefix {
+                        prefix: "/basket",
+                        ignore_case: true,
+                    },
+                ],
+                weight: 1,
+                redirect_to_https: false,
+                hsts: false,
+                auth: Some(
+                    Auth {
+                        realm: "staff",
+                        user: "bob",
+                        hash: "$5$salt$abc/def.",
+                    },
+                ),
+                allowed: [
+                    "10.0.0.0/8",
+                    "::1",
+                ],
+                certificate: None,
+                bind_options: [],
+                proxy_path: Some(
+                    "/cart",
+                ),
+                reverse_path: None,
+                redirect: None,
+            }
+        "#]]
+        .assert_debug_eq(&labels.options(0, false));
         assert_eq!(labels.options(1, false).mode, Mode::Http);
         assert_eq!(labels.options(2, false), Options::default());
         assert_eq!(labels.options(2, true).mode, Mode::Http);
@@ -308,7 +350,21 @@ mod tests {
         assert_eq!(labels.bind_address(0), None);
         assert_eq!(labels.options(0, false), Options::default());
         let problems: Vec<String> = labels.into_problems().iter().map(Problem::to_string).collect();
-        expect![].assert_eq(&problems.join("\n"));
+        expect![[r#"
+            HAPROXY_0_PORT: must be a port from 1 to 65535
+            HAPROXY_0_BIND_ADDR: must be an IP address or `*`
+            HAPROXY_0_VHOST: must be host names with commas between
+            HAPROXY_0_PATH: must be paths beginning with `/`, or `-i` before them
+            HAPROXY_0_MODE: must be `tcp` or `http`
+            HAPROXY_0_BACKEND_WEIGHT: must be a whole number
+            HAPROXY_0_BALANCE: must be roundrobin, leastconn, first, random, source or uri
+            HAPROXY_0_AUTH: must be `realm:user:hash` with a crypt(3) hash
+            HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL: must be networks as 10.0.0.0/8
+            HAPROXY_0_SSL_CERT: must be an absolute path of plain characters
+            HAPROXY_0_BIND_OPTIONS: may hold accept-proxy, defer-accept, tfo, v4v6, v6only
+            HAPROXY_0_HTTP_BACKEND_REDIR: must be a path beginning with `/`
+            HAPROXY_0_BACKEND_HTTP_OPTIONS: raw configuration text is not taken from labels"#]]
+        .assert_eq(&problems.join("\n"));
     }
 
     #[test]

@@ -28,6 +28,8 @@ mod process;
 mod shared;
 mod socket;
 mod supervisors;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -18,7 +18,7 @@ use crate::service::{Desired, Routed, Service};
 
 /// Why nothing could be loaded.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LoadError {
+pub enum LoadError {
     #[error(transparent)]
     Files(#[from] FilesError),
     #[error(transparent)]

@@ -30,7 +30,7 @@ const TAIL_BYTES: usize = 2_000;
 
 /// Why HAProxy does not do as told.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProcessError {
+pub enum ProcessError {
     #[error("cannot run {program}: {source}")]
     Spawn { program: String, source: io::Error },
     #[error("the configuration is refused: {0}")]
@@ -171,7 +171,7 @@ impl Haproxy {
     /// What HAProxy says is wrong with it.
     pub(crate) async fn validate(&self, path: &Path) -> Result<(), ProcessError> {
         let check = Command::new(&self.program)
-            .args(["-c", "-q", "-f"])
+            .args(["-c", "-f"])
             .arg(path)
             .stdin(Stdio::null())
             .kill_on_drop(true)

@@ -157,7 +157,28 @@ mod tests {
             3 b 2 s2 127.0.0.1 0 5 1 1 2 1 0 0 8 0 0 0 - 10 - 0 0 - - 0\n\
             3 b 3 s3 ::1 2 8 1 1 2 1 0 0 8 0 0 0 - 11 - 0 0 - - 0\n\
             4 c 1 s4 - 0 5 1 1 2 1 0 0 8 0 0 0 name 12 - 0 0 - - 0\n\n";
-        expect![].assert_debug_eq(&servers_state(answer).unwrap());
+        expect![[r#"
+            {
+                "b": {
+                    "s1": Standing {
+                        address: 127.0.0.1,
+                        port: 9,
+                        state: Ready,
+                    },
+                    "s2": Standing {
+                        address: 127.0.0.1,
+                        port: 10,
+                        state: Maintenance,
+                    },
+                    "s3": Standing {
+                        address: ::1,
+                        port: 11,
+                        state: Drain,
+                    },
+                },
+            }
+        "#]]
+        .assert_debug_eq(&servers_state(answer).unwrap());
         assert!(servers_state("Unknown command\n").is_err());
         assert!(servers_state("1\nshort line\n").is_err());
     }

@@ -11,7 +11,7 @@ use crate::limits::{ANSWER_BYTES, COMMAND_TIMEOUT};
 
 /// Why a command got no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SocketError {
+pub enum SocketError {
     #[error("HAProxy's socket {path} cannot be used: {source}")]
     Io { path: String, source: io::Error },
     #[error("HAProxy did not answer '{0}' in time")]

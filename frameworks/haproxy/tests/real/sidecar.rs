@@ -1,0 +1,195 @@
+//! A sidecar with its own directory and HAProxy, and eyes for what they do.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use haproxy::Config;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::supervisor::Supervisor;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Sidecar {
+    directory: TempDir,
+    admin: SocketAddr,
+    http: SocketAddr,
+    shutdown: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), haproxy::Error>>,
+}
+
+/// A port nobody has just now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Looks until it is so.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !look().await {
+        assert!(Instant::now() < deadline, "still waiting: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+impl Sidecar {
+    pub(crate) async fn start(supervisor: &Supervisor) -> Self {
+        Self::start_in(
+            tempfile::Builder::new().prefix("lb").tempdir().unwrap(),
+            supervisor,
+            local(free_port()),
+        )
+        .await
+    }
+
+    async fn start_in(directory: TempDir, supervisor: &Supervisor, http: SocketAddr) -> Self {
+        let admin = local(free_port());
+        let config = Config {
+            // The first is nobody: the second has to do.
+            marathon: vec![format!("http://127.0.0.1:{}", free_port()), supervisor.url()],
+            groups: vec!["*".into()],
+            bind: Ipv4Addr::LOCALHOST.into(),
+            haproxy: PathBuf::from("haproxy"),
+            data_dir: directory.path().to_owned(),
+            listen: admin,
+            http: Some(http),
+            template: None,
+            name: "lb-1".into(),
+            stop_haproxy_on_exit: true,
+        };
+        let (shutdown, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(haproxy::run(config, async { drop(stopped.await) }));
+        let sidecar = Self { directory, admin, http, shutdown, task };
+        eventually("HAProxy runs", || async {
+            assert!(!sidecar.task.is_finished(), "the sidecar ended");
+            sidecar.get("/health").await.is_some_and(|(status, _)| status == 200)
+        })
+        .await;
+        sidecar
+    }
+
+    /// Ends the sidecar with its HAProxy.
+    pub(crate) async fn stop(self) {
+        drop(self.shutdown);
+        self.task.await.unwrap().unwrap();
+        eventually("HAProxy is gone", || async {
+            std::os::unix::net::UnixStream::connect(self.directory.path().join("stats.sock")).is_err()
+        })
+        .await;
+    }
+
+    /// Ends the sidecar without its HAProxy, and starts another in its place.
+    pub(crate) async fn restart(self, supervisor: &Supervisor) -> Self {
+        // As a crash would: nothing is handed over but the directory.
+        self.task.abort();
+        let _ = self.task.await;
+        Self::start_in(self.directory, supervisor, self.http).await
+    }
+
+    async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let response = reqwest::get(format!("http://{}{path}", self.admin)).await.ok()?;
+        Some((response.status().as_u16(), response.text().await.ok()?))
+    }
+
+    pub(crate) async fn health(&self) -> serde_json::Value {
+        serde_json::from_str(&self.get("/health").await.unwrap().1).unwrap()
+    }
+
+    pub(crate) async fn refresh(&self) {
+        assert_eq!(self.get("/_mlb_signal/hup").await.unwrap().0, 200);
+    }
+
+    /// The process ids of HAProxy's workers, when there is one: a reload is over when the old one is gone.
+    pub(crate) async fn workers(&self) -> String {
+        let one = || async {
+            let (status, pids) = self.get("/_haproxy_getpids").await?;
+            (status == 200 && !pids.contains(' ')).then_some(pids)
+        };
+        eventually("one worker", || async { one().await.is_some() }).await;
+        one().await.unwrap()
+    }
+
+    pub(crate) async fn until_rejected(&self, service: &str, reason: &str) {
+        eventually(reason, || async {
+            self.health().await["rejected"][service].as_str().is_some_and(|text| text.contains(reason))
+        })
+        .await;
+    }
+
+    pub(crate) async fn kill_haproxy(&self) {
+        let workers = self.workers().await;
+        for pid in workers.split(' ') {
+            assert!(std::process::Command::new("kill").args(["-9", pid]).status().unwrap().success());
+        }
+        eventually("another HAProxy", || async {
+            self.get("/_haproxy_getpids").await.is_some_and(|(code, pids)| code == 200 && pids != workers)
+        })
+        .await;
+    }
+
+    pub(crate) async fn until_metric(&self, name: &str, value: u64) {
+        let line = format!("{name} {value}");
+        eventually(&line, || async {
+            self.get("/metrics").await.unwrap().1.lines().any(|found| found == line)
+        })
+        .await;
+    }
+
+    pub(crate) async fn until_feed(&self, connected: bool) {
+        eventually("the feed", || async { self.health().await["feed"].is_string() == connected }).await;
+    }
+
+    /// Until this instance answers.
+    pub(crate) async fn until_routed(&self, port: u16, name: &str) {
+        eventually(name, || async { answer(port).await.is_some_and(|(_, body)| body == name) }).await;
+    }
+
+    /// Until only these instances answer.
+    pub(crate) async fn until_only(&self, port: u16, names: &[&str]) {
+        let wanted: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        eventually("only these answer", || async {
+            let mut seen = BTreeSet::new();
+            for _ in 0..8 {
+                seen.extend(answer(port).await.map(|(_, body)| body));
+            }
+            seen == wanted
+        })
+        .await;
+    }
+
+    pub(crate) async fn until_status(&self, port: u16, status: u16) {
+        eventually("the status", || async { answer(port).await.is_some_and(|(found, _)| found == status) })
+            .await;
+    }
+
+    pub(crate) async fn until_refused(&self, port: u16) {
+        eventually("refusal", || async { answer(port).await.is_none() }).await;
+    }
+
+    /// Until the shared frontend answers a request for this URL so.
+    pub(crate) async fn until_answer(&self, url: &str, wanted: &str) {
+        let url = reqwest::Url::parse(url).unwrap();
+        let host = format!("{}:80", url.host_str().unwrap());
+        eventually(wanted, || async {
+            let request = reqwest::Client::new().get(format!("http://{}{}", self.http, url.path()));
+            let Ok(response) = request.header("host", &host).send().await else { return false };
+            response.text().await.is_ok_and(|body| body == wanted)
+        })
+        .await;
+    }
+}
+
+/// What a new connection to the port is answered.
+async fn answer(port: u16) -> Option<(u16, String)> {
+    let response = reqwest::get(format!("http://127.0.0.1:{port}/")).await.ok()?;
+    Some((response.status().as_u16(), response.text().await.ok()?))
+}
