@@ -51,6 +51,10 @@ pub trait Launcher: Send {
 
 impl dyn Launcher + '_ {
     /// The next event, as a future. Dropping the future loses nothing.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it is awaited, so nobody takes it for that of an iterator"
+    )]
     pub fn next(&mut self) -> impl Future<Output = ContainerEvent> + Send + '_ {
         std::future::poll_fn(|cx| self.poll(cx))
     }

@@ -142,8 +142,7 @@ async fn containers(options: &Options, round: usize) -> Duration {
             other => panic!("{other:?}"),
         }
     }
-    let elapsed = start.elapsed();
-    elapsed
+    start.elapsed()
 }
 
 /// Sandboxes stay in it until all rounds are over: a file system may look with suspicion at the places of files just removed.

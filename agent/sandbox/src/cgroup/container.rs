@@ -168,7 +168,7 @@ fn limit_v1_quota(group: &Path, quota: Option<u64>) -> io::Result<()> {
             files::write(&file, &quota.to_string())
         }
         // A new group has none: the write is spared in the common case. A kernel without bandwidth control has no such file.
-        None if matches!(files::number(&file), Some(_)) => files::write(&file, "-1"),
+        None if files::number(&file).is_some() => files::write(&file, "-1"),
         None => Ok(()),
     }
 }

@@ -149,10 +149,7 @@ impl Beneath {
     /// Gives an ordinary file in here a second name. `false`: `target` is not one.
     pub(super) fn make_hard_link(&mut self, path: &Inside, target: &Inside) -> io::Result<bool> {
         let Some((old_name, old_parents)) = target.split() else { return Ok(false) };
-        let old_parent = match self.existing_dir(old_parents) {
-            Ok(dir) => dir,
-            Err(_) => return Ok(false),
-        };
+        let Ok(old_parent) = self.existing_dir(old_parents) else { return Ok(false) };
         match rustix::fs::statat(&*old_parent, old_name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => {}
             _ => return Ok(false),

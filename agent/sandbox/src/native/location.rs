@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const VOLATILE: [&str; 2] = ["/run", "/dev/shm"];
 
 /// `f_type` of a file system in memory.
-const TMPFS: i64 = 0x0102_1994;
+const TMPFS: i128 = 0x0102_1994;
 
 /// The runtime directory of the agent with this data directory: in memory where there is a file system in memory, because records mean
 /// nothing after a restart of the machine and making a file on a disk costs as much as the rest of a launch. The choice stays: it is
@@ -40,7 +40,7 @@ pub fn runtime_directory(data_dir: &Path) -> io::Result<PathBuf> {
 }
 
 fn in_memory(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|status| status.f_type as i64 == TMPFS)
+    rustix::fs::statfs(path).is_ok_and(|status| i128::from(status.f_type) == TMPFS)
 }
 
 /// Makes a directory for nobody but us: records are trusted. One that somebody else made in a public place is refused.

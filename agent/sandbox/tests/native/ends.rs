@@ -1,10 +1,12 @@
 //! How containers end, and that nothing is left of them.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sandbox::{ContainerSpec, ExitStatus, Limitation, Limits, Lost, Namespaces, Signal};
+use sandbox::{ContainerSpec, ExitStatus, Limitation, Limits, Lost, Namespaces, Signal, Step};
 
-use crate::rig::{Rig, eventually, kill, parent, processes_with, sleep_time, stdout};
+use crate::rig::{Rig, eventually, kill, parent, processes_with, sleep_time, stdout, unique};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -187,4 +189,43 @@ async fn many_at_once_keep_their_own_statuses() {
         rig.launcher.forget(&spec.id);
     }
     eventually("the records are removed", || specs.iter().all(|spec| !rig.record(&spec.id).exists())).await;
+}
+
+#[tokio::test]
+async fn a_shim_that_does_not_answer_is_killed_with_its_container() {
+    for (mut rig, namespaces) in both_ways().await {
+        let time = sleep_time();
+        let spec = ContainerSpec { namespaces, ..rig.spec(&format!("exec sleep {time}")) };
+        let pid = rig.run(&spec).await;
+        kill(parent(pid).unwrap(), libc::SIGSTOP);
+        rig.launcher.destroy(&spec.id);
+        assert_eq!(rig.lost(&spec.id).await, Lost::HolderDied);
+        eventually("the command is gone", || processes_with(&time).is_empty()).await;
+        assert!(rig.groups(&spec.id).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_machine_without_room_for_processes_is_a_reason() {
+    let mut rig = Rig::new().await;
+    let first = rig.spec("exec sleep 1000");
+    let launcher = parent(parent(rig.run(&first).await).unwrap()).unwrap();
+    let group = PathBuf::from("/sys/fs/cgroup/pids").join(unique("stoa-test-pids"));
+    if let Err(error) = fs::create_dir(&group) {
+        eprintln!("skipped: no control group for the number of processes: {error}");
+        return;
+    }
+    fs::write(group.join("cgroup.procs"), launcher.to_string()).unwrap();
+    for (most, what) in [("1", "cannot make a process for container"), ("2", "cannot make a process:")] {
+        fs::write(group.join("pids.max"), most).unwrap();
+        let error = rig.fail(&rig.spec("true")).await;
+        assert_eq!((error.step, error.errno), (Step::Fork, libc::EAGAIN));
+        assert!(error.message.starts_with(what), "{error}");
+    }
+    fs::write(group.join("pids.max"), "max").unwrap();
+    assert!(rig.finish(&rig.spec("true")).await.success(), "there is room again");
+    rig.launcher.destroy(&first.id);
+    rig.exit(&first.id).await;
+    drop(rig);
+    eventually("the group is empty", || fs::remove_dir(&group).is_ok()).await;
 }

@@ -203,5 +203,37 @@ async fn a_killed_agent_loses_no_status() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(ended >= 30, "{ended}");
+    // It waited for one event per launch, and a whole life is two.
+    assert!(ended >= 10, "{ended}");
+}
+
+#[tokio::test]
+async fn a_launcher_process_that_does_not_end_is_killed_by_the_next() {
+    let mut rig = Rig::new().await;
+    let spec = rig.spec("exec sleep 1000");
+    let pid = rig.run(&spec).await;
+    let old = launcher_of(pid);
+    kill(old, libc::SIGSTOP);
+    let (home, cgroup) = rig.leave();
+    let mut rig = Rig::at(home.path(), &cgroup).await;
+    assert_ne!(status_field(old, "State").as_deref().map(|state| &state[..1]), Some("T"), "it is gone");
+    let events = rig.recover(std::slice::from_ref(&spec.id)).await;
+    assert_eq!(events, [ContainerEvent::Running { id: spec.id.clone(), pid, recovered: true }]);
+    rig.launcher.destroy(&spec.id);
+    rig.exit(&spec.id).await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_no_launcher_is_an_error() {
+    let home = tempfile::tempdir().unwrap();
+    let mut config = NativeConfig::new(home.path().join("runtime"));
+    config.program = "/bin/true".into();
+    let error = Native::start(config.clone()).await.err().unwrap().to_string();
+    assert_eq!(error, "the launcher process ended at once; its reason is on standard error");
+    config.program = "/no/such/program".into();
+    let error = Native::start(config).await.err().unwrap().to_string();
+    assert!(
+        error.starts_with("cannot start the launcher process \"/no/such/program\": No such file"),
+        "{error}"
+    );
 }
