@@ -36,8 +36,8 @@ pub enum DecodeError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntaxError {
     pub(crate) what: &'static str,
-    /// From 1.
-    pub line: usize,
+    /// From 1; `None` when the object itself is whole and only what comes after it is wrong.
+    pub line: Option<usize>,
     /// What follows, cut short.
     pub near: String,
 }
@@ -45,7 +45,10 @@ pub struct SyntaxError {
 impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, line, near } = self;
-        write!(f, "{what} at line {line} near: {near}")
+        match line {
+            Some(line) => write!(f, "{what} at line {line} near: {near}"),
+            None => write!(f, "{what}: {near}"),
+        }
     }
 }
 

@@ -551,8 +551,16 @@ fn what_is_not_json_is_shown_where_it_ends_being_so() {
         let error = json::from_slice::<scheduler::Call>(text.as_bytes()).unwrap_err();
         assert!(matches!(error, wire::DecodeError::Syntax(_)), "{text}: {error}");
     }
-    echo::<scheduler::Call>("{\n\"type\": frob}", &expect!["Failed to parse body into JSON: syntax error at line 2 near: frob}"]);
-    echo::<scheduler::Call>("{} x", &expect!["Failed to parse body into JSON: Parsed JSON included non-whitespace trailing characters at line 1 near: x"]);
+    echo::<scheduler::Call>(
+        "{\n\"type\": frob}",
+        &expect!["Failed to parse body into JSON: syntax error at line 2 near: frob}"],
+    );
+    echo::<scheduler::Call>(
+        "{} x",
+        &expect![
+            "Failed to parse body into JSON: Parsed JSON included non-whitespace trailing characters: x"
+        ],
+    );
     let error = json::from_slice::<scheduler::Call>(b"{\"a\":\"\xff\"}").unwrap_err();
     assert!(matches!(error, wire::DecodeError::Syntax(_)), "{error}");
 }

@@ -204,7 +204,10 @@ impl<'a> Lexer<'a> {
     pub(super) fn end(&mut self) -> Result<(), SyntaxError> {
         match self.token() {
             None => Ok(()),
-            Some(_) => Err(self.error("Parsed JSON included non-whitespace trailing characters")),
+            Some(_) => {
+                let what = "Parsed JSON included non-whitespace trailing characters";
+                Err(SyntaxError { line: None, ..self.error(what) })
+            }
         }
     }
 
@@ -225,7 +228,7 @@ impl<'a> Lexer<'a> {
         let line = 1 + self.text[..at].iter().filter(|&&byte| byte == b'\n').count();
         let rest = &self.text[at..];
         let near = String::from_utf8_lossy(&rest[..rest.len().min(QUOTED)]).into_owned();
-        SyntaxError { what, line, near }
+        SyntaxError { what, line: Some(line), near }
     }
 }
 
