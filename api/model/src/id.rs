@@ -118,7 +118,7 @@ ids! {
 /// A container: a name made by the agent at top level, one chosen by the framework below it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerId {
-    pub parent: Option<Arc<ContainerId>>,
+    pub parent: Option<Arc<Self>>,
     pub value: Arc<str>,
 }
 

@@ -335,9 +335,9 @@ impl AddAssign<&Self> for Bag {
     }
 }
 
-impl Add<&Bag> for Bag {
+impl Add<&Self> for Bag {
     type Output = Self;
-    fn add(mut self, other: &Bag) -> Self {
+    fn add(mut self, other: &Self) -> Self {
         self += other;
         self
     }

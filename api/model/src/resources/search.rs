@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::bag::{Bag, Item};
-use super::key::Name;
 use super::value::{Set, Value};
 use crate::quantity::Quantity;
 use crate::ranges::Ranges;
@@ -31,19 +30,6 @@ impl Bag {
             }
         }
         Some(found)
-    }
-
-    /// The `n` lowest free numbers of `name` usable by `role`, reserved ones first.
-    pub fn carve(&self, name: &Name, n: u64, role: &Role) -> Option<Self> {
-        let mut left = n;
-        let mut found = Self::new();
-        for item in self.fungible(role).into_iter().filter(|item| item.name() == name) {
-            let Value::Ranges(free) = item.value() else { continue };
-            let part = free.carve(left.min(free.count()))?;
-            left -= part.count();
-            found.insert(part_of(item, Value::Ranges(part)));
-        }
-        (left == 0).then_some(found)
     }
 
     /// What may be taken for a wish, in the order of taking.
@@ -128,10 +114,5 @@ mod tests {
         assert_eq!(have.find(&bag("ports:[12-13,30-30]"), &role("dev")), None);
         assert_eq!(have.find(&bag("zones:{b}"), &role("dev")).unwrap(), bag("zones:{b}"));
         assert_eq!(have.find(&bag("zones:{c}"), &role("dev")), None);
-        assert_eq!(
-            have.carve(&Name::Ports, 3, &role("eng")).unwrap(),
-            bag("ports(eng):[30-31];ports:[10-10]")
-        );
-        assert_eq!(have.carve(&Name::Ports, 12, &role("dev")), None);
     }
 }

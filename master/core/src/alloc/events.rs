@@ -205,13 +205,7 @@ impl Allocator {
         Ok(())
     }
 
-    /// Something turned out to be used that was never offered, such as a task the leader had not heard of.
-    pub fn claimed(&mut self, agent: &AgentId, held: Held) -> Result<(), Misuse> {
-        let index = self.known(agent)?;
-        self.claim(index, &held);
-        Ok(())
-    }
-
+    /// Books what is found to be used.
     fn claim(&mut self, index: Index, held: &Held) {
         let client = self.client_or_new(&held.framework, &held.role);
         let first = self.agents.get_mut(index).claim(client, &held.resources);
@@ -243,7 +237,10 @@ impl Allocator {
         let (agent, framework, role) = (agent.clone(), framework.clone(), role.clone());
         match booked {
             None => Err(Misuse::NothingHeld { agent, framework, role }),
-            Some((_, Err(lacking))) => Err(Misuse::NotHeld { agent, framework, role, lacking }),
+            Some((_, Err(lacking))) => {
+                let lacking = Box::new(lacking);
+                Err(Misuse::NotHeld { agent, framework, role, lacking })
+            }
             Some((client, Ok(()))) => Ok((index, client)),
         }
     }

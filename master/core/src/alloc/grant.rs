@@ -91,5 +91,5 @@ pub enum Misuse {
     #[error("framework {framework} holds nothing of agent {agent} in role {role}")]
     NothingHeld { agent: AgentId, framework: FrameworkId, role: Role },
     #[error("framework {framework} in role {role} on agent {agent}: {lacking}")]
-    NotHeld { agent: AgentId, framework: FrameworkId, role: Role, lacking: Lacking },
+    NotHeld { agent: AgentId, framework: FrameworkId, role: Role, lacking: Box<Lacking> },
 }

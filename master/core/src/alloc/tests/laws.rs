@@ -1,15 +1,16 @@
 //! Whatever happens in whatever order: the clever allocator gives what the plain one would give, leaves nothing it
 //! would still give, and its books stay right.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::id::{AgentId, FrameworkId};
+use model::quantity::Quantity;
 use model::resources::{Bag, Item, Name, Tag, Value};
 use model::role::Role;
 use model::time::{Span, Time};
 use proptest::prelude::*;
 
-use super::super::{AgentFacts, Allocator, FrameworkChange, Held, PolicyChange};
+use super::super::{AgentFacts, Allocator, FrameworkChange, Held, Minimum, PolicyChange};
 use super::oracle::{Oracle, Piece, State, Subscription};
 use crate::profile::Capabilities;
 
@@ -19,7 +20,7 @@ enum Step {
     AgentDown(u8),
     AgentActive(u8, bool),
     AgentTotal(u8, u8),
-    Subscribe { framework: u8, roles: u8, suppressed: u8, can: u8 },
+    Subscribe { framework: u8, roles: u8, suppressed: u8, can: u8, least: u8 },
     Disconnect(u8),
     Suppress(u8, u8),
     Revive(u8, u8),
@@ -41,8 +42,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => agent.clone().prop_map(Step::AgentDown),
         1 => (agent.clone(), any::<bool>()).prop_map(|(agent, active)| Step::AgentActive(agent, active)),
         1 => (agent, 0u8..6).prop_map(|(agent, total)| Step::AgentTotal(agent, total)),
-        3 => (framework.clone(), 1u8..32, 0u8..32, 0u8..8)
-            .prop_map(|(framework, roles, suppressed, can)| Step::Subscribe { framework, roles, suppressed, can }),
+        3 => (framework.clone(), 1u8..32, 0u8..32, 0u8..8, 0u8..6).prop_map(
+            |(framework, roles, suppressed, can, least)| Step::Subscribe { framework, roles, suppressed, can, least },
+        ),
         1 => framework.clone().prop_map(Step::Disconnect),
         1 => (framework.clone(), 0u8..32).prop_map(|(framework, roles)| Step::Suppress(framework, roles)),
         2 => (framework, 0u8..32).prop_map(|(framework, roles)| Step::Revive(framework, roles)),
@@ -103,12 +105,21 @@ fn can(bits: u8) -> Capabilities {
     }
 }
 
+/// Mostly the usual one; else any crumb, or two whole cpus.
+fn least(n: u8) -> Option<Minimum> {
+    match n {
+        0 => Some(Minimum(vec![])),
+        1 => Some(Minimum(vec![vec![(Name::Cpus, Quantity::from_units(2))]])),
+        _ => None,
+    }
+}
+
 /// About half of each amount, and never nothing.
 fn half(bag: &Bag) -> Bag {
     let halved = |item: &Item| match item.value() {
         Value::Scalar(quantity) if quantity.thousandths() > 1 => {
             let tag = item.tag().cloned().unwrap_or_default();
-            let less = model::quantity::Quantity::from_thousandths(quantity.thousandths() / 2).unwrap();
+            let less = Quantity::from_thousandths(quantity.thousandths() / 2).unwrap();
             Item::new(item.name().clone(), tag, Value::Scalar(less))
         }
         _ => item.clone(),
@@ -140,8 +151,14 @@ impl Pair {
                 let known = self.plain.agents.get_mut(&agent(n)).map(|facts| facts.total = total(t));
                 assert_eq!(self.clever.agent_total(&agent(n), total(t)).is_ok(), known.is_some());
             }
-            Step::Subscribe { framework: n, roles: bits, suppressed, can: able } => {
-                self.subscribe(&framework(n), roles(bits), roles(suppressed & bits), can(able));
+            Step::Subscribe { framework: n, roles: bits, suppressed, can: able, least: minimum } => {
+                self.subscribe(
+                    &framework(n),
+                    roles(bits),
+                    roles(suppressed & bits),
+                    can(able),
+                    least(minimum),
+                );
             }
             Step::Disconnect(n) => {
                 self.clever.framework(&framework(n), FrameworkChange::Disconnected);
@@ -207,14 +224,20 @@ impl Pair {
         roles: BTreeSet<Role>,
         suppressed: BTreeSet<Role>,
         can: Capabilities,
+        minimum: Option<Minimum>,
     ) {
         self.leave(id, &roles);
         self.plain.tidy();
+        let mut minimums = BTreeMap::new();
         for role in &roles {
-            let subscription = Subscription { suppressed: suppressed.contains(role), capabilities: can };
+            let subscription = Subscription {
+                suppressed: suppressed.contains(role),
+                capabilities: can,
+                minimum: minimum.clone().unwrap_or_default(),
+            };
             self.plain.subscriptions.insert((id.clone(), role.clone()), subscription);
+            minimums.extend(minimum.clone().map(|minimum| (role.clone(), minimum)));
         }
-        let minimums = Default::default();
         let change = FrameworkChange::Subscribed { roles, suppressed, capabilities: can, minimums };
         self.clever.framework(id, change);
     }

@@ -311,6 +311,118 @@ fn capabilities_withhold_what_would_not_be_understood() {
 }
 
 #[test]
+fn frameworks_may_choose_what_is_worth_an_offer() {
+    expect![[r#"
+        > agent a1 cpus:1.9;mem:64
+        > agent a2 mem:1
+        > subscribe f1 web >cpus:2;mem:10
+        > run
+        > why f1 web
+        Some(Why { subscribed: true, suppressed: false, free: 0, offered: 0, inactive: 0, incapable: 0, too_little: 2, refused: 0, refused_until: None })
+        > subscribe f2 web >
+        > run
+        o1: f2 web a1 cpus:1.9; mem:64
+        o2: f2 web a2 mem:1
+        > agent a3 cpus:2;mem:9
+        > agent a4 cpus:2;mem:10
+        > decline o1 60000
+        > decline o2 60000
+        > run
+        o3: f2 web a3 cpus:2; mem:9
+        o4: f1 web a4 cpus:2; mem:10
+        next at 60000
+    "#]]
+    .assert_eq(&play(
+        "
+        agent a1 cpus:1.9;mem:64
+        agent a2 mem:1
+        subscribe f1 web >cpus:2;mem:10
+        run
+        why f1 web
+        subscribe f2 web >
+        run
+        agent a3 cpus:2;mem:9
+        agent a4 cpus:2;mem:10
+        decline o1 60000
+        decline o2 60000
+        run
+        ",
+    ));
+}
+
+#[test]
+fn every_agent_has_its_reason() {
+    expect![[r#"
+        > agent free cpus:4;mem:4096
+        > agent held cpus:4;mem:4096 used f2 web cpus:4;mem:4090
+        > agent refused cpus:4;mem:4096
+        > agent inactive cpus:4;mem:4096
+        > agent gpus cpus:4;mem:4096;gpus:1
+        > agent remote cpus:4;mem:4096 remote
+        > active inactive false
+        > subscribe f1 web
+        > run 3
+        o1: f1 web free cpus:4; mem:4096
+        o2: f1 web refused cpus:4; mem:4096
+        more to do
+        > decline o2 5000
+        > agent free cpus:4;mem:4096
+        > agent offered cpus:4;mem:4096
+        > why f1 web free
+        Some(Free)
+        > why f1 web held
+        Some(TooLittle)
+        > why f1 web refused
+        Some(Refused { until: Time(5000) })
+        > why f1 web inactive
+        Some(Inactive)
+        > why f1 web gpus
+        Some(NeedsGpuCapability)
+        > why f1 web remote
+        Some(NeedsRegionCapability)
+        > why f1 web nowhere
+        None
+        > run
+        o3: f1 web offered cpus:4; mem:4096
+        o4: f1 web free cpus:4; mem:4096
+        next at 5000
+        > why f1 web offered
+        Some(Offered)
+        > why f1 web
+        Some(Why { subscribed: true, suppressed: false, free: 0, offered: 2, inactive: 1, incapable: 2, too_little: 1, refused: 1, refused_until: Some(Time(5000)) })
+        > why f9 web
+        None
+    "#]]
+    .assert_eq(&play(
+        "
+        agent free cpus:4;mem:4096
+        agent held cpus:4;mem:4096 used f2 web cpus:4;mem:4090
+        agent refused cpus:4;mem:4096
+        agent inactive cpus:4;mem:4096
+        agent gpus cpus:4;mem:4096;gpus:1
+        agent remote cpus:4;mem:4096 remote
+        active inactive false
+        subscribe f1 web
+        run 3
+        decline o2 5000
+        agent free cpus:4;mem:4096
+        agent offered cpus:4;mem:4096
+        why f1 web free
+        why f1 web held
+        why f1 web refused
+        why f1 web inactive
+        why f1 web gpus
+        why f1 web remote
+        why f1 web nowhere
+        run
+        why f1 web offered
+        why f1 web
+        why f9 web
+        ",
+    ));
+}
+
+#[test]
 fn crumbs_are_not_offered() {
     expect![[r#"
         > agent a1 cpus:0.009;mem:31;ports:[1-100]

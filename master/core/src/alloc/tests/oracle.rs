@@ -32,6 +32,7 @@ pub(super) struct Piece {
 pub(super) struct Subscription {
     pub(super) suppressed: bool,
     pub(super) capabilities: Capabilities,
+    pub(super) minimum: Minimum,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +101,7 @@ impl Oracle {
         waiting.sort_by(|a, b| self.compare(a, b));
         let mut grants = Vec::new();
         for who in waiting {
-            let can = self.subscriptions[who].capabilities;
+            let Subscription { capabilities: can, minimum, .. } = &self.subscriptions[who];
             let part = rest.filter(|item| {
                 let reserved = item.reserved_to();
                 reserved.is_none_or(|owner| *owner == who.1 || owner.is_ancestor_of(&who.1))
@@ -112,7 +113,7 @@ impl Oracle {
             });
             let gpus = !facts.total.gpus().is_zero();
             let understood = (can.gpu || !gpus) && (can.region_aware || !facts.remote);
-            if facts.active && understood && !refused && Minimum::default().met_by(&part) {
+            if facts.active && understood && !refused && !part.is_empty() && minimum.met_by(&part) {
                 rest = rest.checked_sub(&part).unwrap();
                 grants.push(Grant {
                     framework: who.0.clone(),

@@ -9,7 +9,7 @@ use model::resources::Bag;
 use model::role::Role;
 use model::time::{Span, Time};
 
-use super::super::{AgentFacts, Allocator, FrameworkChange, Grant, Held, Misuse, PolicyChange};
+use super::super::{AgentFacts, Allocator, FrameworkChange, Grant, Held, Minimum, Misuse, PolicyChange};
 use crate::profile::Capabilities;
 
 #[derive(Default)]
@@ -55,6 +55,20 @@ fn capabilities(words: &[&str]) -> Capabilities {
     }
 }
 
+/// `>cpus:2` after a role asks for offers of at least so much in it; a bare `>` for any crumb.
+fn minimums(words: &[&str]) -> BTreeMap<Role, Minimum> {
+    let mut minimums = BTreeMap::new();
+    for pair in words.windows(2) {
+        if let Some(text) = pair[1].strip_prefix('>') {
+            let amounts: Vec<_> =
+                bag(text).iter().map(|item| (item.name().clone(), item.value().quantity())).collect();
+            let sets = if amounts.is_empty() { vec![] } else { vec![amounts] };
+            minimums.insert(role(pair[0]), Minimum(sets));
+        }
+    }
+    minimums
+}
+
 impl Stage {
     fn command(&mut self, verb: &str, words: &[&str]) {
         match (verb, words) {
@@ -70,10 +84,10 @@ impl Stage {
             }
             ("subscribe", [id, rest @ ..]) => {
                 let change = FrameworkChange::Subscribed {
-                    roles: roles(rest.iter().filter(|word| !word.starts_with('+'))),
+                    roles: roles(rest.iter().filter(|word| !word.starts_with(['+', '>']))),
                     suppressed: Default::default(),
                     capabilities: capabilities(rest),
-                    minimums: Default::default(),
+                    minimums: minimums(rest),
                 };
                 self.allocator.framework(&(*id).into(), change);
             }
@@ -96,6 +110,10 @@ impl Stage {
                 let (agent, held) = self.tasks.remove(*task).unwrap();
                 let result = self.allocator.freed(&agent, &held.framework, &held.role, &held.resources);
                 self.result(result);
+            }
+            ("why", [id, name, agent]) => {
+                let why = self.allocator.why_agent(&(*id).into(), &role(name), &(*agent).into());
+                writeln!(self.said, "{why:?}").unwrap();
             }
             ("why", [id, name]) => {
                 let why = self.allocator.why(&(*id).into(), &role(name));
