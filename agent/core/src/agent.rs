@@ -202,6 +202,11 @@ impl Agent {
         self.state.records()
     }
 
+    /// The master it is registered with.
+    pub fn master(&self) -> Option<&str> {
+        self.registered().map(|_| self.link.address())
+    }
+
     pub fn id(&self) -> Option<&AgentId> {
         self.state.agent.as_ref()
     }

@@ -28,8 +28,9 @@ impl Agent {
             Which::Check => task.check.iter_mut().for_each(|check| check.in_flight = Some(probe)),
         }
         let (target, timeout) = (schedule.target.clone(), schedule.timeout);
-        let container = task.container.clone();
-        self.outbox.after(Effect::Probe { probe, container, task: spec, target, timeout }, out);
+        if let Some(job) = self.job(key) {
+            self.outbox.after(Effect::Probe { probe, job, target, timeout }, out);
+        }
     }
 
     /// An answer, or the lack of one.

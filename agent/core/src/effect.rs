@@ -28,6 +28,15 @@ pub struct Sandbox {
     pub name: String,
 }
 
+/// A task with all that is needed to work on it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub container: ContainerId,
+    pub sandbox: Sandbox,
+    pub task: Arc<TaskSpec>,
+    pub framework: Arc<v1::FrameworkInfo>,
+}
+
 /// A thing to do. The driver executes effects in order; results come back as inputs.
 #[derive(Debug, Clone)]
 pub enum Effect {
@@ -51,22 +60,13 @@ pub enum Effect {
         report: Report,
     },
     /// Fill the sandbox with the task's files; answered by `Fetched`.
-    Fetch {
-        container: ContainerId,
-        sandbox: Sandbox,
-        task: Arc<TaskSpec>,
-    },
+    Fetch(Job),
     /// Stop fetching. The answer may still come and is ignored.
     CancelFetch {
         container: ContainerId,
     },
     /// Start the task's command; answered by container events.
-    Launch {
-        container: ContainerId,
-        sandbox: Sandbox,
-        task: Arc<TaskSpec>,
-        framework: Arc<v1::FrameworkInfo>,
-    },
+    Launch(Job),
     /// SIGTERM now, SIGKILL after `grace`.
     Kill {
         container: ContainerId,
@@ -87,8 +87,7 @@ pub enum Effect {
     /// Ask a running container how it is; answered by `Probed`.
     Probe {
         probe: ProbeId,
-        container: ContainerId,
-        task: Arc<TaskSpec>,
+        job: Job,
         target: Target,
         timeout: Option<Span>,
     },

@@ -37,7 +37,7 @@ mod view;
 
 pub use agent::{Agent, RecoverError, Settings};
 pub use checkpoint::Record;
-pub use effect::{Effect, Ending, HeldTask, Hello, LinkId, ProbeId, Report, Sandbox};
+pub use effect::{Effect, Ending, HeldTask, Hello, Job, LinkId, ProbeId, Report, Sandbox};
 pub use ids::{Ids, Uuid};
 pub use input::{Envelope, Exit, ExitStatus, Input, LinkDown, Order, Refusal};
 pub use spec::{CommandSpec, Invalid, Limit, TaskKey, TaskSpec, Uri};

@@ -10,7 +10,7 @@ use wire::v1::task_status::Reason;
 
 use crate::agent::{Agent, Mode, Timer};
 use crate::checkpoint::{Record, TaskRecord};
-use crate::effect::{Effect, Sandbox};
+use crate::effect::{Effect, Job, Sandbox};
 use crate::health::Which;
 use crate::input::Exit;
 use crate::limits;
@@ -41,15 +41,17 @@ impl Agent {
             // for that of this task's end.
             self.forget(now, &key, out);
         }
-        let spec = self.admit(&key, info);
+        let admitted = self.admit(&key, info);
         self.accept(&key, info, out);
-        match spec {
+        match admitted {
             Err(refusal) => self.end(now, &key, refusal, out),
-            Ok(spec) if spec.command.uris.is_empty() => self.launch(now, &key, out),
-            Ok(spec) => {
-                let Some(task) = self.state.tasks.get(&key) else { return };
-                let (container, sandbox) = (task.container.clone(), task.sandbox.clone());
-                self.outbox.after(Effect::Fetch { container, sandbox, task: spec }, out);
+            Ok(()) => {
+                let Some(job) = self.job(&key) else { return };
+                if job.task.command.uris.is_empty() {
+                    self.launch(now, &key, out);
+                } else {
+                    self.outbox.after(Effect::Fetch(job), out);
+                }
             }
         }
     }
@@ -85,7 +87,7 @@ impl Agent {
     }
 
     /// Whether the task can run here; otherwise what its scheduler is told.
-    fn admit(&self, key: &TaskKey, info: &Arc<v1::TaskInfo>) -> Result<Arc<TaskSpec>, Draft> {
+    fn admit(&self, key: &TaskKey, info: &Arc<v1::TaskInfo>) -> Result<(), Draft> {
         let spec = TaskSpec::read(&key.framework, info)
             .map_err(|Invalid(message)| Draft::agent(TaskState::Error, Reason::TaskInvalid, message))?;
         let dropped = |reason, message: String| Draft::agent(self.dropped(key), reason, message);
@@ -103,7 +105,7 @@ impl Agent {
                 format!("Task needs {}, but the agent has no more than {free} left", spec.resources);
             return Err(dropped(Reason::ResourcesUnknown, message));
         }
-        Ok(Arc::new(spec))
+        Ok(())
     }
 
     fn accept(&mut self, key: &TaskKey, info: &Arc<v1::TaskInfo>, out: &mut Vec<Effect>) {
@@ -168,12 +170,21 @@ impl Agent {
 
     fn launch(&mut self, now: Time, key: &TaskKey, out: &mut Vec<Effect>) {
         self.say(now, key, Draft::executor(TaskState::Starting), out);
-        let Some(task) = self.state.tasks.get(key) else { return };
-        let Some(framework) = self.state.frameworks.get(&key.framework) else { return };
-        let Some(spec) = task.spec.clone() else { return };
-        let (container, sandbox) = (task.container.clone(), task.sandbox.clone());
-        let framework = Arc::clone(&framework.info);
-        self.outbox.after(Effect::Launch { container, sandbox, task: spec, framework }, out);
+        if let Some(job) = self.job(key) {
+            self.outbox.after(Effect::Launch(job), out);
+        }
+    }
+
+    /// What others need to work on a task.
+    pub(crate) fn job(&self, key: &TaskKey) -> Option<Job> {
+        let task = self.state.tasks.get(key)?;
+        let framework = self.state.frameworks.get(&key.framework)?;
+        Some(Job {
+            container: task.container.clone(),
+            sandbox: task.sandbox.clone(),
+            task: task.spec.clone()?,
+            framework: Arc::clone(&framework.info),
+        })
     }
 
     pub(crate) fn started(&mut self, now: Time, container: &ContainerId, pid: u32, out: &mut Vec<Effect>) {

@@ -86,7 +86,7 @@ impl Agent {
             total: self.settings.total.clone(),
             used: self.used.clone(),
             recovering: matches!(self.mode, Mode::New | Mode::Recovering),
-            master: self.registered().map(|_| self.link.address().to_owned()),
+            master: self.master().map(str::to_owned),
             frameworks: self.state.frameworks.values().cloned().collect(),
             tasks: self.state.tasks.values().cloned().collect(),
             completed: self.completed.iter().cloned().collect(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use agent_core::health::Finding;
 use agent_core::{
-    Agent, Effect, Envelope, Exit, ExitStatus, Input, LinkDown, LinkId, Order, Record, Report, TaskKey,
+    Agent, Effect, Envelope, Exit, ExitStatus, Input, Job, LinkDown, LinkId, Order, Record, Report, TaskKey,
     Update, Uuid,
 };
 use model::id::ContainerId;
@@ -132,7 +132,7 @@ impl World {
                     let task = update.status.task_id.value.as_str().into();
                     self.receive(link, TaskKey { framework, task }, update);
                 }
-                Effect::Launch { container, task, .. } => {
+                Effect::Launch(Job { container, task, .. }) => {
                     let known =
                         self.disk.iter().any(|r| matches!(r, Record::Task(t) if t.container == container));
                     assert!(known, "{} launched before its record was on disk", task.key);
@@ -149,7 +149,7 @@ impl World {
                     self.containers.remove(&container);
                 }
                 Effect::Recover { containers } => self.recover(&containers),
-                Effect::Probe { probe, container, .. } => self.probes.push_back((probe, container)),
+                Effect::Probe { probe, job, .. } => self.probes.push_back((probe, job.container)),
                 _ => {}
             }
         }

@@ -10,9 +10,13 @@ pub enum Error {
     Config { field: &'static str, problem: String },
     #[error("the data directory {path:?} is in use by another agent")]
     Locked { path: PathBuf },
-    #[error("the data directory {path:?} has format {found:?}, but this version reads {expected:?}: it is another program's, or a newer agent's")]
+    #[error(
+        "the data directory {path:?} has format {found:?}, but this version reads {expected:?}: it is another program's, or a newer agent's"
+    )]
     Format { path: PathBuf, found: String, expected: String },
-    #[error("{path:?} is damaged at byte {offset}, and whole records follow: this is no torn write at the end. Move the data directory away to start as a new agent")]
+    #[error(
+        "{path:?} is damaged at byte {offset}, and whole records follow: this is no torn write at the end. Move the data directory away to start as a new agent"
+    )]
     Damaged { path: PathBuf, offset: u64 },
     #[error("{path:?} cannot be read: {reason}")]
     Records { path: PathBuf, reason: agent_core::checkpoint::Unreadable },
@@ -24,7 +28,9 @@ pub enum Error {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot run containers: {0}")]
     Containers(String),
-    #[error("the master has given this agent up for good: {0}. Start with another data directory to join as a new agent")]
+    #[error(
+        "the master has given this agent up for good: {0}. Start with another data directory to join as a new agent"
+    )]
     Gone(String),
     #[error("the master refuses this agent: {0}")]
     Refused(String),

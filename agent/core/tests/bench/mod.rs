@@ -308,7 +308,7 @@ impl Bench {
             Effect::Dial { link, address } => format!("  dial {} as link {}", address, link.0),
             Effect::Hangup { link } => format!("  hang up link {}", link.0),
             Effect::Send { link, report } => format!("  send on link {}: {}", link.0, report_line(report)),
-            Effect::Fetch { container, sandbox, task } => {
+            Effect::Fetch(agent_core::Job { container, sandbox, task, .. }) => {
                 let uris: Vec<&str> = task.command.uris.iter().map(|uri| uri.value.as_str()).collect();
                 format!(
                     "  fetch {} into {}/{}: {}",
@@ -319,7 +319,7 @@ impl Bench {
                 )
             }
             Effect::CancelFetch { container } => format!("  stop fetching {}", self.name(container)),
-            Effect::Launch { container, .. } => format!("  launch {}", self.name(container)),
+            Effect::Launch(agent_core::Job { container, .. }) => format!("  launch {}", self.name(container)),
             Effect::Kill { container, grace } => format!("  kill {} within {grace}", self.name(container)),
             Effect::Destroy { container } => format!("  destroy {}", self.name(container)),
             Effect::Forget { container } => format!("  forget container of {}", self.name(container)),
@@ -327,7 +327,7 @@ impl Bench {
                 let names: Vec<String> = containers.iter().map(|container| self.name(container)).collect();
                 format!("  look for containers [{}]", names.join(", "))
             }
-            Effect::Probe { container, target, timeout, .. } => {
+            Effect::Probe { job: agent_core::Job { container, .. }, target, timeout, .. } => {
                 let target = match target {
                     Target::Command(command) => format!("`{}`", command.value),
                     Target::Http { tls, port, path } => {

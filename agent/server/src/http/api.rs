@@ -1,0 +1,174 @@
+//! `POST /api/v1`: the calls of operators (spec mesos-v1, 6.3).
+
+use agent_core::{Task, View};
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{Method, Response, header};
+use http_body_util::{BodyExt, Limited};
+use wire::agent::call::Type as CallType;
+use wire::agent::response::{self, Type};
+use wire::agent::{Call, Response as Answer};
+use wire::media::Codec;
+use wire::v1;
+
+use super::reply::{self, Refusal};
+use super::{Site, files, metrics, monitor, tasks};
+use crate::limits;
+use crate::settings;
+
+pub(super) async fn handle(site: &Site, parts: &Parts, body: Body) -> Result<Response<Body>, Refusal> {
+    site.summary().await?;
+    if parts.method != Method::POST {
+        return Err(Refusal::method(&parts.method, "POST"));
+    }
+    let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let codec =
+        Codec::of_request(text(header::CONTENT_TYPE)).map_err(|e| Refusal::new(e.status(), e.to_string()))?;
+    let accept: Vec<String> = parts
+        .headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default().to_owned())
+        .collect();
+    let body = whole(body).await?;
+    let call: Call = codec.decode(&body).map_err(|e| Refusal::new(400, e.to_string()))?;
+    let answers = Codec::of_response(accept.iter().map(String::as_str))
+        .map_err(|e| Refusal::new(e.status(), e.to_string()))?;
+    let answer = answer(site, call).await?;
+    Ok(reply::body(200, answers.content_type(), answers.encode(&answer)))
+}
+
+async fn whole(body: Body) -> Result<axum::body::Bytes, Refusal> {
+    let limit = model::limits::BODY_BYTES;
+    let read = Limited::new(body, limit).collect();
+    match tokio::time::timeout(limits::BODY, read).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Refusal::new(413, format!("The body must not be longer than {limit} bytes")))
+        }
+        Ok(Err(error)) => Err(Refusal::new(400, format!("The body cannot be read: {error}"))),
+        Err(_) => Err(Refusal::new(408, "The body did not arrive in time")),
+    }
+}
+
+async fn answer(site: &Site, call: Call) -> Result<Answer, Refusal> {
+    let kind = call.r#type.ok_or_else(|| expects("type"))?;
+    let Ok(kind) = CallType::try_from(kind) else {
+        return Err(Refusal::new(501, "This agent does not know this call"));
+    };
+    let empty = Answer::default();
+    Ok(match kind {
+        CallType::GetHealth => Answer {
+            r#type: Some(Type::GetHealth as i32),
+            get_health: Some(response::GetHealth { healthy: true }),
+            ..empty
+        },
+        CallType::GetVersion => Answer {
+            r#type: Some(Type::GetVersion as i32),
+            get_version: Some(response::GetVersion { version_info: version() }),
+            ..empty
+        },
+        CallType::GetFlags => {
+            let flag = |(name, value): &(&str, String)| v1::Flag {
+                name: (*name).into(),
+                value: Some(value.clone()),
+            };
+            let flags = site.flags.iter().map(flag).collect();
+            let get_flags = Some(response::GetFlags { flags });
+            Answer { r#type: Some(Type::GetFlags as i32), get_flags, ..empty }
+        }
+        CallType::GetMetrics => {
+            let all = metrics::all(site).await?;
+            let metrics =
+                all.into_iter().map(|(name, value)| v1::Metric { name, value: Some(value) }).collect();
+            let get_metrics = Some(response::GetMetrics { metrics });
+            Answer { r#type: Some(Type::GetMetrics as i32), get_metrics, ..empty }
+        }
+        CallType::GetState => {
+            let view = site.view().await?;
+            let get_state = Some(response::GetState {
+                get_tasks: Some(get_tasks(&view)),
+                get_executors: Some(get_executors(&view)),
+                get_frameworks: Some(get_frameworks(&view)),
+            });
+            Answer { r#type: Some(Type::GetState as i32), get_state, ..empty }
+        }
+        CallType::GetTasks => {
+            let get_tasks = Some(get_tasks(&site.view().await?));
+            Answer { r#type: Some(Type::GetTasks as i32), get_tasks, ..empty }
+        }
+        CallType::GetExecutors => {
+            let get_executors = Some(get_executors(&site.view().await?));
+            Answer { r#type: Some(Type::GetExecutors as i32), get_executors, ..empty }
+        }
+        CallType::GetFrameworks => {
+            let get_frameworks = Some(get_frameworks(&site.view().await?));
+            Answer { r#type: Some(Type::GetFrameworks as i32), get_frameworks, ..empty }
+        }
+        CallType::GetContainers => {
+            let get_containers = Some(response::GetContainers { containers: monitor::wire(site).await? });
+            Answer { r#type: Some(Type::GetContainers as i32), get_containers, ..empty }
+        }
+        CallType::GetAgent => {
+            let id = site.view().await?.agent.map(|id| v1::AgentId { value: id.to_string() });
+            let agent_info = Some(v1::AgentInfo { id, ..(*site.info).clone() });
+            let get_agent = Some(response::GetAgent { agent_info, ..Default::default() });
+            Answer { r#type: Some(Type::GetAgent as i32), get_agent, ..empty }
+        }
+        CallType::ListFiles => {
+            let path = call.list_files.ok_or_else(|| expects("list_files"))?.path;
+            let file_infos = files::list(site, path).await?;
+            let list_files = Some(response::ListFiles { file_infos });
+            Answer { r#type: Some(Type::ListFiles as i32), list_files, ..empty }
+        }
+        CallType::ReadFile => {
+            let asked = call.read_file.ok_or_else(|| expects("read_file"))?;
+            let (data, size) = files::part(site, asked.path, Some(asked.offset), asked.length).await?;
+            let read_file = Some(response::ReadFile { size, data });
+            Answer { r#type: Some(Type::ReadFile as i32), read_file, ..empty }
+        }
+        other => {
+            let text = format!("This agent does not answer {}", other.as_str_name());
+            return Err(Refusal::new(501, text));
+        }
+    })
+}
+
+fn expects(field: &str) -> Refusal {
+    Refusal::new(400, format!("Failed to validate agent::Call: Expecting '{field}' to be present"))
+}
+
+fn version() -> v1::VersionInfo {
+    v1::VersionInfo { version: settings::API_VERSION.into(), ..Default::default() }
+}
+
+fn get_tasks(view: &View) -> response::GetTasks {
+    let (live, ended): (Vec<&Task>, Vec<&Task>) = view.tasks.iter().partition(|task| tasks::is_live(task));
+    let show = |tasks: Vec<&Task>| tasks.into_iter().map(|task| tasks::task(view, task)).collect();
+    let (queued, launched) = live.into_iter().partition(|task| task.statuses.is_empty());
+    response::GetTasks {
+        pending_tasks: Vec::new(),
+        queued_tasks: show(queued),
+        launched_tasks: show(launched),
+        terminated_tasks: show(ended),
+        completed_tasks: view.completed.iter().map(|task| tasks::task(view, task)).collect(),
+    }
+}
+
+fn get_executors(view: &View) -> response::GetExecutors {
+    use response::get_executors::Executor;
+    let show = |task: &Task| Executor { executor_info: tasks::executor(task) };
+    response::GetExecutors {
+        executors: view.tasks.iter().filter(|task| tasks::is_live(task)).map(show).collect(),
+        completed_executors: view.completed.iter().map(|task| show(task)).collect(),
+    }
+}
+
+fn get_frameworks(view: &View) -> response::GetFrameworks {
+    use response::get_frameworks::Framework;
+    let show = |framework: &agent_core::Framework| Framework { framework_info: (*framework.info).clone() };
+    response::GetFrameworks {
+        frameworks: view.frameworks.iter().map(show).collect(),
+        completed_frameworks: Vec::new(),
+    }
+}

@@ -1,0 +1,198 @@
+//! `/state`, `/flags`, `/version`: JSON from before the v1 API, which dashboards and exporters still read (spec
+//! mesos-v1, section 7).
+
+use agent_core::{Framework, Task, View};
+use model::attributes::{AttributeValue, Attributes};
+use model::resources::{Bag, Form, Name, Value as Amount};
+use serde_json::{Map, Value, json};
+use wire::v1;
+
+use super::{Site, tasks};
+use crate::settings;
+
+pub(super) fn version() -> Value {
+    json!({ "version": settings::API_VERSION })
+}
+
+pub(super) fn flags(site: &Site) -> Value {
+    json!({ "flags": flag_map(site) })
+}
+
+fn flag_map(site: &Site) -> Map<String, Value> {
+    site.flags.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect()
+}
+
+pub(super) fn state(site: &Site, view: &View) -> Value {
+    let total = resources(&view.total);
+    let mut state = json!({
+        "version": settings::API_VERSION,
+        "start_time": site.started.as_secs_f64(),
+        "id": tasks::agent(view),
+        "pid": site.address.pid(),
+        "hostname": site.address.hostname,
+        "capabilities": ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT", "TASK_RESOURCE_LIMITS"],
+        "resources": total,
+        "reserved_resources": {},
+        "unreserved_resources": total,
+        "reserved_resources_full": {},
+        "unreserved_resources_full": view.total.to_wire(Form::Before).iter().map(shape).collect::<Vec<_>>(),
+        "reserved_resources_allocated": {},
+        "unreserved_resources_allocated": resources(&view.used),
+        "resource_providers": [],
+        "attributes": attributes(&site.info.attributes),
+    });
+    if let Some(master) = &view.master {
+        state["master_hostname"] = master.rsplit_once(':').map_or(master.as_str(), |(host, _)| host).into();
+    }
+    state["flags"] = flag_map(site).into();
+    state["frameworks"] = view.frameworks.iter().map(|f| framework(site, view, f)).collect();
+    state["completed_frameworks"] = json!([]);
+    state
+}
+
+fn framework(site: &Site, view: &View, framework: &Framework) -> Value {
+    let info = &framework.info;
+    let of = |task: &&Task| task.key.framework == framework.id;
+    let executors: Vec<Value> = view.tasks.iter().filter(of).map(|task| executor(site, view, task)).collect();
+    let ended = view.completed.iter().map(|task| &**task).filter(of);
+    let mut shown = json!({
+        "id": framework.id.as_str(),
+        "name": info.name,
+        "user": info.user,
+        "failover_timeout": info.failover_timeout(),
+        "checkpoint": info.checkpoint(),
+        "hostname": info.hostname.as_deref().unwrap_or_default(),
+    });
+    if let Some(principal) = &info.principal {
+        shown["principal"] = principal.as_str().into();
+    }
+    if info.roles.is_empty() {
+        shown["role"] = info.role.as_deref().unwrap_or("*").into();
+    } else {
+        shown["roles"] = info.roles.clone().into();
+    }
+    shown["executors"] = executors.into();
+    shown["completed_executors"] = ended.map(|task| executor(site, view, task)).collect();
+    shown
+}
+
+/// The executor that the agent plays for a task, with that task.
+fn executor(site: &Site, view: &View, task: &Task) -> Value {
+    let used = task.spec.as_ref().map(|spec| &spec.resources).filter(|_| tasks::is_live(task));
+    let mut lists = [Vec::new(), Vec::new(), Vec::new()];
+    let list = match (tasks::is_live(task), task.statuses.is_empty()) {
+        (true, false) => 0,
+        (true, true) => 1,
+        (false, _) => 2,
+    };
+    lists[list].push(shown_task(view, task));
+    let [running, queued, completed] = lists;
+    let mut shown = json!({
+        "id": task.key.task.as_str(),
+        "name": tasks::executor_name(task),
+        "source": task.key.task.as_str(),
+        "container": task.container.to_string(),
+        "directory": site.sandboxes.join(task.key.framework.as_str()).join(&task.sandbox.name),
+        "resources": resources(used.unwrap_or(&Bag::default())),
+        "role": role(task),
+    });
+    if let Some(labels) = &task.info.labels {
+        shown["labels"] = label_list(labels);
+    }
+    shown["tasks"] = running.into();
+    shown["queued_tasks"] = queued.into();
+    shown["completed_tasks"] = completed.into();
+    shown
+}
+
+fn role(task: &Task) -> &str {
+    let allocated = task.info.resources.iter().find_map(|r| r.allocation_info.as_ref()?.role.as_deref());
+    allocated.unwrap_or("*")
+}
+
+fn shown_task(view: &View, task: &Task) -> Value {
+    let info = &task.info;
+    let asked = Bag::from_wire(&info.resources).unwrap_or_default();
+    let mut shown = json!({
+        "id": task.key.task.as_str(),
+        "name": info.name,
+        "framework_id": task.key.framework.as_str(),
+        "executor_id": "",
+        "slave_id": tasks::agent(view),
+        "state": task.state.name(),
+        "resources": resources(&asked),
+        "role": role(task),
+        "statuses": task.statuses.iter().map(|update| status(&update.status)).collect::<Vec<_>>(),
+    });
+    if let Some(labels) = &info.labels {
+        shown["labels"] = label_list(labels);
+    }
+    if let Some(discovery) = &info.discovery {
+        shown["discovery"] = shape(discovery);
+    }
+    if let Some(container) = &info.container {
+        shown["container"] = shape(container);
+    }
+    if let Some(check) = &info.health_check {
+        shown["health_check"] = shape(check);
+    }
+    shown
+}
+
+fn status(status: &v1::TaskStatus) -> Value {
+    let mut shown = json!({
+        "state": status.state().as_str_name(),
+        "timestamp": status.timestamp.unwrap_or_default(),
+    });
+    if let Some(labels) = &status.labels {
+        shown["labels"] = label_list(labels);
+    }
+    if let Some(container) = &status.container_status {
+        let plain = v1::ContainerStatus { executor_pid: None, cgroup_info: None, ..container.clone() };
+        shown["container_status"] = shape(&plain);
+    }
+    if let Some(healthy) = status.healthy {
+        shown["healthy"] = healthy.into();
+    }
+    shown
+}
+
+fn label_list(labels: &v1::Labels) -> Value {
+    labels.labels.iter().map(shape).collect()
+}
+
+/// The JSON of the v1 API, as a part of a larger answer.
+fn shape<M: wire::Message>(message: &M) -> Value {
+    serde_json::from_slice(&wire::json::to_vec(message)).unwrap_or_default()
+}
+
+/// `{"cpus":1.0,"ports":"[31000-32000]",...}`: the four usual kinds always, zero when there is nothing of them.
+pub(super) fn resources(bag: &Bag) -> Value {
+    let mut shown = json!({
+        "disk": bag.disk().as_f64(),
+        "mem": bag.mem().as_f64(),
+        "gpus": bag.gpus().as_f64(),
+        "cpus": bag.cpus().as_f64(),
+    });
+    for item in bag {
+        let name: &Name = item.name();
+        if shown.get(name.as_str()).is_none() {
+            shown[name.as_str()] = match item.value() {
+                Amount::Scalar(_) => bag.scalar(name).as_f64().into(),
+                Amount::Ranges(_) => bag.ranges(name).to_string().into(),
+                other => other.to_string().into(),
+            };
+        }
+    }
+    shown
+}
+
+fn attributes(wire: &[v1::Attribute]) -> Value {
+    let attributes = Attributes::from_wire(wire).unwrap_or_default();
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::Scalar(amount) => amount.as_f64().into(),
+        AttributeValue::Text(text) => Value::from(&**text),
+        other => other.to_string().into(),
+    };
+    attributes.iter().map(|(name, of)| (name.to_owned(), value(of))).collect::<Map<_, _>>().into()
+}

@@ -1,0 +1,131 @@
+//! `/containers` and `/monitor/statistics`: what runs and what it uses.
+
+use std::time::Duration;
+
+use agent_core::Task;
+use sandbox::Usage;
+use serde_json::{Map, Value, json};
+use wire::agent::response::get_containers::Container;
+use wire::v1;
+
+use super::reply::Refusal;
+use super::{Site, tasks};
+
+/// A running task and what its container uses.
+struct Running {
+    task: Task,
+    usage: Usage,
+}
+
+async fn running(site: &Site) -> Result<Vec<Running>, Refusal> {
+    let mut found = Vec::new();
+    for task in site.view().await?.tasks {
+        if let Some(usage) = site.usage(&task.container).await? {
+            found.push(Running { task, usage });
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn containers(site: &Site) -> Result<Value, Refusal> {
+    let now = site.clock.now().as_secs_f64();
+    let show = |running: &Running| {
+        let mut shown = json!({ "container_id": running.task.container.to_string() });
+        let status = json!({
+            "container_id": { "value": running.task.container.to_string() },
+            "executor_pid": running.task.pid,
+        });
+        name(&mut shown, running);
+        shown["statistics"] = statistics_of(running, now);
+        shown["status"] = status;
+        shown
+    };
+    Ok(running(site).await?.iter().map(show).collect())
+}
+
+pub(super) async fn statistics(site: &Site) -> Result<Value, Refusal> {
+    let now = site.clock.now().as_secs_f64();
+    let show = |running: &Running| {
+        let mut shown = json!({});
+        name(&mut shown, running);
+        shown["statistics"] = statistics_of(running, now);
+        shown
+    };
+    Ok(running(site).await?.iter().map(show).collect())
+}
+
+fn name(shown: &mut Value, running: &Running) {
+    shown["executor_id"] = running.task.key.task.as_str().into();
+    shown["executor_name"] = tasks::executor_name(&running.task).into();
+    shown["framework_id"] = running.task.key.framework.as_str().into();
+    shown["source"] = running.task.key.task.as_str().into();
+}
+
+/// Members in the order of the alphabet, as readers know them.
+fn statistics_of(running: &Running, now: f64) -> Value {
+    let all = measured(running, now);
+    let mut members = Map::new();
+    let mut number = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            members.insert(name.into(), value);
+        }
+    };
+    number("cpus_limit", all.cpus_limit.map(Value::from));
+    number("cpus_nr_periods", all.cpus_nr_periods.map(Value::from));
+    number("cpus_nr_throttled", all.cpus_nr_throttled.map(Value::from));
+    number("cpus_soft_limit", all.cpus_soft_limit.map(Value::from));
+    number("cpus_system_time_secs", all.cpus_system_time_secs.map(Value::from));
+    number("cpus_throttled_time_secs", all.cpus_throttled_time_secs.map(Value::from));
+    number("cpus_user_time_secs", all.cpus_user_time_secs.map(Value::from));
+    number("mem_limit_bytes", all.mem_limit_bytes.map(Value::from));
+    number("mem_rss_bytes", all.mem_rss_bytes.map(Value::from));
+    number("mem_soft_limit_bytes", all.mem_soft_limit_bytes.map(Value::from));
+    number("processes", all.processes.map(Value::from));
+    number("timestamp", Some(all.timestamp.into()));
+    members.into()
+}
+
+fn measured(running: &Running, now: f64) -> v1::ResourceStatistics {
+    let Running { task, usage } = running;
+    let asked = task.spec.as_ref().map(|spec| &spec.resources);
+    let seconds = |duration: Duration| Some(duration.as_secs_f64());
+    let count = |count: u64| Some(u32::try_from(count).unwrap_or(u32::MAX));
+    let quota = usage.cpu_limit_millis;
+    v1::ResourceStatistics {
+        timestamp: now,
+        processes: Some(usage.processes),
+        cpus_user_time_secs: seconds(usage.cpu_user),
+        cpus_system_time_secs: seconds(usage.cpu_system),
+        cpus_limit: quota.map(|millis| millis as f64 / 1000.0),
+        cpus_soft_limit: asked.map(|bag| bag.cpus().as_f64()),
+        cpus_nr_periods: quota.and_then(|_| count(usage.cpu_periods)),
+        cpus_nr_throttled: quota.and_then(|_| count(usage.cpu_throttled_periods)),
+        cpus_throttled_time_secs: quota.and_then(|_| seconds(usage.cpu_throttled)),
+        mem_rss_bytes: Some(usage.rss_bytes),
+        mem_limit_bytes: usage.memory_limit_bytes,
+        mem_soft_limit_bytes: asked.map(|bag| (bag.mem().as_f64() * f64::from(1 << 20)) as u64),
+        ..Default::default()
+    }
+}
+
+/// The same for the v1 API.
+pub(super) async fn wire(site: &Site) -> Result<Vec<Container>, Refusal> {
+    let now = site.clock.now().as_secs_f64();
+    let show = |running: &Running| {
+        let task = &running.task;
+        let container = v1::ContainerId { value: task.container.to_string(), parent: None };
+        Container {
+            framework_id: Some((&task.key.framework).into()),
+            executor_id: Some(v1::ExecutorId { value: task.key.task.to_string() }),
+            executor_name: Some(tasks::executor_name(task)),
+            container_id: container.clone(),
+            container_status: Some(v1::ContainerStatus {
+                container_id: Some(container),
+                executor_pid: task.pid,
+                ..Default::default()
+            }),
+            resource_statistics: Some(measured(running, now)),
+        }
+    };
+    Ok(running(site).await?.iter().map(show).collect())
+}

@@ -1,0 +1,11 @@
+//! The data directory: whose it is, and the log of records in it.
+//!
+//! `checkpoint/log-<generation>` holds frames, each the records that were synced together. A compaction writes the
+//! next generation aside and puts it in place by its name; the older one goes when the newer one is safe.
+
+mod directory;
+mod frame;
+mod writer;
+
+pub(crate) use directory::DataDir;
+pub(crate) use writer::{Told, Writer};
