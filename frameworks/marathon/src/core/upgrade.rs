@@ -32,9 +32,9 @@ impl Bounds {
 /// What to do next on the way to `definition`. It is derived from the present instances alone, with no memory of the
 /// steps so far, so that a new leader continues where the old one stopped.
 ///
-/// An old instance is killed for each healthy one above the minimum, the unhealthy ones first. Killing as a new one
-/// becomes healthy follows from that, and an instance that flaps between healthy and not cannot eat up the old ones,
-/// as it could if every recovery bought a kill.
+/// An old instance is killed for each healthy one above the minimum, and for each new one that is ready; the unhealthy
+/// ones first. As this compares numbers instead of counting moments, a new instance that flaps between healthy and not
+/// cannot eat up the old ones, as it could if every recovery bought a kill.
 pub fn upgrade(definition: &AppDefinition, instances: &[&Instance]) -> Steps {
     let wanted = definition.instances;
     if wanted == 0 {
@@ -54,7 +54,7 @@ pub fn upgrade(definition: &AppDefinition, instances: &[&Instance]) -> Steps {
     let bounds = Bounds::of(definition, healthy_total);
 
     let mut steps = Steps::default();
-    steps.decommission.extend(surplus_old(definition, &old, new.len(), healthy_total, occupied, bounds));
+    steps.decommission.extend(surplus_old(definition, &old, &new, healthy_total, occupied, bounds));
     if new.len() > wanted as usize {
         steps.decommission.extend(victims::least_useful(definition, &new, new.len() - wanted as usize));
     }
@@ -71,22 +71,25 @@ pub fn upgrade(definition: &AppDefinition, instances: &[&Instance]) -> Steps {
 fn surplus_old(
     definition: &AppDefinition,
     old: &[&Instance],
-    new: usize,
+    new: &[&Instance],
     healthy_total: u32,
     occupied: usize,
     bounds: Bounds,
 ) -> Vec<InstanceId> {
+    let ready = new.iter().filter(|instance| instance.is_healthy(definition)).count();
     let (waiting, running): (Vec<&Instance>, Vec<&Instance>) =
         old.iter().copied().partition(|instance| instance.condition == Condition::Scheduled);
     let unhealthy = running.iter().filter(|instance| !instance.is_healthy(definition)).count();
     let above_minimum = healthy_total.saturating_sub(bounds.min_healthy) as usize;
-    // More old ones than are wanted at all: the healthy ones among them are covered by the wanted number.
-    let above_wanted = running.len().saturating_sub(definition.instances as usize);
+    // Each ready new one replaces an old one. When this takes healthy ones, no unhealthy is left, and those that stay
+    // make up the wanted number together with the new.
+    let still_needed = (definition.instances as usize).saturating_sub(ready);
+    let replaced = running.len().saturating_sub(still_needed);
     // No room for a new one, and old ones that serve nobody: they make room.
-    let blocked = new < definition.instances as usize && occupied >= bounds.max_capacity as usize;
+    let blocked = new.len() < definition.instances as usize && occupied >= bounds.max_capacity as usize;
     let making_room = if blocked && above_minimum == 0 { unhealthy.min(1) } else { 0 };
     let mut chosen: Vec<InstanceId> = waiting.iter().map(|instance| instance.id.clone()).collect();
-    let most = above_minimum.max(above_wanted).max(making_room);
+    let most = above_minimum.max(replaced).max(making_room);
     chosen.extend(victims::least_useful(definition, &running, most));
     chosen
 }

@@ -23,6 +23,7 @@ use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use sdk::hub::Hub;
 use sdk::leadership::Standing;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
@@ -226,17 +227,24 @@ impl Call {
     }
 
     /// The document in the body.
-    pub(crate) fn document<T: serde::de::DeserializeOwned>(&self) -> Result<T, Problem> {
+    pub(crate) fn document<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        Ok(body::decode(self.json()?)?)
+    }
+
+    /// The list of documents in the body.
+    pub(crate) fn documents<T: DeserializeOwned>(&self) -> Result<Vec<T>, Problem> {
+        Ok(body::decode_list(self.json()?)?)
+    }
+
+    /// The body, unless it says that it is something else than JSON.
+    fn json(&self) -> Result<&[u8], Problem> {
         let media = self.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // Command lines that say nothing send the type of forms.
         let fine = media.is_none_or(|media| {
             let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             media.ends_with("json") || media == "application/x-www-form-urlencoded" || media.is_empty()
         });
-        if !fine {
-            return Err(Problem::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-        }
-        Ok(body::decode(&self.body)?)
+        if fine { Ok(&self.body) } else { Err(Problem::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE)) }
     }
 }
 

@@ -130,19 +130,8 @@ impl Supervisor {
         if !self.subscribed {
             return;
         }
-        // A launch that was only just decided may be unknown to the master for a good reason.
-        let settled = |instance: &&Arc<Instance>| {
-            instance.task.is_some()
-                && (instance.condition != Condition::Provisioned
-                    || instance.since + limits::CONFIRM_INTERVAL <= now)
-        };
-        self.unconfirmed = self
-            .state
-            .instances
-            .values()
-            .filter(settled)
-            .map(|instance| (instance.app.clone(), instance.id.clone()))
-            .collect();
+        let with_task = self.state.instances.values().filter(|instance| instance.task.is_some());
+        self.unconfirmed = with_task.map(|instance| (instance.app.clone(), instance.id.clone())).collect();
         out.push(Effect::Call(Call::Reconcile { tasks: Vec::new() }));
         self.confirm(now, out);
     }
@@ -161,7 +150,11 @@ impl Supervisor {
             return;
         }
         let task = |key: &(AppId, InstanceId)| {
-            let task = self.state.instances.get(key)?.task.as_ref()?;
+            let instance = self.state.instances.get(key)?;
+            // A launch that was only just decided may be unknown to the master for a good reason.
+            let fresh = instance.condition == Condition::Provisioned
+                && now < instance.since + limits::CONFIRM_INTERVAL;
+            let task = instance.task.as_ref().filter(|_| !fresh)?;
             Some((task.id.clone(), task.agent.clone()))
         };
         let tasks: Vec<(TaskId, AgentId)> = self.unconfirmed.iter().filter_map(task).collect();

@@ -149,7 +149,7 @@ fn app_to_change(id: &[&str]) -> Result<AppId, Problem> {
 }
 
 async fn update_many(api: &Api, call: &Call, put: bool) -> Answered {
-    let documents = call.document::<Vec<App>>()?;
+    let documents = call.documents::<App>()?;
     let command = Command::UpdateMany { documents, options: options(call, put) };
     Ok(changed(&api.command(call, command).await?))
 }

@@ -1,1 +1,11 @@
-//! Transcripts of whole stories.
+//! Stories told to a supervisor in a small world: a store, a master and agents that do as they are told.
+
+mod changes;
+mod drains;
+mod failover;
+mod failures;
+mod journal;
+mod launches;
+mod random;
+mod upgrades;
+mod world;

@@ -1,0 +1,176 @@
+use expect_test::expect;
+use model::task::TaskState;
+use serde_json::json;
+
+use super::world::{PLENTY, World};
+use crate::core::instance::Condition;
+use crate::supervisor::message::{Call, Input, Record, Refusal};
+
+#[test]
+fn a_new_leader_touches_nothing_that_runs() {
+    let mut world = World::new();
+    world.post(json!({"id": "/a", "cmd": "x", "instances": 2, "healthChecks": [{"protocol": "TCP"}]}));
+    world.run_all();
+    for task in world.running() {
+        world.health(&task, true);
+    }
+    let before = world.view.instances.clone();
+    world.take_log();
+    world.fail_over();
+    world.advance(1);
+    expect![[r#"
+        -- another leader
+        call: SUBSCRIBE Some("F")
+        call: RECONCILE
+        call: RECONCILE a.#1/1 a.#2/1
+        call: SUPPRESS
+    "#]]
+    .assert_eq(&world.take_log());
+    assert_eq!(world.view.instances, before, "health and all");
+    for task in world.running() {
+        world.update_with(&task, TaskState::Running, |update| {
+            update.uuid = None;
+            update.healthy = Some(true);
+            update.reason = crate::core::update::Reason::Reconciliation;
+        });
+    }
+    world.advance(60);
+    assert!(!world.take_log().contains("RECONCILE"), "every task has been confirmed");
+    assert_eq!(world.view.instances, before);
+}
+
+#[test]
+fn a_deployment_goes_on() {
+    let mut world = World::new();
+    world.post(json!({"id": "/a", "cmd": "x", "instances": 2, "healthChecks": [{"protocol": "TCP"}]}));
+    world.run_all();
+    for task in world.running() {
+        world.health(&task, true);
+    }
+    let old = world.running();
+    world.put("/a", json!({"cmd": "y"}));
+    world.run_all();
+    let new: Vec<_> = world.running().into_iter().filter(|task| !old.contains(task)).collect();
+    world.health(&new[0], true);
+    world.take_log();
+    world.fail_over();
+    world.health(&new[1], true);
+    world.end_killed();
+    expect![[r#"
+        -- another leader
+        call: SUBSCRIBE Some("F")
+        event: deployment_info Restart /a
+        call: RECONCILE
+        call: RECONCILE a.#3/1 a.#1/1 a.#4/1 a.#2/1
+        call: SUPPRESS
+        call: KILL a.#1/1
+        event: health_status_changed_event a.#4/1 a.#4 true
+        call: ACKNOWLEDGE a.#4/1
+        call: KILL a.#2/1
+        event: status_update_event TASK_KILLED a.#1/1
+        call: ACKNOWLEDGE a.#1/1
+        event: status_update_event TASK_KILLED a.#2/1
+        event: deployment_step_success Restart /a
+        event: deployment_success
+        call: ACKNOWLEDGE a.#2/1
+    "#]]
+    .assert_eq(&world.take_log());
+    assert_eq!(world.running(), new);
+    assert_eq!(world.deployments(), 0);
+}
+
+#[test]
+fn a_launch_that_was_recorded_and_not_sent_is_found_out() {
+    let mut world = World::new();
+    world.post(json!({"id": "/a", "cmd": "x"}));
+    world.hold_commits = true;
+    world.offer("A", PLENTY);
+    // The record arrives, but the leader dies before it hears of it.
+    let commit = world.commits.remove(0);
+    for operation in commit.operations {
+        if let crate::supervisor::message::Operation::Put { key, value } = operation {
+            world.store.insert(key, value);
+        }
+    }
+    world.take_log();
+    world.fail_over();
+    let task = world.tasks_in(Condition::Provisioned).remove(0);
+    world.advance(10);
+    let asked = world.calls.iter().any(|call| match call {
+        Call::Reconcile { tasks } => tasks.iter().any(|(asked, _)| *asked == task),
+        _ => false,
+    });
+    assert!(asked, "{}", world.take_log());
+    world.update_with(&task, TaskState::Gone, |update| {
+        update.uuid = None;
+        update.reason = crate::core::update::Reason::Reconciliation;
+    });
+    world.advance(5);
+    world.run_all();
+    assert_eq!(world.running().len(), 1);
+}
+
+#[test]
+fn the_numbering_of_events_goes_on() {
+    let mut world = World::new();
+    world.post(json!({"id": "/a", "cmd": "x"}));
+    world.run_all();
+    let before = world.events.clone();
+    world.fail_over();
+    assert_eq!(world.events[..before.len()], before[..], "the window is back");
+    world.scale("/a", 2);
+    let numbers: Vec<u64> = world.events.iter().map(|event| event.number).collect();
+    let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
+    assert_eq!(numbers, expected);
+    assert!(numbers.len() > before.len());
+}
+
+#[test]
+fn who_was_deposed_does_nothing_more() {
+    let mut world = World::new();
+    world.post(json!({"id": "/a", "cmd": "x"}));
+    world.hold_commits = true;
+    world.offer("A", PLENTY);
+    world.take_log();
+    world.input(Input::Deposed);
+    assert_eq!(world.take_log(), "call: disconnect\n");
+    let number = world.commits[0].number;
+    world.input(Input::Committed { number });
+    world.offer("A", PLENTY);
+    assert_eq!(world.take_log(), "", "the launch that waited for its record is not sent");
+    world.post(json!({"id": "/b", "cmd": "x"}));
+    assert_eq!(world.answers.last(), Some(&Err(Refusal::NotLeader)));
+    assert_eq!(world.supervisor.next_deadline(), None);
+}
+
+#[test]
+fn records_survive_neighbours_and_strangers() {
+    let mut world = World::new();
+    world.post(json!({"id": "/a", "cmd": "x", "constraints": [["hostname", "UNIQUE"]], "fetch": [{"uri": "http://h/x.zip"}],
+                      "healthChecks": [{"protocol": "COMMAND", "command": "true"}], "labels": {"k": "v"}}));
+    world.run_all();
+    world.put("/a", json!({"cmd": "y"}));
+    let known = crate::supervisor::record::decode(&records(&world)).state;
+    assert_eq!(known.instances, world.supervisor.state.instances);
+    assert_eq!(known.deployments, world.supervisor.state.deployments);
+    assert_eq!(known.locks, world.supervisor.state.locks);
+    for (app, record) in &world.supervisor.state.apps {
+        assert_eq!(known.apps[app].versions, record.versions);
+        assert_eq!(known.apps[app].current, record.current);
+    }
+    // A later release adds a field to each record; a stranger leaves something of his own.
+    for value in world.store.values_mut() {
+        let mut document: serde_json::Value = serde_json::from_slice(value).unwrap();
+        document["later"] = json!({"a": 1});
+        *value = document.to_string().into_bytes();
+    }
+    world.store.insert("leader".to_owned(), b"host:1".to_vec());
+    world.store.insert("instance/broken".to_owned(), b"{".to_vec());
+    let loaded = crate::supervisor::record::decode(&records(&world));
+    assert_eq!(loaded.state.instances, known.instances);
+    assert_eq!(loaded.unreadable, ["instance/broken"]);
+}
+
+fn records(world: &World) -> Vec<Record> {
+    world.store.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() }).collect()
+}
