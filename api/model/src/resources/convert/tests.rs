@@ -1,3 +1,5 @@
+//! What is refused and why, and that both forms say the same.
+
 use super::*;
 
 fn scalar(name: &str, value: f64) -> v1::Resource {
