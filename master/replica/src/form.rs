@@ -131,6 +131,18 @@ impl Forming {
         Ok(Self { node, address: address.to_owned(), peers: sorted, heard, founding: None })
     }
 
+    /// A member of a group founded before: it has nothing to agree on any more, and says so to whoever asks.
+    pub fn member(node: NodeId, address: &str, founding: Founding) -> Self {
+        let peers = founding.members.iter().map(|(_, address)| address.clone()).collect();
+        let (address, heard) = (address.to_owned(), BTreeMap::new());
+        Self { node, address, peers, heard, founding: Some(founding) }
+    }
+
+    /// The group, once it is founded.
+    pub fn founding(&self) -> Option<&Founding> {
+        self.founding.as_ref()
+    }
+
     /// What to say to the others.
     pub fn hello(&self) -> Hello {
         Hello {

@@ -1,1 +1,194 @@
-//! The master process: driver loop, HTTP routes, peers, metrics
+//! The master process: driver loop, HTTP routes, peers, metrics.
+//!
+//! | file | its one subject |
+//! |---|---|
+//! | `driver.rs` | the loop that owns the core: inputs in, effects out |
+//! | `door.rs` | the accept loop, and what a connection may cost |
+//! | `routes/` | one file per API |
+//! | `streams.rs`, `link.rs` | bounded queues towards schedulers, operators, agents |
+//! | `peers.rs`, `group.rs` | streams between masters; founding and starting the replica |
+//! | `machine.rs` | the registry as the replica sees it |
+//! | `redirect.rs` | where to go when this master does not lead |
+//!
+//! Decisions are made in `master_core` and `replica`; here is only what talks to the world.
+
+mod answer;
+mod app;
+mod body;
+mod config;
+mod door;
+mod driver;
+mod group;
+mod limits;
+mod link;
+mod machine;
+mod metrics;
+mod path;
+mod peers;
+mod redirect;
+mod routes;
+mod streams;
+mod who;
+mod wireup;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use replica::disk::RocksDisk;
+use replica::form::Forming;
+use replica::{DataDir, Fatal, NodeId};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+pub use config::{Config, Error};
+
+use crate::app::{App, Standing};
+use crate::driver::{Driver, Message};
+use crate::group::{Running, Storage};
+
+/// Runs a master until `shutdown` resolves or it cannot go on.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    Master::open(config).await?.serve(shutdown).await
+}
+
+/// A master that listens and has its data directory, but serves nobody yet.
+pub struct Master {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: Arc<App>,
+    inbox: mpsc::Receiver<Message>,
+    storage: Storage,
+}
+
+impl Master {
+    /// Takes the address and the data directory. Nothing is started, and nothing written but an identity in an empty
+    /// directory.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let listen_error = |source| Error::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+        let advertise = config.advertised(address)?;
+        let peers = if config.peers.is_empty() { vec![advertise.clone()] } else { config.peers.clone() };
+        // Refused before anything is written.
+        Forming::new(NodeId(1), &advertise, &peers)?;
+        let metrics = metrics::Metrics::new();
+        let observer = metrics.sync_observer();
+        let path = config.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let dir = DataDir::open(&path, NodeId(who::random() | 1))?;
+            let disk = RocksDisk::open(dir.path(), observer).map_err(Fatal::from)?;
+            let mut storage = Storage { dir, disk };
+            let founding = storage.founding()?;
+            Ok::<_, Error>((storage, founding))
+        });
+        let (storage, founding) = opened.await.map_err(|error| Error::System(error.to_string()))??;
+        let forming = match founding {
+            Some(founding) => Forming::member(storage.dir.node(), &advertise, founding),
+            None => Forming::new(storage.dir.node(), &advertise, &peers)?,
+        };
+        let ip = who::resolve(&advertise).await;
+        let flags = flags(&config, &advertise);
+        let (sender, inbox) = mpsc::channel(limits::INBOX);
+        let app = Arc::new(App::new(advertise.into(), ip, flags, forming, metrics, sender));
+        Ok(Self { listener, address, app, inbox, storage })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` resolves or the master cannot go on. Ends within ten seconds of the request.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let Self { listener, address, app, inbox, storage } = self;
+        tracing::info!(%address, advertise = %app.advertise, node = %storage.dir.node(), "master listening");
+        let (ending, ended) = watch::channel(false);
+        let door = tokio::spawn(door::serve(listener, routes::router(app.clone()), ended.clone()));
+        let result = life(&app, storage, inbox, &ending, ended, shutdown).await;
+        app.standing.send_replace(Standing::Ending);
+        ending.send_replace(true);
+        if let Err(error) = door.await {
+            tracing::error!(%error, "the accept loop failed");
+        }
+        tracing::info!("master ended");
+        result
+    }
+}
+
+/// From the founding of the group to the end of the driver.
+async fn life(
+    app: &Arc<App>,
+    storage: Storage,
+    inbox: mpsc::Receiver<Message>,
+    ending: &watch::Sender<bool>,
+    ended: watch::Receiver<bool>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let storage = tokio::select! {
+        formed = group::form(app, storage) => formed?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let starting = app.clone();
+    // Reads the snapshot and the log, which may take a while.
+    let started = tokio::task::spawn_blocking(move || group::start(&starting, storage));
+    let running = started.await.map_err(|error| Error::System(error.to_string()))??;
+    let Running { handle, events, view, mut expelled, thread, dir } = running;
+    let driver = Driver::new(app.clone(), handle.clone(), events, inbox, view);
+    let mut driver = tokio::spawn(driver.run(ended));
+    let result = tokio::select! {
+        result = &mut driver => match result {
+            Ok(result) => result.map_err(Error::from),
+            Err(error) => Err(Error::System(format!("the master's loop failed: {error}"))),
+        },
+        Ok(found) = expelled.wait_for(Option::is_some) => match found.clone() {
+            Some(fatal) => Err(fatal.into()),
+            None => Ok(()),
+        },
+        () = &mut shutdown => {
+            hand_over(app, &handle).await;
+            Ok(())
+        }
+    };
+    app.standing.send_replace(Standing::Ending);
+    ending.send_replace(true);
+    if !driver.is_finished() {
+        let _ = driver.await;
+    }
+    let stop = tokio::task::spawn_blocking(move || {
+        handle.stop();
+        let ended = thread.join();
+        drop(dir);
+        ended.is_ok()
+    });
+    if !matches!(timeout(limits::DRAIN, stop).await, Ok(Ok(true))) {
+        tracing::warn!("the replica did not end in order");
+    }
+    result
+}
+
+/// Passes leadership on before leaving: an orderly stop need not cost the others an election timeout.
+async fn hand_over(app: &App, handle: &replica::thread::Handle<machine::Registrar>) {
+    let leads = |standing: &Standing| matches!(standing, Standing::Leading { .. });
+    let alone = app.group.get().is_none_or(|group| group.members.borrow().len() < 2);
+    if alone || !leads(&app.standing.borrow()) {
+        return;
+    }
+    let begun = Instant::now();
+    handle.hand_over();
+    let mut standing = app.standing.subscribe();
+    let passed = standing.wait_for(|standing| !leads(standing));
+    let passed = timeout(limits::HAND_OVER, passed).await.is_ok();
+    tracing::info!(passed, millis = begun.elapsed().as_millis() as u64, "handed leadership over");
+}
+
+fn flags(config: &Config, advertise: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("advertise", advertise.to_owned()),
+        ("data_dir", config.data_dir.display().to_string()),
+        ("listen", config.listen.to_string()),
+        ("peers", config.peers.join(",")),
+    ]
+}

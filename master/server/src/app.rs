@@ -1,0 +1,134 @@
+//! What all parts of a master share.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use master_core::input::{LinkId, RequestId};
+use model::time::Time;
+use replica::Members;
+use replica::disk::DirectoryFiles;
+use replica::form::Forming;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::driver::Message;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::peers::Peers;
+
+/// What this master is to clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The group is not founded yet; the first members still to be heard of.
+    Forming {
+        missing: Vec<String>,
+    },
+    /// Nobody is known to lead.
+    Electing,
+    Following {
+        leader: Arc<str>,
+    },
+    Leading {
+        term: u64,
+    },
+    /// The process ends.
+    Ending,
+}
+
+pub(crate) struct App {
+    /// `host:port` others use.
+    pub(crate) advertise: Arc<str>,
+    /// The first address of its host, for those who want a number.
+    pub(crate) ip: IpAddr,
+    pub(crate) clock: Clock,
+    /// When the program started.
+    pub(crate) started: Time,
+    /// The settings as text, for `/flags`.
+    pub(crate) flags: Vec<(&'static str, String)>,
+    pub(crate) standing: watch::Sender<Standing>,
+    pub(crate) inbox: mpsc::Sender<Message>,
+    pub(crate) metrics: Metrics,
+    /// The founding of the group, and afterwards the answer to whoever greets us.
+    pub(crate) forming: Mutex<Forming>,
+    /// Set once the replica runs.
+    pub(crate) group: OnceLock<Group>,
+    pub(crate) bodies: Semaphore,
+    pub(crate) renders: Arc<Semaphore>,
+    requests: AtomicU64,
+    links: AtomicU64,
+}
+
+/// What the routes between peers need of a running replica.
+pub(crate) struct Group {
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) files: DirectoryFiles,
+    /// As of the last index applied here.
+    pub(crate) members: watch::Sender<Members>,
+}
+
+impl App {
+    pub(crate) fn new(
+        advertise: Arc<str>,
+        ip: IpAddr,
+        flags: Vec<(&'static str, String)>,
+        forming: Forming,
+        metrics: Metrics,
+        inbox: mpsc::Sender<Message>,
+    ) -> Self {
+        let clock = Clock::start();
+        let missing = forming.missing().into_iter().map(str::to_owned).collect();
+        Self {
+            advertise,
+            ip,
+            started: clock.now(),
+            clock,
+            flags,
+            standing: watch::Sender::new(Standing::Forming { missing }),
+            inbox,
+            metrics,
+            forming: Mutex::new(forming),
+            group: OnceLock::new(),
+            bodies: Semaphore::new(limits::BODY_UNITS),
+            renders: Arc::new(Semaphore::new(limits::RENDERS)),
+            requests: AtomicU64::new(1),
+            links: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn request_id(&self) -> RequestId {
+        RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn link_id(&self) -> LinkId {
+        LinkId(self.links.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn with_forming<T>(&self, act: impl FnOnce(&mut Forming) -> T) -> T {
+        act(&mut self.forming.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Unix time that never goes back: the wall clock is read once, later times are counted from there.
+pub(crate) struct Clock {
+    at_start: u64,
+    start: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at_start = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        Self { at_start, start: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        let passed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Time::from_millis(self.at_start.saturating_add(passed))
+    }
+
+    /// When that time will be; now, if it has passed.
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.start + std::time::Duration::from_millis(time.as_millis().saturating_sub(self.at_start))
+    }
+}

@@ -1,0 +1,440 @@
+//! The leader's state in the shapes of the old JSON endpoints (spec mesos-v1, section 7).
+//!
+//! Lists are written item by item: a tree of the whole state would cost several times its text.
+
+use std::collections::BTreeMap;
+
+use master_core::render;
+use master_core::snapshot::{Agent, Executor, Framework, Offer, Snapshot, Task};
+use model::resources::{Bag, Form, Value as Amount};
+use model::task::TaskState;
+use serde::Serialize;
+use serde::ser::Serializer;
+use serde_json::{Map, Value, json};
+use wire::v1::{self, value};
+
+/// Kinds of resources that are always printed.
+const ALWAYS: [&str; 4] = ["disk", "mem", "gpus", "cpus"];
+
+/// States that `/state-summary` counts.
+const COUNTED: [TaskState; 10] = [
+    TaskState::Staging,
+    TaskState::Starting,
+    TaskState::Running,
+    TaskState::Killing,
+    TaskState::Finished,
+    TaskState::Killed,
+    TaskState::Failed,
+    TaskState::Lost,
+    TaskState::Error,
+    TaskState::Unreachable,
+];
+
+/// A sequence made while it is written.
+pub(super) struct Each<F>(pub(super) F);
+
+impl<F, I> Serialize for Each<F>
+where
+    F: Fn() -> I,
+    I: Iterator,
+    I::Item: Serialize,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
+/// Members in order, each made while it is written.
+pub(super) struct Members<'a>(pub(super) Vec<(&'static str, Box<dyn erased::Write + 'a>)>);
+
+/// Serializing behind a pointer, for JSON only.
+pub(super) mod erased {
+    use serde::Serialize;
+    use serde_json::Value;
+
+    pub(in crate::routes) trait Write {
+        fn bytes(&self) -> Vec<u8>;
+    }
+
+    impl<T: Serialize> Write for T {
+        fn bytes(&self) -> Vec<u8> {
+            // Values of ours have text keys and finite numbers.
+            serde_json::to_vec(self).unwrap_or_else(|_| Value::Null.to_string().into_bytes())
+        }
+    }
+}
+
+impl Members<'_> {
+    pub(super) fn to_vec(&self) -> Vec<u8> {
+        let mut out = vec![b'{'];
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.push(b'"');
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":");
+            out.append(&mut value.bytes());
+        }
+        out.push(b'}');
+        out
+    }
+}
+
+/// Amounts by name; text where they are no numbers.
+pub(super) fn amounts(bag: &Bag) -> Value {
+    let mut out: Map<String, Value> = ALWAYS.iter().map(|name| ((*name).to_owned(), json!(0.0))).collect();
+    add_amounts(&mut out, bag, |_, amount| json!(amount.to_string()));
+    Value::Object(out)
+}
+
+/// `/roles` prints only what there is, and counts what is no number.
+fn counted_amounts(bag: &Bag) -> Value {
+    let mut out = Map::new();
+    add_amounts(&mut out, bag, |_, amount| match amount {
+        Amount::Ranges(ranges) => json!(ranges.count() as f64),
+        Amount::Set(set) => json!(set.len() as f64),
+        Amount::Scalar(_) | Amount::Whole { .. } => json!(amount.quantity().as_f64()),
+    });
+    Value::Object(out)
+}
+
+fn add_amounts(out: &mut Map<String, Value>, bag: &Bag, text: impl Fn(&str, &Amount) -> Value) {
+    for item in &bag.unallocate() {
+        let mut name = item.name().to_string();
+        if item.is_revocable() {
+            name += "_revocable";
+        }
+        let value = match item.value() {
+            Amount::Scalar(_) | Amount::Whole { .. } => {
+                let before = out.get(&name).and_then(Value::as_f64).unwrap_or(0.0);
+                // Thousandths survive the addition of doubles only when it is rounded back to them.
+                json!(((before + item.value().quantity().as_f64()) * 1000.0).round() / 1000.0)
+            }
+            other => text(&name, other),
+        };
+        out.insert(name, value);
+    }
+}
+
+/// A message in the v1 dialect, as part of something else.
+fn v1_shape<M: wire::Message>(message: &M) -> Value {
+    serde_json::from_slice(&wire::json::to_vec(message)).unwrap_or_default()
+}
+
+fn labels(labels: &v1::Labels) -> Value {
+    labels.labels.iter().map(|label| json!({"key": label.key, "value": label.value})).collect()
+}
+
+fn status(status: &v1::TaskStatus) -> Value {
+    let state = v1::TaskState::try_from(status.state).map_or("", |state| state.as_str_name());
+    let mut out = json!({"state": state, "timestamp": status.timestamp.unwrap_or_default()});
+    if let Some(all) = &status.labels {
+        out["labels"] = labels(all);
+    }
+    if let Some(container) = &status.container_status {
+        let mut shape = v1_shape(container);
+        if let Value::Object(shape) = &mut shape {
+            shape.retain(|name, _| matches!(name.as_str(), "container_id" | "network_infos"));
+        }
+        out["container_status"] = shape;
+    }
+    if let Some(healthy) = status.healthy {
+        out["healthy"] = json!(healthy);
+    }
+    out
+}
+
+pub(super) fn task(task: &Task) -> Value {
+    let info = &task.info;
+    let mut out = json!({
+        "id": task.id.as_str(),
+        "name": info.name,
+        "framework_id": task.framework.as_str(),
+        "executor_id": task.executor.as_ref().map_or("", |id| id.as_str()),
+        "slave_id": task.agent.as_str(),
+        "state": task.state.name(),
+        "resources": amounts(&task.resources),
+        "role": task.role.as_str(),
+        "statuses": task.statuses.iter().map(|one| status(one)).collect::<Vec<_>>(),
+    });
+    if let Some(user) = info.command.as_ref().and_then(|command| command.user.as_ref()) {
+        out["user"] = json!(user);
+    }
+    if let Some(all) = &info.labels {
+        out["labels"] = labels(all);
+    }
+    if let Some(discovery) = &info.discovery {
+        out["discovery"] = v1_shape(discovery);
+    }
+    if let Some(container) = &info.container {
+        out["container"] = v1_shape(container);
+    }
+    if let Some(check) = &info.health_check {
+        out["health_check"] = v1_shape(check);
+    }
+    out
+}
+
+fn executor(executor: &Executor) -> Value {
+    let info = &executor.info;
+    let mut out = json!({
+        "executor_id": executor.id.as_str(),
+        "name": info.name.clone().unwrap_or_default(),
+        "framework_id": executor.framework.as_str(),
+        "command": info.command.as_ref().map(v1_shape).unwrap_or_default(),
+        "resources": amounts(&executor.resources),
+        "role": executor.role.as_str(),
+        "slave_id": executor.agent.as_str(),
+    });
+    if let Some(all) = &info.labels {
+        out["labels"] = labels(all);
+    }
+    out
+}
+
+fn offer(offer: &Offer) -> Value {
+    json!({
+        "id": offer.id.as_str(),
+        "framework_id": offer.framework.as_str(),
+        "allocation_info": {"role": offer.role.as_str()},
+        "slave_id": offer.agent.as_str(),
+        "resources": amounts(&offer.resources),
+    })
+}
+
+/// The head of a framework object, up to `recovered`, which the summary shows too.
+fn framework_head(framework: &Framework) -> Map<String, Value> {
+    let info = &framework.info;
+    let capabilities: Vec<&str> = info
+        .capabilities
+        .iter()
+        .filter_map(|one| {
+            one.r#type.and_then(|kind| v1::framework_info::capability::Type::try_from(kind).ok())
+        })
+        .map(|kind| kind.as_str_name())
+        .collect();
+    let out = json!({
+        "id": framework.id.as_str(),
+        "name": info.name,
+        "used_resources": amounts(&render::framework_usage(framework)),
+        "offered_resources": amounts(&render::framework_offered(framework)),
+        "capabilities": capabilities,
+        "hostname": info.hostname.clone().unwrap_or_default(),
+        "webui_url": info.webui_url.clone().unwrap_or_default(),
+        "active": framework.connected(),
+        "connected": framework.connected(),
+        "recovered": framework.recovered,
+    });
+    match out {
+        Value::Object(out) => out,
+        _ => Map::new(),
+    }
+}
+
+pub(super) fn framework(framework: &Framework) -> Value {
+    let info = &framework.info;
+    let mut out = framework_head(framework);
+    let mut put = |name: &str, value: Value| out.insert(name.to_owned(), value);
+    put("user", json!(info.user));
+    put("failover_timeout", json!(info.failover_timeout.unwrap_or_default()));
+    put("checkpoint", json!(info.checkpoint.unwrap_or_default()));
+    put("registered_time", json!(framework.registered_at.as_secs_f64()));
+    put("unregistered_time", json!(framework.unregistered_at.map_or(0.0, |at| at.as_secs_f64())));
+    if framework.reregistered_at != framework.registered_at {
+        put("reregistered_time", json!(framework.reregistered_at.as_secs_f64()));
+    }
+    if let Some(principal) = &info.principal {
+        put("principal", json!(principal));
+    }
+    put("resources", amounts(&(&render::framework_usage(framework) + &render::framework_offered(framework))));
+    let roles: Vec<&str> = framework.profile.roles.iter().map(|role| role.as_str()).collect();
+    if framework.profile.capabilities.multi_role {
+        put("roles", json!(roles));
+    } else {
+        put("role", json!(roles.first().unwrap_or(&"*")));
+    }
+    put("tasks", framework.tasks.values().map(|one| task(one)).collect());
+    put("unreachable_tasks", framework.unreachable.values().map(|one| task(one)).collect());
+    put("completed_tasks", framework.completed.iter().map(|one| task(one)).collect());
+    put("offers", framework.offers.values().map(|one| offer(one)).collect());
+    put("executors", framework.executors.values().map(|one| executor(one)).collect());
+    if let Some(all) = &info.labels {
+        put("labels", labels(all));
+    }
+    put("offer_constraints", json!({}));
+    Value::Object(out)
+}
+
+fn attributes(all: &[v1::Attribute]) -> Value {
+    let ranges = |ranges: &value::Ranges| {
+        let each: Vec<String> =
+            ranges.range.iter().map(|range| format!("{}-{}", range.begin, range.end)).collect();
+        json!(format!("[{}]", each.join(", ")))
+    };
+    let one = |attribute: &v1::Attribute| {
+        let value = attribute.scalar.as_ref().map(|scalar| json!(scalar.value));
+        let value = value.or_else(|| attribute.text.as_ref().map(|text| json!(text.value)));
+        let value = value.or_else(|| attribute.ranges.as_ref().map(ranges));
+        let value =
+            value.or_else(|| attribute.set.as_ref().map(|set| json!(format!("{{{}}}", set.item.join(", ")))));
+        (attribute.name.clone(), value.unwrap_or_default())
+    };
+    Value::Object(all.iter().map(one).collect())
+}
+
+fn by_role(bag: &Bag, shape: impl Fn(&Bag) -> Value) -> Value {
+    let mut roles: BTreeMap<String, Bag> = BTreeMap::new();
+    for item in &bag.reserved() {
+        if let Some(role) = item.reserved_to() {
+            roles.entry(role.to_string()).or_default().insert(item.clone());
+        }
+    }
+    Value::Object(roles.into_iter().map(|(role, bag)| (role, shape(&bag))).collect())
+}
+
+fn agent_object(snapshot: &Snapshot, agent: &Agent) -> Map<String, Value> {
+    let (used, offered) =
+        (render::agent_usage(&snapshot.tables, agent), render::agent_offered(&snapshot.tables, agent));
+    let port = agent.info.port.unwrap_or(5051);
+    let out = json!({
+        "id": agent.id.as_str(),
+        "hostname": agent.info.hostname,
+        "port": port,
+        "attributes": attributes(&agent.info.attributes),
+        "pid": format!("slave(1)@{}:{port}", agent.ip),
+        "registered_time": agent.registered_at.as_secs_f64(),
+        "resources": amounts(&agent.total),
+        "used_resources": amounts(&used),
+        "offered_resources": amounts(&offered),
+        "reserved_resources": by_role(&agent.total, amounts),
+        "unreserved_resources": amounts(&agent.total.unreserved()),
+        "active": agent.link.is_some() && !agent.deactivated,
+        "deactivated": agent.deactivated,
+        "version": &*agent.version,
+        "capabilities": ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"],
+    });
+    let Value::Object(mut out) = out else { return Map::new() };
+    if let Some(at) = agent.reregistered_at {
+        out.insert("reregistered_time".to_owned(), json!(at.as_secs_f64()));
+    }
+    out
+}
+
+pub(super) fn agent(snapshot: &Snapshot, agent: &Agent) -> Value {
+    Value::Object(agent_object(snapshot, agent))
+}
+
+/// With the whole resources beside the flat ones, as `/slaves` has it.
+pub(super) fn agent_in_full(snapshot: &Snapshot, agent: &Agent) -> Value {
+    let full = |bag: &Bag| -> Value { bag.to_wire(Form::Before).iter().map(v1_shape).collect() };
+    let mut out = agent_object(snapshot, agent);
+    out.insert("reserved_resources_full".to_owned(), by_role(&agent.total, full));
+    out.insert("unreserved_resources_full".to_owned(), full(&agent.total.unreserved()));
+    out.insert("used_resources_full".to_owned(), full(&render::agent_usage(&snapshot.tables, agent)));
+    out.insert("offered_resources_full".to_owned(), full(&render::agent_offered(&snapshot.tables, agent)));
+    Value::Object(out)
+}
+
+pub(super) fn recovered(snapshot: &Snapshot) -> Value {
+    let known = snapshot.tables.recovered.iter().filter_map(|id| snapshot.registry.agent(id));
+    known
+        .map(|fact| json!({"id": fact.info.id.as_ref().map(|id| &id.value), "hostname": fact.info.hostname}))
+        .collect()
+}
+
+/// How many tasks are in each state that is counted.
+#[derive(Default)]
+struct Counts(BTreeMap<TaskState, u64>);
+
+impl Counts {
+    fn of<'a>(tasks: impl Iterator<Item = &'a Task>) -> Self {
+        let mut counts = Self::default();
+        for task in tasks {
+            *counts.0.entry(task.state).or_default() += 1;
+        }
+        counts
+    }
+
+    fn put(&self, out: &mut Map<String, Value>) {
+        for state in COUNTED {
+            out.insert(state.name().to_owned(), json!(self.0.get(&state).copied().unwrap_or_default()));
+        }
+    }
+}
+
+pub(super) fn framework_summary(framework: &Framework) -> Value {
+    let mut out = framework_head(framework);
+    let all =
+        || framework.tasks.values().chain(framework.unreachable.values()).chain(framework.completed.iter());
+    Counts::of(all().map(|task| &**task)).put(&mut out);
+    let agents: std::collections::BTreeSet<&str> =
+        framework.tasks.values().map(|task| task.agent.as_str()).collect();
+    out.insert("slave_ids".to_owned(), json!(agents));
+    Value::Object(out)
+}
+
+pub(super) fn agent_summary(snapshot: &Snapshot, agent: &Agent) -> Value {
+    let mut out = agent_object(snapshot, agent);
+    let tasks = agent
+        .tasks
+        .iter()
+        .filter_map(|(framework, id)| snapshot.tables.frameworks.get(framework)?.tasks.get(id));
+    Counts::of(tasks.map(|task| &**task)).put(&mut out);
+    let frameworks: std::collections::BTreeSet<&str> =
+        agent.tasks.iter().map(|(framework, _)| framework.as_str()).collect();
+    out.insert("framework_ids".to_owned(), json!(frameworks));
+    Value::Object(out)
+}
+
+/// Roles that somebody is in, or that have a weight.
+pub(super) fn roles(snapshot: &Snapshot) -> Value {
+    #[derive(Default)]
+    struct Use {
+        used: Bag,
+        offered: Bag,
+        reserved: Bag,
+        frameworks: Vec<String>,
+    }
+    let mut roles: BTreeMap<String, Use> = BTreeMap::new();
+    for weight in snapshot.registry.weights() {
+        roles.entry(weight.role.to_string()).or_default();
+    }
+    for framework in snapshot.tables.frameworks.values() {
+        for role in &framework.profile.roles {
+            roles.entry(role.to_string()).or_default().frameworks.push(framework.id.to_string());
+        }
+        for item in &render::framework_usage(framework) {
+            let role = item.allocated_to().map_or_else(|| "*".to_owned(), ToString::to_string);
+            roles.entry(role).or_default().used.insert(item.clone());
+        }
+        for item in &render::framework_offered(framework) {
+            let role = item.allocated_to().map_or_else(|| "*".to_owned(), ToString::to_string);
+            roles.entry(role).or_default().offered.insert(item.clone());
+        }
+    }
+    for agent in snapshot.tables.agents.values() {
+        for item in &agent.total.reserved() {
+            if let Some(role) = item.reserved_to() {
+                roles.entry(role.to_string()).or_default().reserved.insert(item.clone());
+            }
+        }
+    }
+    let thousandths = |role: &str| snapshot.registry.weight(role) as f64 / 1000.0;
+    roles
+        .into_iter()
+        .map(|(name, role)| {
+            let allocated = counted_amounts(&role.used);
+            json!({
+                "name": name,
+                "weight": thousandths(&name),
+                "quota": {"role": name, "guarantee": {}, "limit": {}, "consumed": allocated},
+                "resources": counted_amounts(&(&role.used + &role.offered)),
+                "allocated": allocated,
+                "offered": counted_amounts(&role.offered),
+                "reserved": counted_amounts(&role.reserved),
+                "frameworks": role.frameworks,
+            })
+        })
+        .collect()
+}
