@@ -136,6 +136,9 @@ mod tests {
             Order::decode(long.encode()),
             Some(Order::Kill { grace: Duration::from_millis(u32::MAX.into()) })
         );
+        // Agents of a newer program send to shims of an older one: these numbers stay.
+        assert_eq!(Order::Kill { grace: Duration::from_millis(3_000) }.encode(), 3_000 << 32 | 1);
+        assert_eq!(Order::Signal(Signal::TERM).encode(), 15 << 8 | 2);
         assert_eq!(Order::decode(0), None);
         assert_eq!(Order::decode(2), None, "signal 0");
     }

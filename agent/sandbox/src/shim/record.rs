@@ -214,6 +214,25 @@ mod tests {
         assert_eq!(list(dir.path()).unwrap(), [id]);
     }
 
+    /// Shims of an older program write to agents of a newer one: what once was written must be read for ever.
+    #[test]
+    fn records_of_the_first_version_are_read() {
+        let text = r#"{"About":{"user":"nobody","working_dir":"/s/c","cgroup":{"at":{"V1":{"cpu":"/c/cpu/c","memory":null}}}}}
+{"Started":{"pid":812}}
+{"Exited":{"status":{"Signal":9},"killed":true,"limitation":{"Memory":{"limit_bytes":33554432}},"cpu":{"secs":1,"nanos":5},"max_rss_bytes":4096}}
+"#;
+        let summary = Summary::read(text);
+        assert_eq!((summary.about.user.as_deref(), summary.started), (Some("nobody"), Some(812)));
+        assert_eq!(summary.about.working_dir, Path::new("/s/c"));
+        assert_eq!(serde_json::to_value(&summary.about.cgroup).unwrap()["at"]["V1"]["cpu"], "/c/cpu/c");
+        let exit = summary.exited.unwrap();
+        assert_eq!(exit.status, ExitStatus::Signal(crate::Signal::KILL));
+        assert_eq!(exit.limitation, Some(crate::Limitation::Memory { limit_bytes: 32 << 20 }));
+        assert_eq!((exit.killed, exit.cpu, exit.max_rss_bytes), (true, Duration::new(1, 5), 4096));
+        let failed = r#"{"Failed":{"step":"Execute","errno":2,"message":"cannot"}}"#.to_owned() + "\n";
+        assert_eq!(Summary::read(&failed).failed.map(|error| error.step), Some(crate::Step::Execute));
+    }
+
     #[test]
     fn lines_unknown_or_cut_short_are_skipped() {
         let text =

@@ -170,6 +170,20 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
+        // After a failure there may be containers left, which would live on as they should.
+        for record in
+            self.owned.iter().flat_map(|home| fs::read_dir(home.path().join("runtime"))).flatten().flatten()
+        {
+            let text = fs::read_to_string(record.path()).unwrap_or_default();
+            let started = text.split("{\"Started\":{\"pid\":").nth(1).filter(|_| !text.contains("Exited"));
+            let pid = started.and_then(|rest| rest.split('}').next()?.parse().ok());
+            if let Some(shim) = pid
+                .and_then(parent)
+                .filter(|shim| status_field(*shim, "Name").as_deref() == Some("stoa-shim"))
+            {
+                kill(shim, libc::SIGKILL);
+            }
+        }
         // Handed over to another one.
         if !self.cgroup.as_os_str().is_empty() {
             let hierarchies =
