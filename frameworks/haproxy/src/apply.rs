@@ -6,22 +6,25 @@ use std::sync::Arc;
 
 use model::time::Time;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::core::Input;
+use crate::files::FilesError;
 use crate::limits::{
     DELETE_AFTER, DELETE_POLL, DRAIN_POLL, HARD_STOP, RESTART_FIRST, RESTART_MOST, REWRITE_AFTER,
     VERIFY_EVERY,
 };
 use crate::load::{LoadError, Loader};
-use crate::plan::{Actual, Plan, State, Step, plan};
+use crate::plan::{Actual, State, Step, plan};
 use crate::process::Haproxy;
 use crate::runtime::{Verdict, servers_conn, servers_state, structure, verdict};
-use crate::service::{Desired, count_servers};
+use crate::service::Desired;
 use crate::shared::Shared;
 use crate::socket::{Socket, SocketError, ask};
+use crate::tally::{Name, Tally, changed};
 use crate::throttle::{Backoff, Throttle};
 
 /// Draining servers have to be found without connections so many times in a row: between the choice of a server and
@@ -35,9 +38,6 @@ pub(crate) enum Order {
     Reload,
 }
 
-/// A backend and a server in it.
-type Name = (String, String);
-
 /// The task that owns HAProxy.
 #[derive(Debug)]
 pub(crate) struct Applier {
@@ -46,6 +46,9 @@ pub(crate) struct Applier {
     loader: Loader,
     haproxy: Haproxy,
     actual: Actual,
+    tally: Tally,
+    /// What HAProxy does to the letter; `None` when something is left to do or has to be looked at.
+    settled: Option<Desired>,
     throttle: Throttle,
     restart: Backoff,
     restart_at: Time,
@@ -54,6 +57,7 @@ pub(crate) struct Applier {
     /// How often in a row a draining server was found without connections.
     quiet: BTreeMap<Name, u32>,
     rewrite_at: Option<Time>,
+    rewriting: Option<JoinHandle<Result<(), FilesError>>>,
     verify_at: Time,
     last_reload: Option<Time>,
     forced: bool,
@@ -67,12 +71,15 @@ impl Applier {
             loader,
             haproxy,
             actual: Actual::default(),
+            tally: Tally::default(),
+            settled: None,
             throttle: Throttle::default(),
             restart: Backoff::new(RESTART_FIRST, RESTART_MOST),
             restart_at: Time::ZERO,
             deleting: BTreeMap::new(),
             quiet: BTreeMap::new(),
             rewrite_at: None,
+            rewriting: None,
             verify_at: Time::ZERO,
             last_reload: None,
             forced: false,
@@ -108,7 +115,8 @@ impl Applier {
             tokio::select! {
                 changed = wanted.changed() => {
                     if changed.is_err() {
-                        self.rewrite_now(&desired);
+                        self.rewrite_now(&desired).await;
+                        self.rewritten().await;
                         return self.haproxy;
                     }
                 }
@@ -124,6 +132,7 @@ impl Applier {
     fn died(&mut self) {
         error!("HAProxy ended; starting it again");
         self.actual = Actual::default();
+        self.settled = None;
         self.deleting.clear();
         self.restart_at = self.clock.now() + self.restart.wait();
     }
@@ -131,62 +140,80 @@ impl Applier {
     /// Does all that can be done now; gives the time to look again.
     async fn turn(&mut self, desired: &Desired, reports: &mpsc::Sender<Input>) -> Time {
         let since = self.shared.take_pending();
+        self.tally.update(desired);
         if self.haproxy.is_running() && self.clock.now() >= self.verify_at {
             self.verify().await;
         }
-        let mut admitted = self.loader.admit(self.clock.now(), desired, &self.actual);
-        let mut plan = plan(&admitted, &self.actual);
-        if !plan.steps.is_empty() && self.haproxy.is_running() {
-            self.steps(&plan).await;
-            self.rewrite_at.get_or_insert(self.clock.now() + REWRITE_AFTER);
-        }
-        if self.load_due(&plan) {
+        let mut structural = self.close_gap(desired).await;
+        if self.load_due(structural) {
             self.load(desired).await;
-            admitted = self.loader.admit(self.clock.now(), desired, &self.actual);
             // What was rejected may leave the rest to be done at run time.
-            plan = crate::plan::plan(&admitted, &self.actual);
-            if self.haproxy.is_running() {
-                self.steps(&plan).await;
-            }
+            structural = self.close_gap(desired).await;
         }
         if let Some(since) = since {
             self.shared.metrics.latency.observe(since.elapsed().as_secs_f64());
         }
         self.delete_again().await;
-        self.report_drained(desired, reports).await;
+        self.report_drained(reports).await;
         if self.rewrite_at.is_some_and(|at| at <= self.clock.now()) {
-            self.rewrite_now(desired);
+            self.rewrite_now(desired).await;
         }
-        self.tell(desired);
-        self.next_deadline(desired, &plan)
+        self.tell();
+        self.next_deadline(structural)
     }
 
-    fn load_due(&self, plan: &Plan) -> bool {
+    /// Does at run time what can be done so; gives whether a reload is needed for the rest.
+    async fn close_gap(&mut self, desired: &Desired) -> bool {
+        let admitted = self.loader.admit(self.clock.now(), desired, &self.actual);
+        let touched = self.settled.take().map(|settled| changed(&settled, &admitted));
+        let plan = plan(&admitted, &self.actual, touched.as_ref());
+        let structural = !plan.structural.is_empty();
+        if !self.haproxy.is_running() {
+            return structural;
+        }
+        if !plan.steps.is_empty() {
+            self.rewrite_at.get_or_insert(self.clock.now() + REWRITE_AFTER);
+        }
+        match self.converse(&plan.steps).await {
+            Ok(true) if !structural => self.settled = Some(admitted),
+            Ok(_) => {}
+            Err(error) => {
+                warn!(%error, "runtime commands were cut off");
+                self.verify_at = self.clock.now();
+            }
+        }
+        structural
+    }
+
+    fn load_due(&self, structural: bool) -> bool {
         let now = self.clock.now();
         if !self.haproxy.is_running() {
             return now >= self.restart_at;
         }
-        (self.forced || !plan.structural.is_empty()) && now >= self.throttle.earliest()
+        (self.forced || structural) && now >= self.throttle.earliest()
     }
 
     async fn load(&mut self, desired: &Desired) {
+        self.rewritten().await;
         let began = self.clock.now();
         let running = self.haproxy.is_running();
-        let loaded = self.loader.load(began, desired, &self.actual, &mut self.haproxy).await;
+        let loaded = self.loader.load(began, desired, &self.actual, &mut self.haproxy, self.forced).await;
         let ended = self.clock.now();
         self.forced = false;
-        self.throttle.reloaded(began, ended);
         let metrics = &self.shared.metrics;
         match loaded {
-            Ok(loaded) => {
+            Ok(None) => {}
+            Ok(Some(loaded)) => {
                 if running {
                     metrics.reloads.inc();
+                    self.throttle.reloaded(began, ended);
                     self.last_reload = Some(ended);
                 } else {
                     metrics.starts.inc();
                     self.restart.reset();
                 }
                 self.actual = Actual::loaded(&loaded);
+                self.settled = None;
                 self.deleting.clear();
                 self.rewrite_at = None;
                 self.verify_at = ended + VERIFY_EVERY;
@@ -194,6 +221,7 @@ impl Applier {
             Err(error) => {
                 error!(%error, "the configuration was not loaded");
                 metrics.failed_loads.inc();
+                self.throttle.reloaded(began, ended);
                 if !running {
                     self.restart_at = ended + self.restart.wait();
                 }
@@ -201,32 +229,25 @@ impl Applier {
         }
     }
 
-    /// Gives the commands of a plan, and notes what they did.
-    async fn steps(&mut self, plan: &Plan) {
-        let result = self.converse(&plan.steps).await;
-        if let Err(error) = result {
-            warn!(%error, "runtime commands were cut off");
-            self.verify_at = self.clock.now();
-        }
-    }
-
-    async fn converse(&mut self, steps: &[Step]) -> Result<(), SocketError> {
+    /// Gives the commands of steps, and notes what they did; gives whether all were done.
+    async fn converse(&mut self, steps: &[Step]) -> Result<bool, SocketError> {
         if steps.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
+        let mut done = true;
         let mut socket = Socket::open(&self.loader.files.stats_socket()).await?;
         for step in steps {
             let waits = matches!(step, Step::Remove { backend, server }
                 if self.deleting.contains_key(&(backend.clone(), server.clone())));
-            if waits {
-                continue;
+            if !waits {
+                done &= self.step(&mut socket, step).await?;
             }
-            self.step(&mut socket, step).await?;
         }
-        Ok(())
+        Ok(done)
     }
 
-    async fn step(&mut self, socket: &mut Socket, step: &Step) -> Result<(), SocketError> {
+    /// Does one step; false when HAProxy would not, and has to be looked at.
+    async fn step(&mut self, socket: &mut Socket, step: &Step) -> Result<bool, SocketError> {
         let mut outcome = Verdict::Done;
         for command in step.commands() {
             self.shared.metrics.commands.inc();
@@ -240,7 +261,7 @@ impl Applier {
                     warn!(command, reason, "HAProxy refused a command");
                     self.shared.metrics.failed_commands.inc();
                     self.verify_at = self.clock.now() + DELETE_POLL;
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
@@ -259,7 +280,7 @@ impl Applier {
             }
             Step::Add { .. } | Step::Drain { .. } => step.note(&mut self.actual),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Tries again to delete servers that had connections; cuts these after a while, since the task is gone.
@@ -303,6 +324,7 @@ impl Applier {
                     backends.entry(name.clone()).or_default();
                 }
                 self.actual.backends = backends;
+                self.settled = None;
                 self.deleting.retain(|(backend, server), _| {
                     self.actual.backends.get(backend).is_some_and(|servers| servers.contains_key(server))
                 });
@@ -312,8 +334,8 @@ impl Applier {
     }
 
     /// Tells the core which draining tasks have no connection left.
-    async fn report_drained(&mut self, desired: &Desired, reports: &mpsc::Sender<Input>) {
-        let draining = draining(desired);
+    async fn report_drained(&mut self, reports: &mpsc::Sender<Input>) {
+        let draining = self.tally.draining().clone();
         self.quiet.retain(|name, _| draining.contains_key(name));
         if draining.is_empty() || !self.haproxy.is_running() {
             return;
@@ -327,7 +349,7 @@ impl Applier {
             let connections = used.get(&format!("{backend}/{server}")).copied().unwrap_or(0);
             let looks = self.quiet.entry(name.clone()).or_default();
             *looks = if ready || connections > 0 { 0 } else { looks.saturating_add(1) };
-            *quiet.entry(task).or_insert(true) &= *looks >= QUIET_LOOKS;
+            *quiet.entry(&**task).or_insert(true) &= *looks >= QUIET_LOOKS;
         }
         let tasks: Vec<String> =
             quiet.into_iter().filter(|(_, quiet)| *quiet).map(|(task, _)| task.to_owned()).collect();
@@ -354,23 +376,38 @@ impl Applier {
         Some(used)
     }
 
-    fn rewrite_now(&mut self, desired: &Desired) {
+    /// Has the file brought up to date, by a thread that may wait for the disk: a server that becomes healthy
+    /// meanwhile does not wait with it.
+    async fn rewrite_now(&mut self, desired: &Desired) {
         self.rewrite_at = None;
+        self.rewritten().await;
         let admitted = self.loader.admit(self.clock.now(), desired, &self.actual);
-        if !plan(&admitted, &self.actual).structural.is_empty() {
+        if !plan(&admitted, &self.actual, None).structural.is_empty() {
             // A file with services that are not loaded would not be what HAProxy does; the reload writes it.
             return;
         }
-        if let Err(error) = self.loader.rewrite(&admitted) {
-            error!(%error, "the configuration file could not be brought up to date");
-            self.rewrite_at = Some(self.clock.now() + VERIFY_EVERY);
+        match self.loader.rewrite(&admitted) {
+            Ok(job) => self.rewriting = job.map(tokio::task::spawn_blocking),
+            Err(error) => error!(%error, "the configuration file could not be brought up to date"),
         }
     }
 
-    fn tell(&self, desired: &Desired) {
+    /// Waits for a write of the file under way: two at a time would be a race.
+    async fn rewritten(&mut self) {
+        let Some(rewriting) = self.rewriting.take() else { return };
+        let failure = match rewriting.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        error!(error = failure, "the configuration file could not be brought up to date");
+        self.loader.distrust_file();
+        self.rewrite_at = Some(self.clock.now() + VERIFY_EVERY);
+    }
+
+    fn tell(&self) {
         let rejected = self.loader.rejected();
-        let services = desired.values().map(|services| services.len()).sum();
-        let servers = count_servers(desired);
+        let (services, servers) = (self.tally.services(), self.tally.servers());
         let metrics = &self.shared.metrics;
         metrics.services.set(services as i64);
         metrics.servers.set(servers as i64);
@@ -383,19 +420,19 @@ impl Applier {
         status.configuration = Arc::clone(self.loader.text());
     }
 
-    fn next_deadline(&self, desired: &Desired, plan: &Plan) -> Time {
+    fn next_deadline(&self, structural: bool) -> Time {
         let now = self.clock.now();
         let mut deadline = self.verify_at.max(now + DELETE_POLL);
         let mut at_most = |time: Time| deadline = deadline.min(time.max(now));
         if !self.haproxy.is_running() {
             at_most(self.restart_at);
-        } else if self.forced || !plan.structural.is_empty() {
+        } else if self.forced || structural {
             at_most(self.throttle.earliest());
         }
         if !self.deleting.is_empty() {
             at_most(now + DELETE_POLL);
         }
-        let draining = draining(desired);
+        let draining = self.tally.draining();
         if !draining.is_empty() {
             let all_quiet =
                 draining.keys().all(|name| self.quiet.get(name).is_some_and(|looks| *looks >= QUIET_LOOKS));
@@ -410,16 +447,4 @@ impl Applier {
         }
         deadline
     }
-}
-
-/// The draining servers and their tasks.
-fn draining(desired: &Desired) -> BTreeMap<Name, &str> {
-    let routed = desired.values().flat_map(|services| services.iter());
-    routed
-        .flat_map(|routed| {
-            routed.servers.iter().map(move |(name, server)| (&routed.service.name, name, server))
-        })
-        .filter(|(_, _, server)| server.draining)
-        .map(|(backend, name, server)| ((backend.clone(), name.clone()), &*server.task))
-        .collect()
 }

@@ -191,11 +191,9 @@ impl Core {
         if self.view.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.view.expire(now);
         }
-        if let Suspicion::Held { confirm_at } = self.suspicion {
-            if confirm_at <= now {
-                self.suspicion = Suspicion::Confirming;
-                self.list_at = Some(now);
-            }
+        if matches!(self.suspicion, Suspicion::Held { confirm_at } if confirm_at <= now) {
+            self.suspicion = Suspicion::Confirming;
+            self.list_at = Some(now);
         }
         if self.list_at.is_some_and(|at| at <= now) {
             self.list(now, out);

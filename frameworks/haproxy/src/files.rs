@@ -44,7 +44,7 @@ struct StateFile {
 }
 
 /// What was last in force.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Saved {
     pub(crate) generation: u64,
     pub(crate) desired: Desired,
@@ -130,14 +130,20 @@ impl Files {
         self.rename_candidate()
     }
 
-    /// As [`Files::promote`], for a text that differs in its servers only and needs no older version.
-    ///
-    /// # Errors
-    /// The disk.
-    pub(crate) fn rename_candidate(&self) -> Result<(), FilesError> {
+    fn rename_candidate(&self) -> Result<(), FilesError> {
         let (from, to) = (self.candidate(), self.configuration());
         fs::rename(&from, &to).map_err(|source| failed(&to, source))?;
         sync_directory(&self.directory)
+    }
+
+    /// Replaces the configuration by one that differs in its servers only: it needs no check and no older version.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn rewrite(&self, text: &str, saved: &Saved) -> Result<(), FilesError> {
+        self.write_candidate(text)?;
+        self.rename_candidate()?;
+        self.save(saved)
     }
 
     /// Takes the last promotion back.

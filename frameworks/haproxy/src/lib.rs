@@ -12,6 +12,7 @@ pub mod render;
 pub mod runtime;
 pub mod service;
 pub mod sse;
+pub mod tally;
 pub mod throttle;
 pub mod view;
 

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::files::{Files, FilesError, Saved};
 use crate::limits::REJECTED_AGAIN;
-use crate::plan::Actual;
+use crate::plan::{Actual, plan};
 use crate::process::{Haproxy, ProcessError};
 use crate::render::{Renderer, TemplateError};
 use crate::service::{Desired, Routed, Service};
@@ -39,7 +39,7 @@ struct Rejected {
 /// Loads configurations and remembers what would not load.
 #[derive(Debug)]
 pub(crate) struct Loader {
-    pub(crate) files: Files,
+    pub(crate) files: Arc<Files>,
     renderer: Renderer,
     rejected: BTreeMap<String, Rejected>,
     /// The text of the configuration file.
@@ -49,7 +49,7 @@ pub(crate) struct Loader {
 
 impl Loader {
     pub(crate) fn new(files: Files, renderer: Renderer, generation: u64) -> Self {
-        Self { files, renderer, rejected: BTreeMap::new(), text: Arc::default(), generation }
+        Self { files: Arc::new(files), renderer, rejected: BTreeMap::new(), text: Arc::default(), generation }
     }
 
     pub(crate) fn text(&self) -> &Arc<str> {
@@ -106,7 +106,7 @@ impl Loader {
     }
 
     /// Loads what is wanted, into a running HAProxy or by starting one, without the services that cannot be. Gives
-    /// what was loaded.
+    /// what was loaded; `None` when nothing is left to load but what cannot be, unless the load is `forced`.
     ///
     /// # Errors
     /// HAProxy goes on as before, or does not run.
@@ -116,15 +116,25 @@ impl Loader {
         desired: &Desired,
         actual: &Actual,
         haproxy: &mut Haproxy,
-    ) -> Result<Desired, LoadError> {
+        forced: bool,
+    ) -> Result<Option<Desired>, LoadError> {
+        let needless = |admitted: &Desired, haproxy: &Haproxy| {
+            haproxy.is_running() && !forced && plan(admitted, actual, None).structural.is_empty()
+        };
         self.test_ports(now, desired, actual);
         let mut admitted = self.admit(now, desired, actual);
+        if needless(&admitted, haproxy) {
+            return Ok(None);
+        }
         if let Err(error) = self.check(&admitted, haproxy).await {
             let LoadError::Process(ProcessError::Invalid(reason)) = error else { return Err(error) };
             for (service, reason) in self.offenders(&admitted, reason, haproxy).await? {
                 self.reject(now, &service, reason);
             }
             admitted = self.admit(now, desired, actual);
+            if needless(&admitted, haproxy) {
+                return Ok(None);
+            }
             self.check(&admitted, haproxy).await?;
         }
         self.files.promote()?;
@@ -139,9 +149,10 @@ impl Loader {
             return Err(error.into());
         }
         self.text = self.renderer.render(services(&admitted))?.into();
-        self.save(&admitted)?;
+        let saved = self.next_save(&admitted);
+        self.files.save(&saved)?;
         info!(services = services(&admitted).count(), "configuration loaded");
-        Ok(admitted)
+        Ok(Some(admitted))
     }
 
     async fn check(&self, desired: &Desired, haproxy: &Haproxy) -> Result<(), LoadError> {
@@ -199,21 +210,28 @@ impl Loader {
         Ok(found)
     }
 
-    /// Writes the file anew after servers came and went, so that a HAProxy that has to be started again starts with
-    /// them. Gives whether anything was written.
+    /// What to write after servers came and went, so that a HAProxy that has to be started again starts with them:
+    /// a job for a thread that may wait for the disk. `None` when the file is up to date.
     ///
     /// # Errors
-    /// The disk.
-    pub(crate) fn rewrite(&mut self, admitted: &Desired) -> Result<bool, LoadError> {
-        let text = self.renderer.render(services(admitted))?;
-        if *text == *self.text {
-            return Ok(false);
+    /// The template.
+    pub(crate) fn rewrite(
+        &mut self,
+        admitted: &Desired,
+    ) -> Result<Option<impl FnOnce() -> Result<(), FilesError> + Send + 'static>, TemplateError> {
+        let text: Arc<str> = self.renderer.render(services(admitted))?.into();
+        if text == self.text {
+            return Ok(None);
         }
-        self.files.write_candidate(&text)?;
-        self.files.rename_candidate()?;
-        self.text = text.into();
-        self.save(admitted)?;
-        Ok(true)
+        self.text = Arc::clone(&text);
+        let saved = self.next_save(admitted);
+        let files = Arc::clone(&self.files);
+        Ok(Some(move || files.rewrite(&text, &saved)))
+    }
+
+    /// The file may not be what was last rendered.
+    pub(crate) fn distrust_file(&mut self) {
+        self.text = Arc::default();
     }
 
     /// Takes over what a running HAProxy was given by an earlier sidecar.
@@ -225,10 +243,9 @@ impl Loader {
         Ok(())
     }
 
-    fn save(&mut self, desired: &Desired) -> Result<(), LoadError> {
+    fn next_save(&mut self, desired: &Desired) -> Saved {
         self.generation += 1;
-        self.files.save(&Saved { generation: self.generation, desired: desired.clone() })?;
-        Ok(())
+        Saved { generation: self.generation, desired: desired.clone() }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What is wanted against what HAProxy does: the runtime commands that close the gap, and whether a reload is due.
 //! Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::service::{Balance, Desired, Mode, Options, Server, Service};
+use crate::service::{Balance, Desired, Mode, Options, Routed, Server, Service};
 
 /// What HAProxy does, as far as we know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,12 +54,16 @@ pub struct Plan {
 }
 
 /// Closes the gap. Additions go before drains and removals, so that a backend whose servers are replaced is never
-/// empty in between.
-pub fn plan(desired: &Desired, actual: &Actual) -> Plan {
+/// empty in between. `touched` names the apps to look at: all others are known to have no gap; `None` looks at all.
+pub fn plan(desired: &Desired, actual: &Actual, touched: Option<&BTreeSet<String>>) -> Plan {
     let mut plan = Plan::default();
     let (mut adds, mut drains, mut removals) = (Vec::new(), Vec::new(), Vec::new());
     let mut wanted = BTreeMap::new();
-    for routed in desired.values().flat_map(|services| services.iter()) {
+    let services: Vec<&Arc<Vec<Routed>>> = match touched {
+        Some(apps) => apps.iter().filter_map(|app| desired.get(app)).collect(),
+        None => desired.values().collect(),
+    };
+    for routed in services.into_iter().flat_map(|services| services.iter()) {
         let name = &routed.service.name;
         wanted.insert(name, routed);
         if actual.services.get(name) != Some(&routed.service) {
@@ -74,8 +79,17 @@ pub fn plan(desired: &Desired, actual: &Actual) -> Plan {
         }
     }
     for (backend, servers) in &actual.backends {
+        let service = actual.services.get(backend);
+        let looked_at = match (touched, service) {
+            (Some(touched), Some(service)) => touched.contains(&service.app),
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        if !looked_at {
+            continue;
+        }
         let routed = wanted.get(backend);
-        if routed.is_none() && actual.services.contains_key(backend) {
+        if routed.is_none() && service.is_some() {
             plan.structural.push(backend.clone());
         }
         for server in servers.keys() {

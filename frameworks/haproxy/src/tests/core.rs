@@ -126,7 +126,8 @@ fn a_day_in_the_life() {
           desire shop_10001 [b=10.0.0.1:2] 
         a minute passes
           List { token: 4 }
-    "#]].assert_eq(&transcript);
+    "#]]
+    .assert_eq(&transcript);
 }
 
 #[test]
@@ -242,7 +243,8 @@ fn apps_not_yet_ready_are_looked_at() {
     let mut script = Script::new();
     let token = only_list(&script.handle(Input::Attached));
     let effects = script.listed(token, &[app.clone()]);
-    let Some(Effect::Read { token, .. }) = effects.iter().find(|effect| matches!(effect, Effect::Read { .. }))
+    let Some(Effect::Read { token, .. }) =
+        effects.iter().find(|effect| matches!(effect, Effect::Read { .. }))
     else {
         panic!("{effects:?}")
     };

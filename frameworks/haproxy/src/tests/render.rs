@@ -28,12 +28,11 @@ fn a_plain_service() {
     expect![[r#"
         # Written by `stoa haproxy` and overwritten by it; for changes give it a template.
         global
-            description stoa-e25d81b7e9cdd709
+            description stoa-e4e1c2186cfb7dc5
             stats socket /data/stats.sock mode 600 level admin expose-fd listeners
             stats timeout 60s
             hard-stop-after 60s
             mworker-max-reloads 8
-            spread-checks 5
 
         defaults
             mode tcp
@@ -101,12 +100,12 @@ fn everything_labels_can_ask_for() {
             mode http
             acl full_10001_s_host req.hdr(host),field(1,:),lower -m str shop.example www.example
             acl full_10001_s_path path_beg /admin /a
-            http-request auth realm staff if full_10001_s_host full_10001_s_path !{ http_auth(users_full_10001) }
             http-request redirect scheme https code 301 if full_10001_s_host full_10001_s_path !{ ssl_fc }
+            http-request auth realm staff if full_10001_s_host full_10001_s_path !{ http_auth(users_full_10001) }
             acl full_10001_i_host req.hdr(host),field(1,:),lower -m str shop.example www.example
             acl full_10001_i_path path_beg -i /api
-            http-request auth realm staff if full_10001_i_host full_10001_i_path !{ http_auth(users_full_10001) }
             http-request redirect scheme https code 301 if full_10001_i_host full_10001_i_path !{ ssl_fc }
+            http-request auth realm staff if full_10001_i_host full_10001_i_path !{ http_auth(users_full_10001) }
             acl plain_10002_s_host req.hdr(host),field(1,:),lower -m str shop.example
             use_backend full_10001 if full_10001_s_host full_10001_s_path
             use_backend full_10001 if full_10001_i_host full_10001_i_path
@@ -130,7 +129,7 @@ fn everything_labels_can_ask_for() {
             option forwardfor
             http-request set-header X-Forwarded-Port %[dst_port]
             http-request set-header X-Forwarded-Proto https if { ssl_fc }
-            # A request is sent again to another server where that is safe: never one that may have been done.
+            # Sent again to another server only where that is safe.
             retry-on conn-failure empty-response
             http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }
             http-response set-header Strict-Transport-Security max-age=15768000 if { ssl_fc }
@@ -154,7 +153,7 @@ fn everything_labels_can_ask_for() {
             option forwardfor
             http-request set-header X-Forwarded-Port %[dst_port]
             http-request set-header X-Forwarded-Proto https if { ssl_fc }
-            # A request is sent again to another server where that is safe: never one that may have been done.
+            # Sent again to another server only where that is safe.
             retry-on conn-failure empty-response
             http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }
             server s1 10.0.0.1:1

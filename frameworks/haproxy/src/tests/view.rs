@@ -36,7 +36,8 @@ fn only_healthy_running_instances_are_routed() {
     expect![[r#"
         free_10002 [f=10.0.0.1:6]
         shop_10001 [a=10.0.0.1:1, e=10.0.0.1:5]
-    "#]].assert_eq(&show(view(&[shop, free, nameless]).desired()));
+    "#]]
+    .assert_eq(&show(view(&[shop, free, nameless]).desired()));
 }
 
 #[test]
@@ -84,7 +85,8 @@ fn events_change_one_task_at_once() {
           shop_10001 []
         EventStreamAttached: Nothing
           shop_10001 []
-    "#]].assert_eq(&transcript);
+    "#]]
+    .assert_eq(&transcript);
 }
 
 #[test]
@@ -156,17 +158,18 @@ fn containers_are_reached_where_they_listen() {
     let mut bridged = app("/bridge", 0, &[("a", 31_000, &[true])]);
     bridged["portDefinitions"] = json!([]);
     bridged["networks"] = json!([{"mode": "container/bridge"}]);
-    bridged["container"] = json!({"portMappings": [{"containerPort": 80, "hostPort": 0, "servicePort": 10_001}]});
+    bridged["container"] =
+        json!({"portMappings": [{"containerPort": 80, "hostPort": 0, "servicePort": 10_001}]});
     let mut own = app("/own", 0, &[("b", 31_001, &[true])]);
     own["portDefinitions"] = json!([]);
     own["networks"] = json!([{"mode": "container"}]);
-    own["container"] =
-        json!({"docker": {"portMappings": [{"containerPort": 80}, {"containerPort": 81, "servicePort": 10_002}]}});
+    own["container"] = json!({"docker": {"portMappings": [{"containerPort": 80}, {"containerPort": 81, "servicePort": 10_002}]}});
     own["tasks"][0]["ipAddresses"] = json!([{"ipAddress": "172.16.0.9", "protocol": "IPv4"}]);
     expect![[r#"
         bridge_10001 [a=10.0.0.1:31000]
         own_10002 [b=172.16.0.9:81]
-    "#]].assert_eq(&show(view(&[bridged, own]).desired()));
+    "#]]
+    .assert_eq(&show(view(&[bridged, own]).desired()));
 }
 
 #[test]
@@ -203,7 +206,8 @@ fn groups_and_switches_select() {
     let mut off = app("/off", 10_002, tasks);
     off["labels"] = json!({"HAPROXY_GROUP": "edge", "HAPROXY_0_ENABLED": "false"});
     let mut moved = app("/moved", 10_003, tasks);
-    moved["labels"] = json!({"HAPROXY_0_GROUP": "edge", "HAPROXY_0_PORT": "8443", "HAPROXY_0_BIND_ADDR": "*"});
+    moved["labels"] =
+        json!({"HAPROXY_0_GROUP": "edge", "HAPROXY_0_PORT": "8443", "HAPROXY_0_BIND_ADDR": "*"});
     let outside = app("/out", 10_004, tasks);
     let mut view = View::new(Settings { groups: vec!["edge".into()], ..settings() }, Desired::new());
     list(&mut view, NOW, &[inside, off, moved, outside]);

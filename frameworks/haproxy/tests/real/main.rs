@@ -156,6 +156,16 @@ async fn what_is_wrong_with_one_app_leaves_the_others_alone() {
     let health = sidecar.health().await;
     assert_eq!(health["problems"]["/evil"].as_array().unwrap().len(), 2, "{health:#}");
 
+    // Another version of an app that cannot be loaded is no reason to reload either.
+    let reloads = sidecar.metric("stoa_haproxy_reloads_total").await;
+    supervisor.put_app("/taken", taken, json!({ "HAPROXY_0_BALANCE": "first" }), &running[1..]);
+    supervisor.posted("/taken");
+    let lists = supervisor.lists();
+    sidecar.refresh().await;
+    eventually("another list", || async { supervisor.lists() > lists }).await;
+    sidecar.until_rejected(&format!("taken_{taken}"), "another program listens there").await;
+    assert_eq!(sidecar.metric("stoa_haproxy_reloads_total").await, reloads);
+
     // The port becomes free, and is tried again by and by; a change of the app is tried at once.
     drop(holder);
     let labels = json!({ "HAPROXY_0_BALANCE": "leastconn" });

@@ -136,6 +136,13 @@ impl Sidecar {
         .await;
     }
 
+    /// A figure's value.
+    pub(crate) async fn metric(&self, name: &str) -> String {
+        let text = self.get("/metrics").await.unwrap().1;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap().to_owned()
+    }
+
     pub(crate) async fn until_metric(&self, name: &str, value: u64) {
         let line = format!("{name} {value}");
         eventually(&line, || async {
