@@ -109,7 +109,7 @@ impl Cluster {
                 format!("--listen=127.0.0.1:{}", ports::free()),
                 format!("--marathon={}", urls.join(",")),
                 format!("--data-dir={}", self.dir("haproxy").display()),
-                "--group=*".to_owned(),
+                "--stop-haproxy-on-exit".to_owned(),
             ];
             self.haproxy = Some(Process::start(self.folder.path(), "haproxy", flags));
         }

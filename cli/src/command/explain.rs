@@ -1,0 +1,70 @@
+//! `stoa explain APP`: why it is not running as asked.
+
+use serde_json::Value;
+
+use super::app::path;
+use super::http::Api;
+use super::table::{cell, print};
+
+pub(crate) async fn explain(api: &Api, id: &str) -> Result<(), String> {
+    let app = api.get(&path(id)).await?;
+    let queue = api.get("/v2/queue?embed=lastUnusedOffers").await?;
+    let full = format!("/{}", id.trim_start_matches('/'));
+    let entry = queue["queue"].as_array().into_iter().flatten().find(|item| item["app"]["id"] == *full);
+    if api.json {
+        println!("{:#}", entry.unwrap_or(&Value::Null));
+        return Ok(());
+    }
+    let app = &app["app"];
+    println!(
+        "{full}: {} of {} instances run, {} healthy, {} unhealthy, {} staged",
+        cell(&app["tasksRunning"]),
+        cell(&app["instances"]),
+        cell(&app["tasksHealthy"]),
+        cell(&app["tasksUnhealthy"]),
+        cell(&app["tasksStaged"]),
+    );
+    match entry {
+        Some(entry) => waiting(entry),
+        None => println!("nothing waits to be launched"),
+    }
+    failure(&app["lastTaskFailure"]);
+    Ok(())
+}
+
+fn waiting(entry: &Value) {
+    println!("{} instances wait since {}", cell(&entry["count"]), cell(&entry["since"]));
+    let left = entry["delay"]["timeLeftSeconds"].as_u64().unwrap_or(0);
+    if left > 0 {
+        println!(
+            "launching is delayed for {left} s after failures (`DELETE /v2/queue/APP/delay` ends the delay)"
+        );
+    }
+    let summary = &entry["processedOffersSummary"];
+    println!(
+        "{} offers seen, {} of them did not fit:\n",
+        cell(&summary["processedOffersCount"]),
+        cell(&summary["unusedOffersCount"])
+    );
+    let reasons: Vec<Vec<String>> = summary["rejectSummaryLastOffers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|reason| reason["declined"].as_u64().unwrap_or(0) > 0)
+        .map(|reason| vec![cell(&reason["reason"]), cell(&reason["declined"]), cell(&reason["processed"])])
+        .collect();
+    if !reasons.is_empty() {
+        print(&["reason", "declined", "of"], &reasons);
+    }
+}
+
+fn failure(last: &Value) {
+    if let Some(state) = last["state"].as_str() {
+        println!(
+            "\nthe last failure: {state} on {} at {}: {}",
+            cell(&last["host"]),
+            cell(&last["timestamp"]),
+            cell(&last["message"])
+        );
+    }
+}

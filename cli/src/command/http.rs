@@ -1,0 +1,116 @@
+//! Requests of the prompt's commands: one place that follows redirects and turns a server's error into a sentence.
+
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
+
+use super::Target;
+
+/// One of the two APIs, and whether its answers are wanted raw.
+pub(crate) struct Api {
+    http: reqwest::Client,
+    base: String,
+    pub(crate) json: bool,
+}
+
+impl Api {
+    pub(crate) fn marathon(target: &Target) -> Self {
+        Self::new(&target.marathon, target.json)
+    }
+
+    pub(crate) fn master(target: &Target) -> Self {
+        Self::new(&target.master, target.json)
+    }
+
+    fn new(address: &str, json: bool) -> Self {
+        let base = match address.contains("://") {
+            true => address.trim_end_matches('/').to_owned(),
+            false => format!("http://{address}"),
+        };
+        Self { http: reqwest::Client::new(), base, json }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base)).header("Accept", "application/json")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, String> {
+        self.ask(self.request(Method::GET, path)).await
+    }
+
+    /// The answer's JSON, `null` when the body is empty.
+    pub(crate) async fn ask(&self, request: RequestBuilder) -> Result<Value, String> {
+        let answer = self.send(request).await?;
+        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| format!("{} answered something that is not JSON: {error}", self.base))
+    }
+
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = answer.text().await.unwrap_or_default();
+        Err(refusal(status, &body))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> String {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(below) = cause.source() {
+            cause = below;
+        }
+        format!("{} cannot be asked: {cause}", self.base)
+    }
+
+    /// Prints the raw answer when that is wanted and says whether it did.
+    pub(crate) fn raw(&self, value: &Value) -> bool {
+        if self.json {
+            println!("{value:#}");
+        }
+        self.json
+    }
+}
+
+/// What the server said, with the field each complaint concerns.
+fn refusal(status: reqwest::StatusCode, body: &str) -> String {
+    let Ok(value) = serde_json::from_str::<Value>(body) else {
+        let text = body.trim();
+        return if text.is_empty() { status.to_string() } else { format!("{status}: {text}") };
+    };
+    let mut text = value["message"].as_str().map_or_else(|| status.to_string(), str::to_owned);
+    for detail in value["details"].as_array().into_iter().flatten() {
+        let path = detail["path"].as_str().unwrap_or("");
+        for error in detail["errors"].as_array().into_iter().flatten() {
+            text.push_str(&format!("\n  {path}: {}", error.as_str().unwrap_or_default()));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_validation_error_names_each_field() {
+        let body = r#"{"message":"Object is not valid","details":[{"path":"/cpus","errors":["got -1.0, expected 0.0 or more"]}]}"#;
+        assert_eq!(
+            refusal(StatusCode::UNPROCESSABLE_ENTITY, body),
+            "Object is not valid\n  /cpus: got -1.0, expected 0.0 or more"
+        );
+    }
+
+    #[test]
+    fn plain_text_is_kept_with_its_status() {
+        assert_eq!(
+            refusal(StatusCode::SERVICE_UNAVAILABLE, "no leader\n"),
+            "503 Service Unavailable: no leader"
+        );
+    }
+}

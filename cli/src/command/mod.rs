@@ -1,0 +1,122 @@
+//! Commands of a person at a prompt: the same public APIs that everybody else uses, shown as tables.
+
+mod app;
+mod events;
+mod explain;
+mod http;
+mod master;
+mod table;
+mod task;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use http::Api;
+
+/// Where the cluster is, and how answers look.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Target {
+    /// A master
+    #[arg(
+        long,
+        global = true,
+        env = "STOA_MASTER",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:5050"
+    )]
+    master: String,
+    /// A supervisor
+    #[arg(
+        long,
+        global = true,
+        env = "STOA_MARATHON",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
+    marathon: String,
+    /// Print what the API said instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Apps: list, show, deploy, scale, restart, remove
+    App {
+        #[command(subcommand)]
+        action: app::Action,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Tasks: list, kill
+    Task {
+        #[command(subcommand)]
+        action: task::Action,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Machines with an agent
+    Node {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Frameworks that are subscribed or known
+    Framework {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Roles, their weights and what they use
+    Role {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// The supervisor's event stream, a line an event
+    Events {
+        /// Only events of this type; may be repeated
+        #[arg(long = "type", value_name = "TYPE")]
+        types: Vec<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Why an app is not running as asked
+    Explain {
+        /// The app's id
+        app: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// A script that completes these commands in a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+pub(crate) fn main(command: Command) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return crate::roles::failed(&format!("cannot start the runtime: {error}")),
+    };
+    match runtime.block_on(run(command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => crate::roles::failed(&problem),
+    }
+}
+
+async fn run(command: Command) -> Result<(), String> {
+    match command {
+        Command::App { action, target } => app::run(&Api::marathon(&target), action).await,
+        Command::Task { action, target } => task::run(&Api::marathon(&target), action).await,
+        Command::Node { target } => master::nodes(&Api::master(&target)).await,
+        Command::Framework { target } => master::frameworks(&Api::master(&target)).await,
+        Command::Role { target } => master::roles(&Api::master(&target)).await,
+        Command::Events { types, target } => events::follow(&Api::marathon(&target), &types).await,
+        Command::Explain { app, target } => explain::explain(&Api::marathon(&target), &app).await,
+        Command::Completion { shell } => {
+            let mut program = <crate::Cli as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut program, "stoa", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

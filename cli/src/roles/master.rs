@@ -1,0 +1,45 @@
+//! `stoa master`: its flags.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Common, Ending, play, sentence};
+use crate::signals;
+
+/// A master: replicated facts, offers, the scheduler and operator APIs
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MasterArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The one address for people, frameworks, agents and other masters
+    #[arg(long, env = "STOA_MASTER_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:5050")]
+    listen: SocketAddr,
+    /// The address others reach this master by; absent: the one it listens on
+    #[arg(long, env = "STOA_MASTER_ADVERTISE", value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// The first members of the group by their advertised addresses, this one included; absent: one master alone
+    #[arg(long, env = "STOA_MASTER_PEERS", value_name = "HOST:PORT,...", value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Where the log, snapshots and identity live
+    #[arg(long, env = "STOA_MASTER_DATA_DIR", value_name = "DIR", default_value = "stoa-master")]
+    data_dir: PathBuf,
+}
+
+pub(crate) fn main(args: MasterArgs) -> ExitCode {
+    let config = master::Config {
+        listen: args.listen,
+        advertise: args.advertise,
+        peers: args.peers,
+        data_dir: args.data_dir,
+    };
+    play(&args.common, async {
+        match master::run(config, signals::shutdown()).await {
+            Ok(()) => Ending::Done,
+            Err(error) if error.is_refusal() => Ending::Refused(sentence(&error)),
+            Err(error) => Ending::Failed(sentence(&error)),
+        }
+    })
+}

@@ -1,0 +1,74 @@
+//! A role's flags, and the way from flags to the crate that plays it: one file a role.
+
+pub(crate) mod agent;
+pub(crate) mod haproxy;
+pub(crate) mod marathon;
+pub(crate) mod master;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::logs::{self, LogFormat};
+
+/// Flags that every role has.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Common {
+    /// A TOML file with keys named like these flags; a flag or its variable beats the file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How log lines on standard error look; their level comes from STOA_LOG, as `info` or `info,replica=debug`
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How a role ended.
+pub(crate) enum Ending {
+    /// In order.
+    Done,
+    /// Flags or configuration are wrong, or the data directory is not ours: nothing was started.
+    Refused(String),
+    /// Something failed while running.
+    Failed(String),
+}
+
+/// Runs a role to its end on a runtime of its own and turns the ending into the process's exit code.
+pub(crate) fn play(common: &Common, role: impl Future<Output = Ending>) -> ExitCode {
+    if let Err(problem) = logs::start(common.log_format) {
+        return crate::usage(&problem);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("cannot start the runtime: {error}")),
+    };
+    let ending = runtime.block_on(role);
+    // A blocking thread that hangs (a dead network file system, say) must not keep the process from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match ending {
+        Ending::Done => ExitCode::SUCCESS,
+        Ending::Refused(problem) => crate::usage(&problem),
+        Ending::Failed(problem) => failed(&problem),
+    }
+}
+
+pub(crate) fn failed(problem: &str) -> ExitCode {
+    eprintln!("stoa: {problem}");
+    ExitCode::from(1)
+}
+
+/// An error with the reasons below it, as one sentence.
+pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        below = cause.source();
+    }
+    text
+}
