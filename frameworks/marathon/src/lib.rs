@@ -4,7 +4,7 @@
 //! passive machine with inputs and effects; `driver` runs it against the masters, `http` is its API.
 
 pub mod core;
-mod driver;
+pub mod driver;
 mod http;
 pub mod limits;
 pub mod supervisor;

@@ -8,6 +8,8 @@ mod query;
 mod respond;
 mod routes;
 mod selector;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
