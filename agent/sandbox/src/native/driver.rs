@@ -1,23 +1,23 @@
 //! The task that knows the containers of a native launcher.
 
+mod orders;
+mod records;
+mod recovery;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
 
 use super::link::Link;
-use super::{Measured, NativeConfig, Running};
+use super::{NativeConfig, Running};
 use crate::check::{CommandProbe, ProbeError};
-use crate::limits::{KILL_PATIENCE, MAX_CONTAINERS};
+use crate::limits::MAX_CONTAINERS;
 use crate::shim::Order;
-use crate::shim::protocol::{ProbeResult, Report, Request, Setup};
-use crate::shim::record::{self, Record, Summary};
+use crate::shim::protocol::{Report, Request, Setup};
 use crate::{ContainerEvent, ContainerId, ContainerSpec, ExitStatus, LaunchError, Limits, Lost, Step};
 
 /// Pauses between looks at a container whose shim is still starting and cannot tell us.
@@ -175,7 +175,14 @@ impl Driver {
 
     fn note(&mut self, note: Note) {
         match note {
-            Note::ShimEnded(id) | Note::LookAgain(id) => self.look(&id),
+            Note::ShimEnded(id) => {
+                // Nobody watches it any more; should it live after all, it is watched anew.
+                if matches!(self.phase(&id), Some(Phase::Running(_))) {
+                    self.set(&id, Phase::Adopting);
+                }
+                self.look(&id);
+            }
+            Note::LookAgain(id) => self.look(&id),
             Note::OutOfPatience(id) => self.kill_holder(&id),
             Note::Cleaned(id) => {
                 self.end(&id, ContainerEvent::Lost { id: id.clone(), why: Lost::HolderDied })
@@ -193,8 +200,6 @@ impl Driver {
             let _ = self.events.send(event);
         }
     }
-
-    // ---- launching
 
     fn launch(&mut self, spec: ContainerSpec) {
         let id = spec.id.clone();
@@ -246,315 +251,5 @@ impl Driver {
         if let Some(entry) = self.containers.get_mut(id) {
             entry.phase = phase;
         }
-    }
-
-    // ---- looking at records
-
-    /// Something happened to a container's shim, or may have.
-    fn look(&mut self, id: &ContainerId) {
-        if self.phase(id).is_some_and(|phase| !matches!(phase, Phase::Ended | Phase::Cleaning)) {
-            self.take_hold(id);
-        }
-    }
-
-    /// Brings the entry up to what the record and its lock say.
-    fn take_hold(&mut self, id: &ContainerId) {
-        let seen = Record::open(&self.setup.runtime, id).and_then(|record| {
-            let Some(record) = record else { return Ok(None) };
-            // In this order: what an ended shim wrote is complete.
-            let holder = record.holder()?;
-            Ok(Some((holder, record.summary()?)))
-        });
-        match seen {
-            Ok(None) => self.end_unrecorded(id),
-            Ok(Some((None, summary))) => self.end_recorded(id, summary),
-            Ok(Some((Some((shim, fd)), summary))) => match summary.started {
-                Some(pid) => {
-                    self.announce(id, pid);
-                    self.watch(id, shim, fd, &summary);
-                }
-                None => self.look_later(id),
-            },
-            Err(error) => {
-                tracing::error!(container = %id, %error, "cannot look at the container; trying again");
-                self.look_later(id);
-            }
-        }
-    }
-
-    fn look_later(&mut self, id: &ContainerId) {
-        self.set(id, Phase::Adopting);
-        let (notes, id, runtime) = (self.notes.clone(), id.clone(), self.setup.runtime.clone());
-        tokio::spawn(async move {
-            let (mut pause, longest) = LOOK_AGAIN;
-            loop {
-                sleep(pause).await;
-                pause = (pause * 2).min(longest);
-                let Ok(Some(record)) = Record::open(&runtime, &id) else { break };
-                let starting = matches!(record.holder(), Ok(Some(_)))
-                    && matches!(record.summary(), Ok(Summary { started: None, .. }));
-                if !starting {
-                    break;
-                }
-            }
-            let _ = notes.send(Note::LookAgain(id));
-        });
-    }
-
-    fn watch(&mut self, id: &ContainerId, shim: i32, fd: OwnedFd, summary: &Summary) {
-        let fd = Arc::new(fd);
-        let Some(entry) = self.containers.get_mut(id) else { return };
-        if matches!(entry.phase, Phase::Running(_)) {
-            // Looked at for another reason; it is being watched.
-            return;
-        }
-        entry.phase = Phase::Running(Arc::clone(&fd));
-        let (orders, limits) = (std::mem::take(&mut entry.orders), entry.limits.take());
-        let measured = Measured { shim, cgroup: summary.about.cgroup.clone() };
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), measured);
-        for order in orders {
-            send(id, order, &fd);
-        }
-        if let Some(limits) = limits {
-            self.update(id, limits);
-        }
-        let (notes, id) = (self.notes.clone(), id.clone());
-        self.recovery_step(&id);
-        tokio::spawn(async move {
-            // SAFETY: the descriptor is owned by the `Arc` and never replaced, so it stays the same open file while registered.
-            match unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) } {
-                Ok(fd) => drop(fd.readable().await),
-                // Out of descriptors for the poller, say: look from time to time instead.
-                Err(error) => {
-                    tracing::error!(container = %id, %error, "cannot watch the container's process");
-                    sleep(KILL_PATIENCE).await;
-                }
-            }
-            let _ = notes.send(Note::ShimEnded(id));
-        });
-    }
-
-    // ---- ends
-
-    /// There is no record: the shim did not come so far as to make one.
-    fn end_unrecorded(&mut self, id: &ContainerId) {
-        let recovered = self.containers.get(id).is_some_and(|entry| entry.recovered);
-        let event = if recovered {
-            ContainerEvent::Lost { id: id.clone(), why: Lost::NeverStarted }
-        } else {
-            let message = format!("the process starting container {id} was killed");
-            ContainerEvent::Failed {
-                id: id.clone(),
-                error: LaunchError { step: Step::Fork, errno: 0, message },
-            }
-        };
-        self.end(id, event);
-    }
-
-    /// The shim is gone; its record says the rest.
-    fn end_recorded(&mut self, id: &ContainerId, summary: Summary) {
-        if let Some(exit) = summary.exited {
-            self.end(id, ContainerEvent::Exited { id: id.clone(), exit });
-        } else if let Some(error) = summary.failed {
-            self.end(id, ContainerEvent::Failed { id: id.clone(), error });
-        } else {
-            self.set(id, Phase::Cleaning);
-            let (notes, id) = (self.notes.clone(), id.clone());
-            tokio::task::spawn_blocking(move || {
-                let group = summary.about.cgroup;
-                if !group.kill(KILL_PATIENCE) {
-                    tracing::error!(container = %id, "processes of a lost container cannot be killed");
-                }
-                let _ = group.remove();
-                let _ = notes.send(Note::Cleaned(id));
-            });
-        }
-    }
-
-    fn end(&mut self, id: &ContainerId, event: ContainerEvent) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-        self.set(id, Phase::Ended);
-        self.tell(id, event);
-        self.recovery_step(id);
-        if self.containers.get(id).is_some_and(|entry| entry.orphan) {
-            self.forget(id);
-        }
-    }
-
-    fn forget(&mut self, id: &ContainerId) {
-        if !matches!(self.phase(id), Some(Phase::Ended)) {
-            return;
-        }
-        self.containers.remove(id);
-        // The shim has usually removed the group; then this costs one failing call.
-        if let Err(error) = self.setup.cgroups.container(id).remove() {
-            tracing::warn!(container = %id, %error, "the control group of an ended container cannot be removed");
-        }
-        match std::fs::remove_file(record::path(&self.setup.runtime, id)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(container = %id, %error, "the record of an ended container cannot be removed");
-            }
-            _ => {}
-        }
-    }
-
-    // ---- orders
-
-    fn order(&mut self, id: &ContainerId, order: Order, patience: Option<Duration>) {
-        let Some(entry) = self.containers.get_mut(id) else { return };
-        match &entry.phase {
-            Phase::Running(fd) => send(id, order, fd),
-            Phase::Launching(_) | Phase::Adopting => entry.orders.push(order),
-            Phase::Cleaning | Phase::Ended => return,
-        }
-        if let Some(patience) = patience {
-            let (notes, id) = (self.notes.clone(), id.clone());
-            tokio::spawn(async move {
-                sleep(patience).await;
-                let _ = notes.send(Note::OutOfPatience(id));
-            });
-        }
-    }
-
-    /// A shim that did not end its container in time (stopped, or never asked again by the kernel) goes itself; in a PID namespace
-    /// all the rest goes with it.
-    fn kill_holder(&mut self, id: &ContainerId) {
-        if let Some(Phase::Running(fd)) = self.phase(id) {
-            tracing::warn!(container = %id, "the container does not end in time; killing the process that holds it");
-            let result = rustix::process::pidfd_send_signal(fd, rustix::process::Signal::KILL);
-            if let Err(error) = result {
-                tracing::error!(container = %id, %error, "cannot kill the process that holds the container");
-            }
-        }
-    }
-
-    fn update(&mut self, id: &ContainerId, limits: Limits) {
-        let Some(entry) = self.containers.get_mut(id) else { return };
-        let measured = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        match measured {
-            Some(measured) => {
-                if let Err(error) = measured.cgroup.limit(&limits) {
-                    tracing::warn!(container = %id, %error, "cannot change the limits of the container");
-                }
-            }
-            None => entry.limits = Some(limits),
-        }
-    }
-
-    // ---- recovery
-
-    fn recover(&mut self, known: Vec<ContainerId>) {
-        let found = record::list(&self.setup.runtime).unwrap_or_else(|error| {
-            tracing::error!(%error, runtime = %self.setup.runtime.display(), "cannot list the records of containers");
-            Vec::new()
-        });
-        let known: BTreeSet<ContainerId> = known.into_iter().collect();
-        self.recovering =
-            Some(known.iter().filter(|id| !self.containers.contains_key(id)).cloned().collect());
-        for id in &known {
-            if !self.containers.contains_key(id) {
-                self.containers.insert(id.clone(), Entry { recovered: true, ..Entry::new(Phase::Adopting) });
-                self.take_hold(id);
-            }
-        }
-        for id in found {
-            if !self.containers.contains_key(&id) {
-                tracing::warn!(container = %id, "destroying a container that the agent does not know");
-                self.containers.insert(id.clone(), Entry { orphan: true, ..Entry::new(Phase::Adopting) });
-                self.order(&id, Order::Kill { grace: Duration::ZERO }, Some(KILL_PATIENCE));
-                self.take_hold(&id);
-            }
-        }
-        self.recovery_done();
-    }
-
-    /// A known container has had its first event.
-    fn recovery_step(&mut self, id: &ContainerId) {
-        if let Some(waiting) = &mut self.recovering
-            && waiting.remove(id)
-        {
-            self.recovery_done();
-        }
-    }
-
-    fn recovery_done(&mut self) {
-        if self.recovering.as_ref().is_some_and(BTreeSet::is_empty) {
-            self.recovering = None;
-            let _ = self.events.send(ContainerEvent::Recovered);
-        }
-    }
-
-    /// The launcher process has died: starts another one, and finds out how far the launches in flight had come.
-    async fn restart(&mut self) {
-        tracing::error!("the launcher process died; starting another one");
-        for (_, (_, reply)) in std::mem::take(&mut self.probes) {
-            let _ = reply.send(Err(ProbeError::Launch("the launcher process died".into())));
-        }
-        loop {
-            match Link::start(&self.config, &self.setup).await {
-                Ok((link, _)) => {
-                    self.link = link;
-                    break;
-                }
-                Err(error) => tracing::error!(%error, "no launcher process; trying again"),
-            }
-            sleep(RESTART_PAUSE).await;
-        }
-        let launching: Vec<(ContainerId, Bytes)> = self
-            .containers
-            .iter()
-            .filter_map(|(id, entry)| match &entry.phase {
-                Phase::Launching(request) => Some((id.clone(), request.clone())),
-                _ => None,
-            })
-            .collect();
-        for (id, request) in launching {
-            // The new process has waited until every shim of the old one had made its record; so where there is none, there is no shim.
-            match Record::open(&self.setup.runtime, &id) {
-                Ok(None) => self.link.send(request),
-                _ => self.look(&id),
-            }
-        }
-    }
-
-    // ---- probes
-
-    fn probe(
-        &mut self,
-        probe: CommandProbe,
-        timeout: Duration,
-        reply: oneshot::Sender<Result<ExitStatus, ProbeError>>,
-    ) {
-        let serial = self.next_probe;
-        self.next_probe += 1;
-        let timeout_millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
-        match (Request::Probe { serial, probe, timeout_millis }).encode() {
-            Ok(request) => {
-                self.probes.insert(serial, (timeout, reply));
-                self.link.send(request.into());
-            }
-            Err(reason) => drop(reply.send(Err(ProbeError::Launch(reason)))),
-        }
-    }
-
-    fn probed(&mut self, serial: u64, result: ProbeResult) {
-        if let Some((timeout, reply)) = self.probes.remove(&serial) {
-            let _ = reply.send(match result {
-                ProbeResult::Ended(status) => Ok(status),
-                ProbeResult::TimedOut => Err(ProbeError::Timeout(timeout)),
-                ProbeResult::Failed(reason) => Err(ProbeError::Launch(reason)),
-            });
-        }
-    }
-}
-
-fn send(id: &ContainerId, order: Order, shim: &OwnedFd) {
-    use std::os::fd::AsFd;
-    match order.send(shim.as_fd()) {
-        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-            tracing::error!(container = %id, ?order, %error, "cannot give an order to the container");
-        }
-        // Sent, or there is nobody any more, which is told by its own event.
-        _ => {}
     }
 }
