@@ -80,7 +80,7 @@ fn app(uri: &str, service_port: u16) -> Value {
         "portDefinitions": [{ "port": service_port, "protocol": "tcp", "name": "http" }],
         "healthChecks": [{
             "protocol": "MESOS_HTTP", "path": "/", "portIndex": 0,
-            "gracePeriodSeconds": 20, "intervalSeconds": 1, "timeoutSeconds": 5, "maxConsecutiveFailures": 5
+            "gracePeriodSeconds": 20, "delaySeconds": 0, "intervalSeconds": 1, "timeoutSeconds": 5, "maxConsecutiveFailures": 5
         }],
         "backoffSeconds": 0.2,
         "upgradeStrategy": { "minimumHealthCapacity": 1.0, "maximumOverCapacity": 1.0 }

@@ -60,7 +60,7 @@ fn app(id: &str, files: &str, port: u16) -> Value {
         "id": id, "cmd": "cd site && exec python3 server.py $PORT", "cpus": 0.1, "mem": 32, "instances": 1,
         "fetch": [{ "uri": format!("http://{files}/site-1.zip") }],
         "portDefinitions": [{ "port": port, "protocol": "tcp" }],
-        "healthChecks": [{ "protocol": "MESOS_HTTP", "path": "/", "portIndex": 0, "gracePeriodSeconds": 20, "intervalSeconds": 1, "timeoutSeconds": 5 }]
+        "healthChecks": [{ "protocol": "MESOS_HTTP", "path": "/", "portIndex": 0, "gracePeriodSeconds": 20, "delaySeconds": 0, "intervalSeconds": 1, "timeoutSeconds": 5 }]
     })
 }
 
