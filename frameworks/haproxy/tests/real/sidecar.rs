@@ -1,7 +1,9 @@
 //! A sidecar with its own directory and HAProxy, and eyes for what they do.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,11 +18,27 @@ use crate::supervisor::Supervisor;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Sidecar {
-    directory: TempDir,
+    directory: Directory,
     admin: SocketAddr,
     http: SocketAddr,
     shutdown: oneshot::Sender<()>,
     task: JoinHandle<Result<(), haproxy::Error>>,
+}
+
+/// A data directory. With it goes the HAProxy a failed test left behind.
+struct Directory(TempDir);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let Ok(mut master) = UnixStream::connect(self.0.path().join("master.sock")) else { return };
+        let mut answer = String::new();
+        let asked = master.write_all(b"show proc\n").and_then(|()| master.shutdown(Shutdown::Write));
+        let _ = asked.and_then(|()| master.read_to_string(&mut answer));
+        let master = answer.lines().find(|line| line.contains(" master "));
+        if let Some(pid) = master.and_then(|line| line.split_whitespace().next()) {
+            let _ = std::process::Command::new("kill").arg(pid).status();
+        }
+    }
 }
 
 /// A port nobody has just now.
@@ -51,7 +69,7 @@ impl Sidecar {
         .await
     }
 
-    async fn start_in(directory: TempDir, supervisor: &Supervisor, http: SocketAddr) -> Self {
+    async fn start_in(directory: Directory, supervisor: &Supervisor, http: SocketAddr) -> Self {
         let admin = local(free_port());
         let config = Config {
             // The first is nobody: the second has to do.
@@ -59,7 +77,7 @@ impl Sidecar {
             groups: vec!["*".into()],
             bind: Ipv4Addr::LOCALHOST.into(),
             haproxy: PathBuf::from("haproxy"),
-            data_dir: directory.path().to_owned(),
+            data_dir: directory.0.path().to_owned(),
             listen: admin,
             http: Some(http),
             template: None,
@@ -82,7 +100,7 @@ impl Sidecar {
         drop(self.shutdown);
         self.task.await.unwrap().unwrap();
         eventually("HAProxy is gone", || async {
-            std::os::unix::net::UnixStream::connect(self.directory.path().join("stats.sock")).is_err()
+            UnixStream::connect(self.directory.0.path().join("stats.sock")).is_err()
         })
         .await;
     }

@@ -38,21 +38,19 @@ impl Expiry {
     /// A grant or renewal was committed.
     pub fn observe(&mut self, now: Time, lease: &Lease) {
         let name = (lease.namespace.clone(), lease.id.clone());
-        if let Some(timer) = self.timers.get(&name) {
-            if (timer.granted, timer.renewals) == (lease.granted, lease.renewals) {
-                // A repeated grant answers the lease as it stands and must not lengthen it.
-                return;
-            }
+        let known = self.timers.get(&name).map(|timer| (timer.granted, timer.renewals));
+        if known == Some((lease.granted, lease.renewals)) {
+            // A repeated grant answers the lease as it stands and must not lengthen it.
+            return;
         }
         self.set(name, Timer { deadline: now + lease.ttl, granted: lease.granted, renewals: lease.renewals });
     }
 
     fn set(&mut self, name: Name, timer: Timer) {
         self.queue.insert((timer.deadline, name.clone()));
-        if let Some(old) = self.timers.insert(name.clone(), timer) {
-            if old.deadline != timer.deadline {
-                self.queue.remove(&(old.deadline, name));
-            }
+        let old = self.timers.insert(name.clone(), timer);
+        if let Some(old) = old.filter(|old| old.deadline != timer.deadline) {
+            self.queue.remove(&(old.deadline, name));
         }
     }
 

@@ -203,11 +203,10 @@ impl Space {
         let mut page = Page::default();
         for entry in &mut rest {
             let bytes = entry.bytes();
-            if let Some(last) = page.entries.last() {
-                if page.entries.len() >= query.limit as usize || bytes > *budget {
-                    page.next = Some(last.key.clone());
-                    break;
-                }
+            let full = page.entries.len() >= query.limit as usize || bytes > *budget;
+            if let Some(last) = page.entries.last().filter(|_| full) {
+                page.next = Some(last.key.clone());
+                break;
             }
             *budget = budget.saturating_sub(bytes);
             page.entries.push(Arc::clone(entry));

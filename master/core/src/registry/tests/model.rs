@@ -27,10 +27,9 @@ impl Model {
     }
 
     fn txn(&mut self, index: Index, txn: &Txn) -> Option<bool> {
-        if let Some(id) = &txn.request {
-            if let Some((known, _, succeeded)) = self.requests.get(&(txn.namespace.clone(), id.clone())) {
-                return (known == txn).then_some(*succeeded);
-            }
+        let request = txn.request.as_ref().map(|id| (txn.namespace.clone(), id.clone()));
+        if let Some((known, _, succeeded)) = request.and_then(|request| self.requests.get(&request)) {
+            return (known == txn).then_some(*succeeded);
         }
         let name = |key: &Text| (txn.namespace.clone(), key.clone());
         let holds = txn.compare.iter().all(|compare| {
