@@ -11,7 +11,7 @@ use wire::registry::{self as wire_registry, Record, record};
 use wire::v1::AgentInfo;
 
 use super::limits::{ID_BYTES, Limits};
-use super::refusal::{check_room, check_text};
+use super::refusal::{check_info, check_room, check_text};
 use super::table::{Fact, Table};
 use super::{Outcome, Refusal};
 
@@ -77,8 +77,9 @@ pub(crate) struct Agents {
 impl Agents {
     pub(crate) fn check(&self, command: &AgentCommand, limits: &Limits) -> Result<(), Refusal> {
         match command {
-            AgentCommand::Admit { id, .. } => {
+            AgentCommand::Admit { id, info, .. } => {
                 check_text("id", id.as_str(), ID_BYTES)?;
+                check_info(&**info)?;
                 match self.table.get(id) {
                     None => check_room("agents", self.table.len(), limits.agents),
                     Some(known) if known.presence == Presence::Gone => Err(Refusal::AgentGone(id.clone())),

@@ -13,7 +13,7 @@ use wire::registry::{self as wire_registry, Record, record};
 use wire::v1::FrameworkInfo;
 
 use super::limits::{ID_BYTES, LABEL_BYTES, Limits};
-use super::refusal::{check_room, check_text};
+use super::refusal::{check_info, check_room, check_text};
 use super::table::{Fact, Table};
 use super::{Index, Outcome, Refusal, Text};
 
@@ -62,6 +62,7 @@ impl Frameworks {
         match command {
             FrameworkCommand::Admit(framework) => {
                 check_text("id", framework.id.as_str(), ID_BYTES)?;
+                check_info(&*framework.info)?;
                 if let Some(principal) = &framework.principal {
                     check_text("principal", principal, LABEL_BYTES)?;
                 }

@@ -19,6 +19,8 @@ pub(crate) const NAME_BYTES: u64 = 128;
 pub(crate) const LABEL_BYTES: u64 = 512;
 /// Bytes of an id of a framework or an agent.
 pub(crate) const ID_BYTES: u64 = 255;
+/// Bytes of what a framework or an agent says of itself: every master holds all of it, and the log each version.
+pub(crate) const INFO_BYTES: u64 = MIB;
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $default:expr, $least:expr, $most:expr;)*) => {

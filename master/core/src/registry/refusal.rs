@@ -1,8 +1,10 @@
 //! Why the registry did not do what a command asked.
 
 use model::id::{AgentId, FrameworkId};
+use prost::Message;
 
 use super::Text;
+use super::limits::INFO_BYTES;
 
 /// A refusal changes nothing and is the same on every master.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +72,15 @@ pub(crate) fn check_text(field: &str, text: &str, limit: u64) -> Result<(), Refu
             field,
             format!("has {} bytes, at most {limit} are allowed", text.len()),
         ));
+    }
+    Ok(())
+}
+
+/// Refuses a message that is too long once encoded.
+pub(crate) fn check_info(info: &impl Message) -> Result<(), Refusal> {
+    let bytes = info.encoded_len() as u64;
+    if bytes > INFO_BYTES {
+        return Err(Refusal::invalid("info", format!("has {bytes} bytes, at most {INFO_BYTES} are allowed")));
     }
     Ok(())
 }

@@ -387,3 +387,12 @@ fn a_late_end_does_not_touch_a_new_lease() {
     assert_eq!(apply_all(&mut registry, late), [Outcome::Unchanged]);
     assert!(registry.lease("ns", "l").is_some());
 }
+
+#[test]
+fn what_an_agent_says_of_itself_is_bounded() {
+    let registry = Registry::default();
+    let text = refusal(&registry, &admit("a", &"h".repeat(1 << 20), 0));
+    expect![[r#"
+        info has 1048580 bytes, at most 1048576 are allowed
+    "#]].assert_eq(&text);
+}
