@@ -447,7 +447,7 @@ impl WeightValue {
     fn from_f64(weight: f64) -> Self {
         let thousandths = (weight * 1000.0).round();
         // Beyond 2^53 a double no longer knows each integer; no weight comes near.
-        if thousandths >= 1.0 && thousandths <= 9_007_199_254_740_992.0 {
+        if (1.0..=9_007_199_254_740_992.0).contains(&thousandths) {
             Self::Thousandths(thousandths as u64)
         } else {
             Self::Bad(weight)

@@ -51,6 +51,7 @@ pub enum Peer {
 
 /// What this master is in the Raft group.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a change of role is moved once, and seldom")]
 pub enum Role {
     /// Reported once the first entry of the own term is applied, never before.
     Leading {

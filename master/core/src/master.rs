@@ -58,6 +58,12 @@ impl Master {
         self.leader.leads()
     }
 
+    /// Who holds what, and why somebody is offered nothing. Only of use while this master leads.
+    #[must_use]
+    pub fn allocator(&self) -> &Allocator {
+        &self.allocator
+    }
+
     /// What was counted since the program started, and the sizes of the leader's tables, for metrics.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -29,7 +29,7 @@ pub fn order(term: Term, order: &AgentOrder) -> ToAgent {
         AgentOrder::Kill { framework, task, policy } => Frame::Kill(link::Kill {
             framework_id: framework.into(),
             task_id: task.into(),
-            kill_policy: policy.clone(),
+            kill_policy: *policy,
         }),
         AgentOrder::Acknowledge { framework, task, uuid } => Frame::Acknowledge(link::Acknowledge {
             framework_id: framework.into(),

@@ -82,7 +82,7 @@ pub fn task(task: &Task) -> v1::Task {
         discovery: info.discovery.clone(),
         container: info.container.clone(),
         health_check: info.health_check.clone(),
-        kill_policy: info.kill_policy.clone(),
+        kill_policy: info.kill_policy,
         user: command.and_then(user),
     }
 }

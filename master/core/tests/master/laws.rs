@@ -5,7 +5,7 @@
 //! * a task is sent to an agent at most once, and each task of an ACCEPT is either sent or answered for;
 //! * each request is answered once;
 //! * a framework and the master agree about which offers are open;
-//! * no books of the leader differ from the allocator's (`World` sees to that).
+//! * what is neither used nor offered is free in the allocator's books, which never contradict the leader's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -444,7 +444,7 @@ impl Play {
             SchedulerEvent::Update(status) => {
                 let task = TaskId::from(&status.task_id);
                 let Some(framework) = scheduler.id.clone() else { return };
-                self.owed.remove(&(framework.clone(), task.clone()));
+                self.owed.remove(&(framework, task));
                 self.acknowledge(at, &status);
             }
             _ => {}
@@ -508,6 +508,8 @@ impl Play {
         for agent in tables.agents.values() {
             let held = (agent_usage(tables, agent) + &agent_offered(tables, agent)).unallocate();
             assert!(total.contains(&held), "agent {} holds {held} of {total}", agent.id);
+            let free = self.world.master.allocator().free(&agent.id);
+            assert_eq!(free, Some(&total.without(&held)), "what is not held of {} is free", agent.id);
             for (framework, task) in &agent.tasks {
                 let record = tables.frameworks.get(framework).and_then(|framework| framework.tasks.get(task));
                 assert_eq!(

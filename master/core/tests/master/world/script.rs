@@ -10,12 +10,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use master_core::call::OperatorCall;
+use master_core::effect::Effect;
 use master_core::input::{Input, LinkId, Peer, Role, StreamId};
 use master_core::registry::StateCall;
 use master_core::settings::Settings;
+use master_core::snapshot::Snapshot;
 use model::resources::{Bag, Form};
 use model::task::TaskState;
 use model::time::Span;
@@ -131,6 +134,18 @@ impl Script {
         out.truncate(out.trim_end().len());
         out.push('\n');
         out
+    }
+
+    /// Runs one command and returns what it brought about.
+    pub(crate) fn effects_of(&mut self, line: &str) -> Vec<Effect> {
+        let args = Args::parse(line);
+        let said = self.command(line.split(' ').next().unwrap_or_default(), &args);
+        assert_eq!(said, None, "`{line}` was refused at the edge");
+        std::mem::take(&mut self.world.effects)
+    }
+
+    pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
+        self.world.snapshot()
     }
 
     fn run(&mut self, line: &str, out: &mut String) {
