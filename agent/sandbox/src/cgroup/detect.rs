@@ -80,11 +80,20 @@ fn v1_group(mount: Option<PathBuf>, controller: &str, name: &Path) -> (Option<Pa
             Support::No(format!("cannot write to the control group {}: {error}", group.display())),
         );
     }
+    if controller == "cpu" {
+        // All containers together weigh as much as the machine has processors, not as much as one process beside them.
+        let shares = (1024 * processors()).min(262_144);
+        let _ = files::write(&group.join("cpu.shares"), &shares.to_string());
+    }
     if controller == "memory" {
         // Old kernels count children with their parent only when told so; new ones always do and may refuse the question.
         let _ = files::write(&group.join("memory.use_hierarchy"), "1");
     }
     (Some(group), Support::Yes("cgroup v1".into()))
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn v2_group(mount: &Path, name: &Path) -> Detected {
@@ -101,6 +110,11 @@ fn v2_group(mount: &Path, name: &Path) -> Detected {
         return none(format!("cannot write to the control group {}: {error}", root.display()));
     }
     let cpu = v2_enable(mount, name, "cpu");
+    if cpu.works() {
+        // As with the shares of version 1.
+        let weight = (100 * processors()).min(10_000);
+        let _ = files::write(&root.join("cpu.weight"), &weight.to_string());
+    }
     let memory = v2_enable(mount, name, "memory");
     let cgroups = Cgroups::V2 { root, cpu: cpu.works(), memory: memory.works() };
     Detected { cgroups, cpu, memory }

@@ -281,3 +281,19 @@ async fn without_cgroups_everything_else_works_and_the_reason_is_said() {
     rig.launcher.destroy(&spec.id);
     assert_eq!(rig.exit(&spec.id).await.status, ExitStatus::Signal(Signal::KILL));
 }
+
+#[tokio::test]
+async fn containers_together_weigh_as_much_as_the_machine() {
+    let mut rig = Rig::new().await;
+    let spec = rig.spec("exec sleep 1000");
+    rig.run(&spec).await;
+    let shares = rig.groups(&spec.id).iter().find_map(|group| {
+        fs::read_to_string(group.parent().unwrap().join("cpu.shares")).ok()?.trim().parse::<usize>().ok()
+    });
+    match shares {
+        Some(shares) => assert_eq!(shares, 1024 * std::thread::available_parallelism().unwrap().get()),
+        None => eprintln!("skipped: no control group of version 1 for the processors"),
+    }
+    rig.launcher.destroy(&spec.id);
+    rig.exit(&spec.id).await;
+}
