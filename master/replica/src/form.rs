@@ -143,6 +143,11 @@ impl Forming {
         self.founding.as_ref()
     }
 
+    /// Whether this is the one first member that makes the founding record.
+    pub fn is_founder(&self) -> bool {
+        self.peers.iter().min() == Some(&self.address)
+    }
+
     /// What to say to the others.
     pub fn hello(&self) -> Hello {
         Hello {
@@ -206,7 +211,7 @@ impl Forming {
     /// The founding record as soon as there is one. The founder makes it here, of `fresh`, when everybody was heard; it
     /// must be on its disk before [`Forming::hello`] is said again.
     pub fn decide(&mut self, fresh: ClusterId) -> Option<&Founding> {
-        if self.founding.is_none() && self.peers[0] == self.address && self.missing().is_empty() {
+        if self.founding.is_none() && self.is_founder() && self.missing().is_empty() {
             let members = self.heard.iter().map(|(address, id)| (*id, address.clone())).collect();
             self.founding = Some(Founding { cluster: fresh, members });
         }

@@ -104,6 +104,13 @@ impl App {
         LinkId(self.links.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Resolves when the process is about to end: what was upgraded is no part of any connection that is drained.
+    pub(crate) async fn ending(&self) {
+        let mut standing = self.standing.subscribe();
+        // The sender lives as long as we do.
+        let _ = standing.wait_for(|standing| *standing == Standing::Ending).await;
+    }
+
     pub(crate) fn with_forming<T>(&self, act: impl FnOnce(&mut Forming) -> T) -> T {
         act(&mut self.forming.lock().unwrap_or_else(PoisonError::into_inner))
     }

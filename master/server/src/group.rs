@@ -72,6 +72,8 @@ pub(crate) async fn form(app: &Arc<App>, mut storage: Storage) -> Result<Storage
         if let Some(founding) = decided.decide(fresh).cloned() {
             storage = store(storage, founding).await?;
             app.with_forming(|forming| *forming = decided);
+            // The others would ask anyway; told, they start a little earlier.
+            greet_all(app).await?;
             return Ok(storage);
         }
         let missing: Vec<String> =
@@ -166,10 +168,10 @@ pub(crate) fn start(app: &Arc<App>, storage: Storage) -> Result<Running, Error> 
     Ok(Running { handle, events, view, expelled, thread, dir })
 }
 
-/// A member is known to the others by one address; a second one would never be dialled.
+/// A member is known to the others by one address; a second one would never be dialled. Alone it may move.
 fn check_address(app: &App, dir: &DataDir, members: &Members) -> Result<(), Error> {
     match members.address(dir.node()) {
-        Some(known) if *known != *app.advertise => Err(Error::Config(format!(
+        Some(known) if *known != *app.advertise && members.len() > 1 => Err(Error::Config(format!(
             "this member is known to its group as {known}, but it is told to advertise {}",
             app.advertise
         ))),

@@ -112,6 +112,9 @@ impl Master {
         if let Err(error) = door.await {
             tracing::error!(%error, "the accept loop failed");
         }
+        if let Some(group) = app.group.get() {
+            group.peers.close();
+        }
         tracing::info!("master ended");
         result
     }
@@ -127,6 +130,7 @@ async fn life(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let mut shutdown = std::pin::pin!(shutdown);
+    let newly = storage.dir.founding().is_none();
     let storage = tokio::select! {
         formed = group::form(app, storage) => formed?,
         () = &mut shutdown => return Ok(()),
@@ -138,15 +142,20 @@ async fn life(
     let Running { handle, events, view, mut expelled, thread, dir } = running;
     let driver = Driver::new(app.clone(), handle.clone(), events, inbox, view);
     let mut driver = tokio::spawn(driver.run(ended));
+    if newly && app.with_forming(|forming| forming.is_founder()) {
+        // Nobody has led yet, so nobody is missed for an election timeout. If the others are not there yet, it will take one.
+        let handle = handle.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(limits::FIRST_CAMPAIGN).await;
+            handle.campaign();
+        });
+    }
     let result = tokio::select! {
         result = &mut driver => match result {
             Ok(result) => result.map_err(Error::from),
             Err(error) => Err(Error::System(format!("the master's loop failed: {error}"))),
         },
-        Ok(found) = expelled.wait_for(Option::is_some) => match found.clone() {
-            Some(fatal) => Err(fatal.into()),
-            None => Ok(()),
-        },
+        fatal = expulsion(&mut expelled) => Err(fatal.into()),
         () = &mut shutdown => {
             hand_over(app, &handle).await;
             Ok(())
@@ -167,6 +176,18 @@ async fn life(
         tracing::warn!("the replica did not end in order");
     }
     result
+}
+
+/// Resolves when another member says that this one has no place in the group any more.
+async fn expulsion(expelled: &mut watch::Receiver<Option<Fatal>>) -> Fatal {
+    loop {
+        if let Some(fatal) = expelled.borrow_and_update().clone() {
+            return fatal;
+        }
+        if expelled.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }
 
 /// Passes leadership on before leaving: an orderly stop need not cost the others an election timeout.

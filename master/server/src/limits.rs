@@ -78,6 +78,13 @@ pub(crate) const REDIAL: (Duration, Duration) = (Duration::from_millis(50), Dura
 /// Between rounds of greetings while a group is being founded.
 pub(crate) const FORMING_PAUSE: Duration = Duration::from_millis(100);
 
+/// Bytes a peer does not acknowledge for so long end the stream, and a new one is dialled. After a network fault the
+/// kernel's own retries come minutes apart.
+pub(crate) const PEER_SILENCE_MS: u32 = 3_000;
+
+/// What the other first members get to start their replicas, before the founder stands for election.
+pub(crate) const FIRST_CAMPAIGN: Duration = Duration::from_millis(250);
+
 /// Silence on a snapshot's stream after which it is given up.
 pub(crate) const SNAPSHOT_SILENCE: Duration = Duration::from_secs(30);
 

@@ -96,6 +96,11 @@ impl Peers {
         }
     }
 
+    /// Ends all streams.
+    pub(crate) fn close(&self) {
+        self.queues.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn address(&self, id: NodeId) -> Option<String> {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         queues.get(&id).map(|queue| queue.address.clone())
@@ -274,7 +279,7 @@ pub(crate) async fn receive(app: Arc<App>, mut stream: Stream) {
         let sender = match welcome(&app, &greeting) {
             Ok(sender) => sender,
             Err((reason, removed)) => {
-                tracing::warn!(reason, "a peer was refused");
+                tracing::info!(reason, "a peer was refused");
                 stream.write_all(&Frame::Refused { reason, removed }.encode()).await?;
                 stream.flush().await?;
                 return stream.shutdown().await;

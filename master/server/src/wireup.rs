@@ -1,6 +1,7 @@
 //! Upgraded connections and dialling, as far as links and peers have it in common.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -44,6 +46,7 @@ pub(crate) async fn dial(address: &str) -> io::Result<SendRequest<Full<Bytes>>> 
     within(limits::DIAL_TIME, async {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        sockopt::set_tcp_user_timeout(stream.as_fd(), limits::PEER_SILENCE_MS)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::spawn(async move {
             // Its end is seen by whoever uses it.

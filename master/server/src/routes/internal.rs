@@ -25,12 +25,12 @@ pub(super) async fn link(State(app): State<Arc<App>>, request: Request) -> Respo
     if let Err(elsewhere) = redirect::unless_leading(&app, &request) {
         return elsewhere;
     }
-    upgrade(request, link::PROTOCOL, |stream, connection| link::carry(app, stream, connection))
+    upgrade(app, request, link::PROTOCOL, link::carry)
 }
 
 /// `GET /internal/raft`: another master sends its messages.
 pub(super) async fn raft(State(app): State<Arc<App>>, request: Request) -> Response {
-    upgrade(request, peers::PROTOCOL, |stream, connection| async move {
+    upgrade(app, request, peers::PROTOCOL, |app, stream, connection| async move {
         tokio::select! {
             () = peers::receive(app, stream) => {}
             () = connection.killed() => {}
@@ -39,9 +39,10 @@ pub(super) async fn raft(State(app): State<Arc<App>>, request: Request) -> Respo
 }
 
 fn upgrade<F: Future<Output = ()> + Send + 'static>(
+    app: Arc<App>,
     mut request: Request,
     protocol: &'static str,
-    carry: impl FnOnce(Stream, Connection) -> F + Send + 'static,
+    carry: impl FnOnce(Arc<App>, Stream, Connection) -> F + Send + 'static,
 ) -> Response {
     if !wireup::asks_for(request.headers(), protocol) {
         return wireup::upgrade_required(protocol);
@@ -52,7 +53,12 @@ fn upgrade<F: Future<Output = ()> + Send + 'static>(
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => carry(TokioIo::new(upgraded), connection).await,
+            Ok(upgraded) => {
+                tokio::select! {
+                    () = carry(app.clone(), TokioIo::new(upgraded), connection) => {}
+                    () = app.ending() => {}
+                }
+            }
             Err(error) => tracing::debug!(%error, "an upgrade came to nothing"),
         }
     });

@@ -1,0 +1,9 @@
+//! Whole masters on loopback, spoken to byte by byte.
+
+mod abuse;
+mod alone;
+mod client;
+mod group;
+mod links;
+mod scheduler;
+mod state_api;
