@@ -56,8 +56,11 @@ pub(crate) enum Mode {
     /// Waiting for the launcher to find what an earlier process started.
     Recovering,
     Working,
-    /// Waiting for the last tasks to end.
-    Ending(Ending),
+    /// Waiting for the last tasks to end, if they go along.
+    Ending {
+        ending: Ending,
+        kill_tasks: bool,
+    },
     Ended,
 }
 
@@ -184,7 +187,7 @@ impl Agent {
             Input::Stop { kill_tasks } => self.stop(now, kill_tasks, out),
         }
         self.due(now, out);
-        self.maybe_end(out);
+        self.maybe_end(now, out);
     }
 
     /// When to call with [`Input::Wake`] if nothing else happens before.

@@ -145,19 +145,18 @@ impl Agent {
         if kill_tasks {
             return self.end_with_tasks(now, ending, out);
         }
-        if !matches!(self.mode, Mode::Ending(_) | Mode::Ended) {
-            self.goodbye(false, out);
-            self.mode = Mode::Ending(ending);
+        if !matches!(self.mode, Mode::Ending { .. } | Mode::Ended) {
+            self.mode = Mode::Ending { ending, kill_tasks };
             self.end_now(out);
         }
     }
 
     /// Ends all tasks, then the process.
     pub(crate) fn end_with_tasks(&mut self, now: Time, ending: Ending, out: &mut Vec<Effect>) {
-        if matches!(self.mode, Mode::Ending(_) | Mode::Ended) {
+        if matches!(self.mode, Mode::Ending { .. } | Mode::Ended) {
             return;
         }
-        self.mode = Mode::Ending(ending);
+        self.mode = Mode::Ending { ending, kill_tasks: true };
         self.timers.set(Timer::Ending, now + limits::STOP_GRACE + Span::from_secs(2));
         let keys: Vec<TaskKey> = self.state.tasks.keys().cloned().collect();
         for key in keys {
@@ -172,27 +171,29 @@ impl Agent {
         }
     }
 
-    /// Ends the process once the last task has ended.
-    pub(crate) fn maybe_end(&mut self, out: &mut Vec<Effect>) {
-        if matches!(self.mode, Mode::Ending(_))
-            && self.state.tasks.values().all(|task| task.phase == Phase::Ended)
-        {
-            self.goodbye(true, out);
-            self.end_now(out);
+    /// Ends the process once the last task has ended and its scheduler knows, if that does not take long.
+    pub(crate) fn maybe_end(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let ended = self.state.tasks.values().all(|task| task.phase == Phase::Ended);
+        if !matches!(self.mode, Mode::Ending { .. }) || !ended {
+            return;
         }
+        if self.registered().is_some() && !self.state.streams.is_empty() {
+            return self.timers.set_earlier(Timer::Ending, now + limits::LAST_WORDS);
+        }
+        self.end_now(out);
     }
 
     /// Ends the process with what it has.
     pub(crate) fn end_now(&mut self, out: &mut Vec<Effect>) {
-        let Mode::Ending(ending) = std::mem::replace(&mut self.mode, Mode::Ended) else { return };
-        self.link.leave();
-        self.outbox.after(Effect::Stop(ending), out);
-    }
-
-    fn goodbye(&mut self, tasks_killed: bool, out: &mut Vec<Effect>) {
+        let Mode::Ending { ending, kill_tasks } = std::mem::replace(&mut self.mode, Mode::Ended) else {
+            return;
+        };
+        let tasks_killed = kill_tasks && self.state.tasks.values().all(|task| task.phase == Phase::Ended);
         if let Some(link) = self.registered() {
             self.outbox.after(Effect::Send { link, report: Report::Goodbye { tasks_killed } }, out);
             self.outbox.after(Effect::Hangup { link }, out);
         }
+        self.link.leave();
+        self.outbox.after(Effect::Stop(ending), out);
     }
 }

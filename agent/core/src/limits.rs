@@ -40,6 +40,9 @@ pub const KILL_GRACE: Span = Span::from_secs(3);
 pub const KILL_GRACE_MAX: Span = Span::from_days(1);
 /// Grace of tasks that end because the agent itself ends, which has ten seconds for everything.
 pub const STOP_GRACE: Span = Span::from_secs(5);
+/// For schedulers to acknowledge the ends of tasks that ended with the agent. What they do not is sent again when
+/// the agent comes back.
+pub const LAST_WORDS: Span = Span::from_secs(1);
 /// Tasks held at once, ended but unacknowledged ones included. Each running one costs two processes and a
 /// socket, and Linux has 32,768 process ids by default.
 pub const TASKS: usize = 15_000;

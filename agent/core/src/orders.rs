@@ -161,7 +161,8 @@ impl Agent {
                 if self.obey(now, link, term, out) {
                     self.link.stop(out);
                     self.unlinked();
-                    self.mode = Mode::Ending(Ending::Invalid { message });
+                    let ending = Ending::Invalid { message };
+                    self.mode = Mode::Ending { ending, kill_tasks: false };
                     self.end_now(out);
                 }
             }

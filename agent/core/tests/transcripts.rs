@@ -847,6 +847,8 @@ fn stopping_leaves_tasks_or_takes_them_along() {
     script.step("stop and kill", bench.input(Input::Stop { kill_tasks: true }));
     script.step("a late order", bench.launch(task("late")));
     script.step("exits", bench.exits("t", ExitStatus::Signal(15, "Terminated")));
+    script.step("ack", bench.ack());
+    script.step("the rest is not acknowledged", bench.wake());
     script.check(expect![[r#"
         stop
           send on link 1: goodbye, tasks killed: false
@@ -864,6 +866,11 @@ fn stopping_leaves_tasks_or_takes_them_along() {
         exits
           write update t TASK_KILLED
           forget container of t
+        ack
+          write acknowledged late
+        the rest is not acknowledged
+          after 1s
+          send on link 1: t TASK_KILLING SOURCE_EXECUTOR, latest TASK_KILLED
           send on link 1: goodbye, tasks killed: true
           hang up link 1
           stop: Done { reason: "asked to stop" }

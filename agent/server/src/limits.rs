@@ -19,7 +19,7 @@ pub(crate) const FRAMES_IN: usize = 1024;
 /// To connect to a master and hear its answer to the upgrade.
 pub(crate) const DIAL: Duration = Duration::from_secs(4);
 /// A single write that takes longer shows a master that does not read.
-pub(crate) const WRITE: Duration = Duration::from_secs(30);
+pub(crate) const WRITE: Duration = Duration::from_secs(10);
 /// The last words on a link that is hung up.
 pub(crate) const HANGUP: Duration = Duration::from_secs(1);
 

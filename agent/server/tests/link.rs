@@ -1,0 +1,342 @@
+//! The agent against a master on a real socket, with containers that are entries of a table.
+
+mod support;
+
+use agent::{Containers, Error, Process};
+use sandbox::ExitStatus;
+use sandbox::fake::{Fake, Script};
+use support::{Master, call, config, get, http, soon, task};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use wire::link::{self, to_agent, to_master};
+use wire::v1::TaskState;
+
+struct Agent {
+    address: std::net::SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Result<(), Error>>,
+}
+
+impl Agent {
+    async fn start(masters: Vec<String>, data: &TempDir, fake: Fake) -> Self {
+        let config = agent::Config { masters, ..config(String::new(), data.path()) };
+        Self::with(config, fake).await
+    }
+
+    async fn with(config: agent::Config, fake: Fake) -> Self {
+        let process = Process::prepare(config, Containers::Given(Box::new(fake))).await.expect("prepared");
+        let address = process.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(process.run(async move {
+            let _ = stopped.await;
+        }));
+        Self { address, stop: Some(stop), running }
+    }
+
+    async fn stop(mut self) -> Result<(), Error> {
+        drop(self.stop.take());
+        soon("the end", self.running).await.expect("no panic")
+    }
+}
+
+fn short() -> Fake {
+    Fake::new(|spec| match &spec.command {
+        sandbox::Command::Shell(text) if text == "true" => Script::Ends(ExitStatus::Code(0)),
+        _ => Script::Runs,
+    })
+}
+
+#[tokio::test]
+async fn a_task_runs_and_every_status_is_sent_in_order() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    let (mut link, hello) = master.welcome().await;
+    assert_eq!((hello.agent_id, hello.info.hostname.as_str()), (None, "node-1"));
+    assert_eq!(hello.info.port, Some(i32::from(agent.address.port())));
+    link.run(task("t", "true")).await;
+    for state in [TaskState::TaskStarting, TaskState::TaskRunning, TaskState::TaskFinished] {
+        let status = link.status().await;
+        assert_eq!(status.state(), state);
+        assert_eq!(status.agent_id.as_ref().map(|id| id.value.as_str()), Some("agent-1"));
+        assert_eq!(status.executor_id.as_ref().map(|id| id.value.as_str()), Some("t"));
+        assert_eq!(status.uuid.as_ref().map(|uuid| uuid.len()), Some(16));
+        link.acknowledge(&status).await;
+    }
+    agent.stop().await.expect("an orderly end");
+    assert!(matches!(link.next().await, to_master::Frame::Goodbye(bye) if !bye.tasks_killed));
+    assert!(link.try_next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_redirect_and_an_unready_master_lead_to_the_leader() {
+    let (follower, leader, data) = (Master::start().await, Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![follower.name()], &data, short()).await;
+    follower.answer("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
+    let location = format!("//{}/internal/link", leader.name());
+    follower
+        .answer(&format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+        ))
+        .await;
+    let (mut link, _) = leader.link().await;
+    // It was, a moment ago.
+    link.send(to_agent::Frame::Refused(link::Refused {
+        reason: link::refused::Reason::NotLeader as i32,
+        leader: Some(follower.name()),
+        ..Default::default()
+    }))
+    .await;
+    follower.welcome().await;
+    agent.stop().await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn a_leader_of_the_past_is_told_and_left() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    let (mut link, _) = master.link().await;
+    link.term = 7;
+    link.welcome().await;
+    link.term = 6;
+    link.run(task("t", "true")).await;
+    assert!(matches!(link.next().await, to_master::Frame::Fenced(fenced) if fenced.highest_term == 7));
+    assert!(link.try_next().await.is_none());
+    let (_link, hello) = master.link().await;
+    assert_eq!((hello.highest_term, hello.tasks.len()), (7, 0));
+    agent.stop().await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn garbage_ends_the_link_and_not_the_agent() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    for garbage in [&b"not a record"[..], b"3\n\xff\xff\xff", b"99999999999999999999\n", b"2\n\x08\x01"] {
+        let (mut link, _) = master.welcome().await;
+        link.raw(garbage).await;
+        while link.try_next().await.is_some() {}
+    }
+    assert_eq!(get(agent.address, "/health").await, (200, String::new()));
+    agent.stop().await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn a_master_that_never_reads_loses_its_link() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    let (mut silent, _) = master.welcome().await;
+    // Each ping is answered, and nobody takes the answers.
+    let pinging = tokio::spawn(async move {
+        for sequence in 0.. {
+            let ping = to_agent::Frame::Ping(link::Ping { sequence });
+            if silent.try_send(ping).await.is_err() {
+                return;
+            }
+        }
+    });
+    let (_link, _) = master.link().await;
+    soon("the end of the silent link", pinging).await.expect("no panic");
+    agent.stop().await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn a_restart_sends_what_was_not_acknowledged() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    let (mut link, _) = master.welcome().await;
+    link.run(task("t", "true")).await;
+    let first = link.status().await;
+    // No goodbye: as if it had been killed.
+    agent.running.abort();
+    while link.try_next().await.is_some() {}
+    let agent = soon("the release of the directory", async {
+        loop {
+            let config = config(master.name(), data.path());
+            match Process::prepare(config, Containers::Given(Box::new(short()))).await {
+                Ok(process) => return process,
+                Err(Error::Locked { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+    .await;
+    let running = tokio::spawn(agent.run(std::future::pending()));
+    let (mut link, hello) = master.welcome().await;
+    assert_eq!(hello.agent_id.map(|id| id.value).as_deref(), Some("agent-1"));
+    assert_eq!(hello.tasks.len(), 1);
+    let again = link.status().await;
+    assert_eq!(again.uuid, first.uuid);
+    running.abort();
+}
+
+#[tokio::test]
+async fn gone_and_invalid_agents_end_with_the_reason() {
+    for reason in [link::refused::Reason::Gone, link::refused::Reason::Invalid] {
+        let (master, data) = (Master::start().await, TempDir::new().unwrap());
+        let agent = Agent::start(vec![master.name()], &data, short()).await;
+        let (mut link, _) = master.link().await;
+        let message = Some("because".to_owned());
+        link.send(to_agent::Frame::Refused(link::Refused {
+            reason: reason as i32,
+            message,
+            ..Default::default()
+        }))
+        .await;
+        let error = soon("the end", agent.running).await.expect("no panic").expect_err("refused");
+        assert!(error.to_string().contains("because") && !error.is_refusal(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_agent_on_the_same_data_is_refused() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    let second =
+        Process::prepare(config(master.name(), data.path()), Containers::Given(Box::new(short()))).await;
+    let error = second.map(|_| ()).expect_err("refused");
+    assert!(matches!(error, Error::Locked { .. }) && error.is_refusal());
+    agent.stop().await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn tasks_go_along_when_they_shall() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let config = agent::Config { kill_tasks_on_exit: true, ..config(master.name(), data.path()) };
+    let agent = Agent::with(config, short()).await;
+    let (mut link, _) = master.welcome().await;
+    link.run(task("t", "sleep 1000")).await;
+    link.until(TaskState::TaskRunning).await;
+    let stopping = tokio::spawn(agent.stop());
+    link.until(TaskState::TaskKilled).await;
+    assert!(matches!(link.next().await, to_master::Frame::Goodbye(bye) if bye.tasks_killed));
+    stopping.await.unwrap().expect("an orderly end");
+}
+
+#[tokio::test]
+async fn readers_see_tasks_metrics_and_clear_refusals() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    let (mut link, _) = master.welcome().await;
+    link.run(task("runs", "sleep 1000")).await;
+    link.until(TaskState::TaskRunning).await;
+    link.run(task("ended", "true")).await;
+    link.until(TaskState::TaskFinished).await;
+    let at = agent.address;
+    // The acknowledgement is on its way to the agent.
+    let (_, tasks) = soon("the acknowledgement", async {
+        loop {
+            let answer = call(at, r#"{"type":"GET_TASKS"}"#).await;
+            if answer.1["get_tasks"]["completed_tasks"].as_array().is_some_and(|all| all.len() == 1) {
+                return answer;
+            }
+        }
+    })
+    .await;
+    assert_eq!(tasks["get_tasks"]["launched_tasks"][0]["task_id"]["value"], "runs");
+    assert_eq!(tasks["get_tasks"]["launched_tasks"][0]["state"], "TASK_RUNNING");
+    assert_eq!(tasks["get_tasks"]["pending_tasks"], serde_json::json!([]));
+    let (status, state) = get(at, "/slave(1)/state").await;
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    assert_eq!((status, state["id"].as_str()), (200, Some("agent-1")));
+    assert_eq!(state["attributes"]["rack"], "a");
+    assert_eq!(state["frameworks"][0]["executors"][0]["tasks"][0]["id"], "runs");
+    assert_eq!(
+        state["frameworks"][0]["completed_executors"][0]["completed_tasks"][0]["state"],
+        "TASK_FINISHED"
+    );
+    for (call_type, member) in [
+        ("GET_HEALTH", "get_health"),
+        ("GET_VERSION", "get_version"),
+        ("GET_FLAGS", "get_flags"),
+        ("GET_METRICS", "get_metrics"),
+        ("GET_STATE", "get_state"),
+        ("GET_EXECUTORS", "get_executors"),
+        ("GET_FRAMEWORKS", "get_frameworks"),
+        ("GET_CONTAINERS", "get_containers"),
+        ("GET_AGENT", "get_agent"),
+    ] {
+        let (status, answer) = call(at, &format!(r#"{{"type":"{call_type}"}}"#)).await;
+        assert_eq!((status, &answer["type"]), (200, &call_type.into()), "{answer}");
+        assert!(answer[member].is_object(), "{answer}");
+    }
+    for path in [
+        "/version",
+        "/flags",
+        "/metrics/snapshot",
+        "/containers",
+        "/monitor/statistics",
+        "/system/stats.json",
+        "/files/debug",
+    ] {
+        let (status, body) = get(at, path).await;
+        assert!(
+            status == 200 && serde_json::from_str::<serde_json::Value>(&body).is_ok(),
+            "{path}: {status} {body}"
+        );
+    }
+    let (_, text) = get(at, "/metrics").await;
+    assert!(
+        text.contains("stoa_agent_tasks_running 1\n") && text.contains("stoa_agent_registered 1\n"),
+        "{text}"
+    );
+    let json = "Content-Type: application/json\r\n";
+    for (method, path, headers, body, expected, text) in [
+        ("GET", "/no/such", "", "", 404, "404 Not Found."),
+        (
+            "PUT",
+            "/state",
+            "",
+            "",
+            405,
+            "405 Method Not Allowed. Expecting one of { 'GET' }, but received 'PUT'.",
+        ),
+        (
+            "GET",
+            "/api/v1",
+            "",
+            "",
+            405,
+            "405 Method Not Allowed. Expecting one of { 'POST' }, but received 'GET'.",
+        ),
+        ("POST", "/api/v1", "", "{}", 400, "Expecting 'Content-Type' to be present"),
+        (
+            "POST",
+            "/api/v1",
+            "Content-Type: text/plain\r\n",
+            "{}",
+            415,
+            "Expecting 'Content-Type' of application/json or application/x-protobuf",
+        ),
+        (
+            "POST",
+            "/api/v1",
+            json,
+            "{}",
+            400,
+            "Failed to validate agent::Call: Expecting 'type' to be present",
+        ),
+        (
+            "POST",
+            "/api/v1",
+            json,
+            r#"{"type":"READ_FILE"}"#,
+            400,
+            "Failed to validate agent::Call: Expecting 'read_file' to be present",
+        ),
+        (
+            "POST",
+            "/api/v1",
+            json,
+            r#"{"type":"PRUNE_IMAGES"}"#,
+            501,
+            "This agent does not answer PRUNE_IMAGES",
+        ),
+        ("GET", "/files/read", "", "", 400, "Expecting 'path=value' in query."),
+    ] {
+        let (status, _, answer) = http(at, method, path, headers, body).await;
+        assert_eq!((status, answer.as_str()), (expected, text), "{method} {path} {body}");
+    }
+    let (status, _, answer) = http(at, "POST", "/api/v1", json, "{").await;
+    assert!(status == 400 && answer.starts_with("Failed to parse body into JSON: "), "{answer}");
+    agent.stop().await.expect("an orderly end");
+}
