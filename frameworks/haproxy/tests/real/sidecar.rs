@@ -61,12 +61,8 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut look: i
 
 impl Sidecar {
     pub(crate) async fn start(supervisor: &Supervisor) -> Self {
-        Self::start_in(
-            tempfile::Builder::new().prefix("lb").tempdir().unwrap(),
-            supervisor,
-            local(free_port()),
-        )
-        .await
+        let directory = Directory(tempfile::Builder::new().prefix("lb").tempdir().unwrap());
+        Self::start_in(directory, supervisor, local(free_port())).await
     }
 
     async fn start_in(directory: Directory, supervisor: &Supervisor, http: SocketAddr) -> Self {
@@ -110,6 +106,10 @@ impl Sidecar {
         // As a crash would: nothing is handed over but the directory.
         self.task.abort();
         let _ = self.task.await;
+        // Tasks of the one before may hold the directory for another moment; a process would not.
+        let lock = std::fs::File::open(self.directory.0.path().join("lock")).unwrap();
+        eventually("the directory is free", || async { lock.try_lock().is_ok() }).await;
+        drop(lock);
         Self::start_in(self.directory, supervisor, self.http).await
     }
 
