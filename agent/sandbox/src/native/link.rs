@@ -55,6 +55,8 @@ impl Link {
         socket.set_nonblocking(true)?;
         let (reports, report_writer) = io::pipe()?;
         let child = Command::new(&config.program)
+            // What a list of processes shows for it and for every shim.
+            .arg0("stoa")
             .args(&config.arguments)
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
