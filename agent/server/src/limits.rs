@@ -34,6 +34,8 @@ pub(crate) const PROBE_FOREVER: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const CONNECTIONS: usize = 512;
 /// From the accept to the end of a request's head, against readers that never finish it.
 pub(crate) const HEAD: Duration = Duration::from_secs(15);
+/// How long an answer may lie unread.
+pub(crate) const UNREAD: Duration = Duration::from_secs(30);
 /// For a request's body.
 pub(crate) const BODY: Duration = Duration::from_secs(60);
 /// Questions of readers waiting for the driver.

@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn mistakes_name_their_field() {
-        let broken: [(&str, fn(&mut Config)); 7] = [
+        type Break = fn(&mut Config);
+        let broken: [(&str, Break); 7] = [
             ("master", |c| c.masters.clear()),
             ("master", |c| c.masters = vec!["nowhere".into()]),
             ("master", |c| c.masters = vec!["http://a:5050".into()]),

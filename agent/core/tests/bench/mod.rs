@@ -393,3 +393,19 @@ pub(crate) fn status_line(update: &Update) -> String {
     }
     line
 }
+
+/// A transcript: what happened, and under it what the agent did.
+#[derive(Default)]
+pub(crate) struct Script(String);
+
+impl Script {
+    pub(crate) fn step(&mut self, what: &str, log: String) {
+        self.0 += what;
+        self.0 += "\n";
+        self.0 += &log;
+    }
+
+    pub(crate) fn check(self, expected: expect_test::Expect) {
+        expected.assert_eq(&self.0);
+    }
+}

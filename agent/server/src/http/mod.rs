@@ -88,6 +88,11 @@ impl Server {
 }
 
 async fn serve(stream: TcpStream, site: Arc<Site>) {
+    // A reader that never reads loses its connection, and its place goes to another.
+    let patience = u32::try_from(limits::UNREAD.as_millis()).unwrap_or(u32::MAX);
+    if rustix::net::sockopt::set_tcp_user_timeout(&stream, patience).is_err() {
+        return;
+    }
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let site = Arc::clone(&site);
         async move { Ok::<_, Infallible>(route(&site, request.map(Body::new)).await) }

@@ -1,0 +1,225 @@
+//! Ends and new beginnings: of the process, the machine, a framework, the agent itself.
+
+mod bench;
+
+use agent_core::{ExitStatus, Input, Order, Refusal};
+use bench::{Bench, FRAMEWORK, Script, framework, task, with_uri};
+use expect_test::expect;
+use model::time::Span;
+
+#[test]
+fn a_restart_finds_running_ended_and_half_launched_tasks() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.running(task("runs"));
+    bench.running(task("ends"));
+    bench.launch(task("launched"));
+    bench.launch(with_uri(task("fetched")));
+    script.step("restart", bench.restart("boot-1"));
+    script.step("runs is found", bench.started("runs"));
+    script.step("ends has ended", bench.exits("ends", ExitStatus::Code(4)));
+    let lost = Input::ContainerLost {
+        container: bench.container("launched"),
+        never_started: true,
+        message: "the container was never started".into(),
+    };
+    script.step("launched was not", bench.input(lost));
+    script.step("that is all", bench.input(Input::Recovered));
+    script.step("registers", bench.connect(&[FRAMEWORK]));
+    script.check(expect![[r#"
+        restart
+          look for containers [ends, launched, runs]
+          write update fetched TASK_DROPPED
+        runs is found
+        ends has ended
+          write update ends TASK_FAILED
+          forget container of ends
+        launched was not
+          write update launched TASK_DROPPED
+          forget container of launched
+        that is all
+          dial m1:5050 as link 1
+        registers
+          send on link 1: hello of agent-1, term 1, tasks [ends TASK_FAILED, fetched TASK_DROPPED, launched TASK_DROPPED, runs TASK_RUNNING]
+          send on link 1: ends TASK_FAILED SOURCE_EXECUTOR "Command exited with status 4", latest TASK_FAILED
+          send on link 1: fetched TASK_DROPPED SOURCE_AGENT REASON_AGENT_RESTARTED "The agent was restarted while it launched the task", latest TASK_DROPPED
+          send on link 1: launched TASK_STARTING SOURCE_EXECUTOR, latest TASK_DROPPED
+    "#]]);
+}
+
+#[test]
+fn an_end_on_disk_is_not_made_twice() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.running(task("t"));
+    bench.exits("t", ExitStatus::Code(0));
+    script.step("restart before the ack", bench.restart("boot-1"));
+    script.step("the launcher repeats the end", bench.exits("t", ExitStatus::Code(0)));
+    script.step("all found", bench.input(Input::Recovered));
+    script.step("registers", bench.connect(&[FRAMEWORK]));
+    script.step("ack", bench.ack());
+    script.check(expect![[r#"
+        restart before the ack
+          look for containers [t]
+        the launcher repeats the end
+          forget container of t
+        all found
+          dial m1:5050 as link 1
+        registers
+          send on link 1: hello of agent-1, term 1, tasks [t TASK_FINISHED]
+          send on link 1: t TASK_FINISHED SOURCE_EXECUTOR "Command exited with status 0", latest TASK_FINISHED
+        ack
+          write acknowledged t
+    "#]]);
+}
+
+#[test]
+fn a_kill_goes_on_after_a_restart() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.running(task("t"));
+    bench.kill("t", Some(Span::from_secs(30)));
+    bench.advance(Span::from_secs(10));
+    script.step("restart", bench.restart("boot-1"));
+    script.step("found", bench.started("t"));
+    script.step("exits", bench.exits("t", ExitStatus::Signal(9, "Killed")));
+    script.check(expect![[r#"
+        restart
+          look for containers [t]
+        found
+          kill t within 20s
+        exits
+          write update t TASK_KILLED
+          forget container of t
+    "#]]);
+}
+
+#[test]
+fn the_machine_was_restarted() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.running(task("t"));
+    script.step("restart", bench.restart("boot-2"));
+    let lost = Input::ContainerLost {
+        container: bench.container("t"),
+        never_started: false,
+        message: "the process holding the container was killed".into(),
+    };
+    script.step("gone", bench.input(lost));
+    script.check(expect![[r#"
+        restart
+          write boot boot-2
+          look for containers [t]
+        gone
+          write update t TASK_FAILED
+          forget container of t
+    "#]]);
+}
+
+#[test]
+fn a_removed_framework_ends_in_silence() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.running(task("runs"));
+    bench.running(task("ended"));
+    bench.exits("ended", ExitStatus::Code(0));
+    script.step("shutdown", bench.order(Order::ShutdownFramework { framework: FRAMEWORK.into() }));
+    script.step("its resources are free at once", {
+        let mut other = (*framework(&[])).clone();
+        other.id = Some(wire::v1::FrameworkId { value: "other".into() });
+        let mut big = task("big");
+        big.resources = vec![bench::scalar("cpus", 4.0)];
+        bench.launch_for(std::sync::Arc::new(other), big)
+    });
+    script.step("restart meanwhile", bench.restart("boot-1"));
+    script.step("found", bench.started("runs"));
+    script.step("exits", bench.exits("runs", ExitStatus::Signal(15, "Terminated")));
+    script.check(expect![[r#"
+        shutdown
+          write framework fw removed
+          write dropped ended
+          write kill runs: FrameworkRemoved
+          kill runs within 3s
+        its resources are free at once
+          write framework other
+          write task big
+          write update big TASK_STARTING
+          send on link 1: big TASK_STARTING SOURCE_EXECUTOR, latest TASK_STARTING
+          launch big
+        restart meanwhile
+          look for containers [runs, big]
+        found
+          kill runs within 3s
+        exits
+          write dropped runs
+          forget container of runs
+    "#]]);
+}
+
+#[test]
+fn the_agent_is_given_up() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.running(task("t"));
+    script.step("breaks", bench.breaks());
+    let link = bench.link.unwrap();
+    bench.input(Input::LinkUp(link));
+    let message = "marked gone".into();
+    script.step("gone", bench.order(Order::Refused { refusal: Refusal::Gone, message }));
+    script.step("exits", bench.exits("t", ExitStatus::Signal(15, "Terminated")));
+    script.check(expect![[r#"
+        breaks
+          hang up link 1
+          dial m1:5050 as link 2
+        gone
+          hang up link 2
+          write kill t: Asked
+          write update t TASK_KILLING
+          kill t within 3s
+        exits
+          write update t TASK_KILLED
+          forget container of t
+          stop: Gone { message: "marked gone" }
+    "#]]);
+}
+
+#[test]
+fn stopping_leaves_tasks_or_takes_them_along() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.running(task("t"));
+    script.step("stop", bench.input(Input::Stop { kill_tasks: false }));
+    let mut bench = Bench::registered();
+    bench.running(task("t"));
+    script.step("stop and kill", bench.input(Input::Stop { kill_tasks: true }));
+    script.step("a late order", bench.launch(task("late")));
+    script.step("exits", bench.exits("t", ExitStatus::Signal(15, "Terminated")));
+    script.step("ack", bench.ack());
+    script.step("the rest is not acknowledged", bench.wake());
+    script.check(expect![[r#"
+        stop
+          send on link 1: goodbye, tasks killed: false
+          hang up link 1
+          stop: Done { reason: "asked to stop" }
+        stop and kill
+          write kill t: Asked
+          write update t TASK_KILLING
+          send on link 1: t TASK_KILLING SOURCE_EXECUTOR, latest TASK_KILLING
+          kill t within 3s
+        a late order
+          write task late
+          write update late TASK_DROPPED
+          send on link 1: late TASK_DROPPED SOURCE_AGENT REASON_AGENT_RESTARTED "The agent is about to end", latest TASK_DROPPED
+        exits
+          write update t TASK_KILLED
+          forget container of t
+        ack
+          write acknowledged late
+        the rest is not acknowledged
+          after 1s
+          send on link 1: t TASK_KILLING SOURCE_EXECUTOR, latest TASK_KILLED
+          send on link 1: goodbye, tasks killed: true
+          hang up link 1
+          stop: Done { reason: "asked to stop" }
+    "#]]);
+}
