@@ -320,10 +320,8 @@ impl Driver {
             tracing::error!(request = request.0, "a request was answered twice");
             return;
         };
-        if let (Ok(Reply::Stream(id)), Some((own, sender))) = (&result, waiting.stream) {
-            if *id == own {
-                self.streams.insert(own, sender);
-            }
+        if let (Ok(Reply::Stream(_)), Some((own, sender))) = (&result, waiting.stream) {
+            self.streams.insert(own, sender);
         }
         // Whoever asked may have gone; its stream, if it had one, tells so itself.
         let _ = waiting.answer.send(result);

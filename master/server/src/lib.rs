@@ -12,6 +12,9 @@
 //!
 //! Decisions are made in `master_core` and `replica`; here is only what talks to the world.
 
+// A refusal is an answer like any other: boxing it would cost each good one an allocation nobody needs.
+#![allow(clippy::result_large_err)]
+
 mod answer;
 mod app;
 mod body;

@@ -114,10 +114,8 @@ pub(super) async fn flat_metrics(app: &App) -> BTreeMap<String, f64> {
             count_cause(&mut out, state, source, reason, count as f64);
         }
     }
-    if leads {
-        if let Ok(snapshot) = super::snapshot(app, None).await {
-            gauges(&mut out, &snapshot);
-        }
+    if leads && let Ok(snapshot) = super::snapshot(app, None).await {
+        gauges(&mut out, &snapshot);
     }
     out
 }
@@ -153,10 +151,10 @@ fn gauges(out: &mut BTreeMap<String, f64>, snapshot: &Snapshot) {
     let tables = &snapshot.tables;
     let total: Bag = tables.agents.values().map(|agent| agent.total.clone()).sum();
     let used: Bag = tables.frameworks.values().map(|framework| render::framework_usage(framework)).sum();
-    let kinds: [(&str, fn(&Bag) -> Quantity); 4] =
-        [("cpus", Bag::cpus), ("mem", Bag::mem), ("disk", Bag::disk), ("gpus", Bag::gpus)];
-    for (name, amount) in kinds {
-        let (total, used) = (amount(&total).as_f64(), amount(&used).as_f64());
+    let each = |bag: &Bag| [bag.cpus(), bag.mem(), bag.disk(), bag.gpus()].map(Quantity::as_f64);
+    for (name, (total, used)) in
+        ["cpus", "mem", "disk", "gpus"].into_iter().zip(each(&total).into_iter().zip(each(&used)))
+    {
         set(format!("{name}_total"), total);
         set(format!("{name}_used"), used);
         set(format!("{name}_percent"), if total > 0.0 { used / total } else { 0.0 });
@@ -208,7 +206,7 @@ async fn leaders(
 }
 
 pub(super) async fn state(State(app): State<Arc<App>>, request: Request) -> Response {
-    leaders(app, request, |snapshot, app| state_json(snapshot, app)).await
+    leaders(app, request, state_json).await
 }
 
 fn state_json(snapshot: &Snapshot, app: &App) -> Vec<u8> {
