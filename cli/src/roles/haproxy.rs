@@ -94,4 +94,3 @@ pub(crate) fn find_program(name: &Path) -> Option<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|candidate| candidate.is_file())
 }
-

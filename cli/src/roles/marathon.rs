@@ -68,4 +68,3 @@ pub(crate) fn main(args: MarathonArgs) -> ExitCode {
         }
     })
 }
-

@@ -11,10 +11,11 @@ pub fn stoa() -> PathBuf {
     if let Some(path) = std::env::var_os("STOA_BIN") {
         return path.into();
     }
-    let own = std::env::current_exe().expect("a test program knows where it is");
-    let program = own.parent().and_then(Path::parent).expect("target/release").join("stoa");
-    assert!(program.is_file(), "{} is missing: `make build` makes it", program.display());
-    program
+    let own = std::env::current_exe().expect("a program knows where it is");
+    // A test program lies in `release/deps`, a measurement in `release` itself.
+    let beside =
+        own.ancestors().skip(1).take(2).map(|folder| folder.join("stoa")).find(|path| path.is_file());
+    beside.unwrap_or_else(|| panic!("there is no `stoa` near {}: `make build` makes it", own.display()))
 }
 
 /// A running role. Dropping it kills it.

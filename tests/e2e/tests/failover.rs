@@ -44,7 +44,8 @@ async fn killing_the_leader_under_writes_loses_nothing_acknowledged() {
     }
 
     let leader = cluster.master_addresses[cluster.leading_master().await].clone();
-    for key in acknowledged.lock().expect("not poisoned").iter() {
+    let kept = acknowledged.lock().expect("not poisoned").clone();
+    for key in &kept {
         let answer =
             cluster.http.post(format!("http://{leader}/api/v1/state")).json(&state::get("kills", key)).send();
         let body: Value = answer.await.expect("an answer").json().await.expect("JSON");

@@ -1,3 +1,5 @@
+//! App definitions, and apps with what is embedded in them.
+
 use std::collections::BTreeMap;
 
 use serde::de::Error as _;

@@ -1,3 +1,5 @@
+//! Deployments under way, and the answer to a change.
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,3 +1,5 @@
+//! Instances that load balancers are asked to let go of. Ours: the original has no such thing.
+
 use serde::{Deserialize, Serialize};
 
 /// A task that waits for the drainers before it is killed.

@@ -1,3 +1,5 @@
+//! Bodies of refusals.
+
 use serde::{Deserialize, Serialize};
 
 use super::DeploymentRef;

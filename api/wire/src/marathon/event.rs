@@ -1,3 +1,5 @@
+//! Payloads of server-sent events.
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,3 +1,5 @@
+//! The tree that the ids of apps form.
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,3 +1,5 @@
+//! Health checks and their results.
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Number;

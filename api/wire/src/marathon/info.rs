@@ -1,3 +1,5 @@
+//! What the supervisor says of itself.
+
 use serde::{Deserialize, Serialize};
 
 /// Answer of `GET /v2/info`. The three configuration objects hold only keys of the closed lists clients accept.

@@ -1,3 +1,5 @@
+//! Networks and ports of an app.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

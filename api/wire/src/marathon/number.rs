@@ -1,3 +1,5 @@
+//! Numbers that may be whole or not.
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A JSON number which is printed without a fraction when it has none (`128`, not `128.0`), as the API always did.

@@ -1,3 +1,5 @@
+//! Apps that wait for offers, with the reasons.
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,3 +1,5 @@
+//! Tasks as readers see them.
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! From `POST /v2/apps` with one instance to RUNNING as the event stream tells it, on an idle cluster of one machine.
 //!
-//! One after the other: the clock starts before the request is sent and stops when the `status_update_event` with
+//! Five posts a second, so that each meets an idle cluster. The clock starts before the request is sent and stops when the `status_update_event` with
 //! TASK_RUNNING arrives at a client of `/v2/events`. The floor is one spawn and two `fdatasync`, measured before and after.
 
 use std::time::{Duration, Instant};
@@ -20,7 +20,9 @@ async fn main() {
     let mut events = Events::open(&cluster.marathon_addresses[0]).await;
     let before = floor_of(&cluster);
     let mut each = Vec::new();
+    let mut pace = tokio::time::interval(Duration::from_millis(200));
     for i in 0..count {
+        pace.tick().await;
         let app = json!({ "id": format!("/bench-{i}"), "cmd": "exec sleep 1000", "cpus": 0.001, "mem": 4, "instances": 1 });
         let started = Instant::now();
         let (status, body) = cluster.ask(Method::POST, "/v2/apps", Some(&app)).await;
