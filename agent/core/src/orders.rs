@@ -157,14 +157,14 @@ impl Agent {
                     self.end_with_tasks(now, Ending::Gone { message }, out);
                 }
             }
+            // At any term: a cluster of another history is likely to be at a lower one. It ends this process alone,
+            // and leaves its tasks running.
             Refusal::Invalid => {
-                if self.obey(now, link, term, out) {
-                    self.link.stop(out);
-                    self.unlinked();
-                    let ending = Ending::Invalid { message };
-                    self.mode = Mode::Ending { ending, kill_tasks: false };
-                    self.end_now(out);
-                }
+                self.link.stop(out);
+                self.unlinked();
+                let ending = Ending::Invalid { message };
+                self.mode = Mode::Ending { ending, kill_tasks: false };
+                self.end_now(out);
             }
         }
     }

@@ -184,6 +184,26 @@ fn the_agent_is_given_up() {
 }
 
 #[test]
+fn a_master_of_another_cluster_is_believed_at_any_term() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.running(task("t"));
+    bench.term = 5;
+    bench.order(Order::Ping { sequence: 1 });
+    bench.breaks();
+    let link = bench.link.unwrap();
+    bench.input(Input::LinkUp(link));
+    bench.term = 2;
+    let message = "the data directory belongs to another cluster".into();
+    script.step("invalid", bench.order(Order::Refused { refusal: Refusal::Invalid, message }));
+    script.check(expect![[r#"
+        invalid
+          hang up link 2
+          stop: Invalid { message: "the data directory belongs to another cluster" }
+    "#]]);
+}
+
+#[test]
 fn stopping_leaves_tasks_or_takes_them_along() {
     let mut bench = Bench::registered();
     let mut script = Script::default();
