@@ -74,6 +74,9 @@ pub(crate) struct Driver {
     /// Inputs that executing effects gave rise to.
     next: VecDeque<Input>,
     master: Option<String>,
+    /// The master dialled last.
+    dialled: String,
+    complained: Option<Instant>,
     appended: u64,
     synced: u64,
     compacting: bool,
@@ -93,6 +96,8 @@ impl Driver {
             probing: Arc::new(Semaphore::new(limits::PROBES)),
             next: VecDeque::new(),
             master: None,
+            dialled: String::new(),
+            complained: None,
             appended: 0,
             synced: 0,
             compacting: false,
@@ -158,8 +163,8 @@ impl Driver {
         self.next.push_back(input);
         while let Some(input) = self.next.pop_front() {
             let mut out = Vec::new();
-            if let Input::LinkDown { why: LinkDown::Broken(reason), .. } = &input {
-                tracing::debug!(reason, "link broken");
+            if let Input::LinkDown { why, .. } = &input {
+                self.complain(why);
             }
             self.agent.handle(self.clock.now(), input, &mut out);
             self.execute(out);
@@ -167,9 +172,22 @@ impl Driver {
         self.note_master();
     }
 
+    /// Says why there is no master, now and then: an agent tries many times a minute.
+    fn complain(&mut self, why: &LinkDown) {
+        let reason = match why {
+            LinkDown::Broken(reason) => reason,
+            LinkDown::Unavailable => "it knows no leader",
+            LinkDown::Redirect(_) => return,
+        };
+        if self.complained.is_none_or(|last| last.elapsed() >= limits::COMPLAINT) {
+            self.complained = Some(Instant::now());
+            tracing::warn!(master = self.dialled, reason, "no link to a master");
+        }
+    }
+
     fn note_master(&mut self) {
         let master = self.agent.master();
-        if master != self.master.as_deref() {
+        if master != self.master.as_deref() && self.ending.is_none() {
             match master {
                 Some(master) => tracing::info!(master, agent = ?self.agent.id(), "registered"),
                 None => tracing::warn!(master = ?self.master, "the link to the master is lost"),
@@ -214,7 +232,7 @@ impl Driver {
             match effect {
                 Effect::Checkpoint { seq, record } => self.write(seq, record),
                 Effect::Dial { link, address } => {
-                    tracing::debug!(%address, "dialling a master");
+                    self.dialled.clone_from(&address);
                     self.connection = Some(Connection::dial(link, address, self.hands.link.clone()));
                 }
                 Effect::Hangup { link } => {

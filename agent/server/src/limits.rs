@@ -23,6 +23,8 @@ pub(crate) const WRITE: Duration = Duration::from_secs(10);
 /// The last words on a link that is hung up.
 pub(crate) const HANGUP: Duration = Duration::from_secs(1);
 
+/// Between two lines of the log about masters that cannot be reached.
+pub(crate) const COMPLAINT: Duration = Duration::from_secs(30);
 /// Fetches at a time; more wait for their turn.
 pub(crate) const FETCHES: usize = 32;
 /// Probes at a time; more wait for their turn, which their time-out does not include.
