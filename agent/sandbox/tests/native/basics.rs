@@ -155,10 +155,8 @@ async fn it_sees_only_its_own_processes_and_mounts() {
         );
         return;
     }
-    let spec = rig.spec(
-        "echo $$; ls -d /proc/[0-9]* | wc -l; mount -t tmpfs none /mnt && echo here >/mnt/x && cat /mnt/x",
-    );
-    assert_eq!(rig.output(&spec).await, "2\n4\nhere\n", "the shim, the shell, ls and wc");
+    let spec = rig.spec("echo $$ /proc/[0-9]*; mount -t tmpfs none /mnt && echo here >/mnt/x && cat /mnt/x");
+    assert_eq!(rig.output(&spec).await, "2 /proc/1 /proc/2\nhere\n", "the shim and the shell");
     assert!(!std::path::Path::new("/mnt/x").exists(), "the mount was the container's own");
     let mut shared = rig.spec("readlink /proc/self/ns/pid /proc/self/ns/mnt");
     shared.namespaces = Namespaces { pid: false, mount: false };
