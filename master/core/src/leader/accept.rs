@@ -182,9 +182,11 @@ impl Turn<'_> {
     /// Launches one task, or says why not; the others of the call are not concerned.
     fn launch(&mut self, framework: &FrameworkId, deal: &mut Deal, mut spec: TaskSpec) {
         super::validate::fill(&mut spec, framework, &deal.role);
-        let Some(record) = self.framework(framework).cloned() else { return };
-        let site = Site { framework: &record, agent: &deal.agent, role: &deal.role, rest: &deal.rest };
-        let launch = match site.check(&spec) {
+        let Some(record) = self.framework(framework) else { return };
+        let site = Site { framework: record, agent: &deal.agent, role: &deal.role, rest: &deal.rest };
+        // Nothing of the record is held on to but its description: a shared record is copied when it changes.
+        let (verdict, info) = (site.check(&spec), Arc::clone(&record.info));
+        let launch = match verdict {
             Ok(launch) => launch,
             Err(fault) => {
                 return self.turn_down(
@@ -198,7 +200,7 @@ impl Turn<'_> {
             }
         };
         deal.rest.remove(&launch.all);
-        let order = AgentOrder::Run { framework: Arc::clone(&record.info), task: Arc::clone(&spec.info) };
+        let order = AgentOrder::Run { framework: info, task: Arc::clone(&spec.info) };
         self.record_launch(framework, deal, spec, launch);
         self.order(&deal.agent, order);
         self.leader.counters.count("tasks_launched");

@@ -43,7 +43,8 @@ impl Turn<'_> {
         let Grant { framework, role, agent, resources } = grant;
         let id = OfferId::from(format!("{}-O{}", self.uuid(), self.leader.serial.offer));
         self.leader.serial.offer += 1;
-        let there = Arc::clone(self.agent(&agent)?);
+        let there = self.agent(&agent)?;
+        let (info, ip) = (Arc::clone(&there.info), Arc::clone(&there.ip));
         let made_at = self.now;
         let record = self.framework_mut(&framework)?;
         let executors = record
@@ -58,8 +59,8 @@ impl Turn<'_> {
             agent: agent.clone(),
             role,
             resources,
-            info: Arc::clone(&there.info),
-            ip: Arc::clone(&there.ip),
+            info,
+            ip,
             executors,
             form: record.profile.form(),
             made_at,

@@ -4,6 +4,8 @@
 //! master never parses. What it refuses is step 9 of the ladder of the scheduler endpoint (spec mesos-v1, section
 //! 1.5); later steps need the leader's state and are its own.
 
+mod operator;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,10 +17,10 @@ use wire::scheduler::call::Type;
 use wire::v1::offer::operation::Type as OperationType;
 use wire::v1::{self, FrameworkInfo, KillPolicy};
 
-use crate::input::StreamId;
 use crate::refusal::Refusal;
 
 pub use crate::registry::StateCall;
+pub use operator::{OperatorCall, WeightValue};
 
 /// `SUBSCRIBE`, or the body of `UPDATE_FRAMEWORK`.
 #[derive(Clone, Debug)]
@@ -359,98 +361,53 @@ fn infer_health_check(check: &mut v1::HealthCheck) {
     }
 }
 
-/// A call on the operator endpoint that concerns the leader. Flags, log levels, files, metrics, health and version
-/// are the driver's own and never get here.
-#[derive(Clone, Debug)]
-pub enum OperatorCall {
-    /// Any of the `GET_` calls: answered by a snapshot, of which the driver renders what was asked for.
-    Read,
-    /// The event stream; `stream` is the id of its answer.
-    Subscribe {
-        stream: StreamId,
-    },
-    Teardown(FrameworkId),
-    /// Role and weight in thousandths.
-    UpdateWeights(Vec<(String, WeightValue)>),
-    MarkAgentGone(AgentId),
-    /// Offers from the agent stop (true) or go on.
-    Deactivate {
-        agent: AgentId,
-        deactivated: bool,
-    },
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use v1::health_check::Type as Kind;
+    use v1::{CommandInfo, HealthCheck};
 
-/// A weight as it was sent, judged by the leader so that the refusal can name the role.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum WeightValue {
-    Thousandths(u64),
-    /// Not positive, or no number: kept for the text of the refusal.
-    Bad(f64),
-}
-
-impl OperatorCall {
-    /// Reads a call from the wire; `stream` is used if it is `SUBSCRIBE`.
-    ///
-    /// # Errors
-    /// `Refusal::Invalid` where a member is missing, `Refusal::Unsupported` for calls this master does not have.
-    pub fn decode(call: wire::master::Call, stream: StreamId) -> Result<Self, Refusal> {
-        use wire::master::call::Type;
-        let missing = |member: &str| Refusal::Invalid {
-            call: "master::Call",
-            fault: format!("Expecting '{member}' to be present"),
-        };
-        let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).ok_or_else(|| missing("type"))?;
-        Ok(match kind {
-            Type::GetMaster
-            | Type::GetState
-            | Type::GetAgents
-            | Type::GetFrameworks
-            | Type::GetExecutors
-            | Type::GetTasks
-            | Type::GetRoles
-            | Type::GetWeights
-            | Type::GetOperations => Self::Read,
-            Type::Subscribe => Self::Subscribe { stream },
-            Type::Teardown => {
-                Self::Teardown(call.teardown.ok_or_else(|| missing("teardown"))?.framework_id.value.into())
-            }
-            Type::UpdateWeights => {
-                let update = call.update_weights.ok_or_else(|| missing("update_weights"))?;
-                let weights = update.weight_infos.into_iter();
-                Self::UpdateWeights(
-                    weights
-                        .map(|info| {
-                            (info.role.unwrap_or_else(|| "*".to_owned()), WeightValue::from_f64(info.weight))
-                        })
-                        .collect(),
-                )
-            }
-            Type::MarkAgentGone => {
-                let mark = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
-                Self::MarkAgentGone(mark.agent_id.value.into())
-            }
-            Type::DeactivateAgent => {
-                let deactivate = call.deactivate_agent.ok_or_else(|| missing("deactivate_agent"))?;
-                Self::Deactivate { agent: deactivate.agent_id.value.into(), deactivated: true }
-            }
-            Type::ReactivateAgent => {
-                let reactivate = call.reactivate_agent.ok_or_else(|| missing("reactivate_agent"))?;
-                Self::Deactivate { agent: reactivate.agent_id.value.into(), deactivated: false }
-            }
-            other => return Err(Refusal::Unsupported(other.as_str_name().to_owned())),
-        })
+    fn refused_for(seconds: Option<f64>) -> Span {
+        refusal(Some(&v1::Filters { refuse_seconds: seconds }))
     }
-}
 
-impl WeightValue {
-    /// Rounds to the nearest thousandth, which is the precision of every number of the API.
-    fn from_f64(weight: f64) -> Self {
-        let thousandths = (weight * 1000.0).round();
-        // Beyond 2^53 a double no longer knows each integer; no weight comes near.
-        if (1.0..=9_007_199_254_740_992.0).contains(&thousandths) {
-            Self::Thousandths(thousandths as u64)
-        } else {
-            Self::Bad(weight)
+    #[test]
+    fn refusals_have_a_default_and_an_end() {
+        assert_eq!(refusal(None), limits::REFUSE_DEFAULT);
+        assert_eq!(refused_for(None), limits::REFUSE_DEFAULT);
+        assert_eq!(refused_for(Some(-1.0)), limits::REFUSE_DEFAULT);
+        assert_eq!(refused_for(Some(f64::NAN)), limits::REFUSE_DEFAULT);
+        assert_eq!(refused_for(Some(0.0)), Span::ZERO);
+        assert_eq!(refused_for(Some(0.25)), Span::from_millis(250));
+        assert_eq!(refused_for(Some(f64::INFINITY)), limits::REFUSE_MAX);
+        assert_eq!(refused_for(Some(1e300)), limits::REFUSE_MAX);
+    }
+
+    #[test]
+    fn the_kind_of_a_health_check_is_inferred_where_it_can_be() {
+        let command = || Some(CommandInfo::default());
+        let http = || Some(v1::health_check::HttpCheckInfo::default());
+        let cases = [
+            (HealthCheck { command: command(), ..HealthCheck::default() }, Some(Kind::Command)),
+            (HealthCheck { http: http(), ..HealthCheck::default() }, Some(Kind::Http)),
+            (HealthCheck { command: command(), http: http(), ..HealthCheck::default() }, None),
+            (HealthCheck::default(), None),
+            (
+                HealthCheck { command: command(), r#type: Some(Kind::Tcp.into()), ..HealthCheck::default() },
+                Some(Kind::Tcp),
+            ),
+        ];
+        for (mut check, expected) in cases {
+            infer_health_check(&mut check);
+            assert_eq!(check.r#type, expected.map(i32::from));
         }
+    }
+
+    #[test]
+    fn a_type_nobody_knows_is_as_good_as_none() {
+        let call = wire::scheduler::Call { r#type: Some(99), ..wire::scheduler::Call::default() };
+        let refusal = SchedulerCall::decode(call).unwrap_err();
+        assert_eq!(refusal.to_string(), "Failed to validate scheduler::Call: Expecting 'type' to be present");
+        assert_eq!(refusal.status(), 400);
     }
 }

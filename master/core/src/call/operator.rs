@@ -1,0 +1,139 @@
+//! Calls on the operator endpoint.
+
+use model::id::{AgentId, FrameworkId};
+
+use crate::input::StreamId;
+use crate::refusal::Refusal;
+
+/// A call on the operator endpoint that concerns the leader. Flags, log levels, files, metrics, health and version
+/// are the driver's own and never get here.
+#[derive(Clone, Debug)]
+pub enum OperatorCall {
+    /// Any of the `GET_` calls: answered by a snapshot, of which the driver renders what was asked for.
+    Read,
+    /// The event stream; `stream` is the id of its answer.
+    Subscribe {
+        stream: StreamId,
+    },
+    Teardown(FrameworkId),
+    /// Role and weight in thousandths.
+    UpdateWeights(Vec<(String, WeightValue)>),
+    MarkAgentGone(AgentId),
+    /// Offers from the agent stop (true) or go on.
+    Deactivate {
+        agent: AgentId,
+        deactivated: bool,
+    },
+}
+
+/// A weight as it was sent, judged by the leader so that the refusal can name the role.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WeightValue {
+    Thousandths(u64),
+    /// Not positive, or no number: kept for the text of the refusal.
+    Bad(f64),
+}
+
+impl OperatorCall {
+    /// Reads a call from the wire; `stream` is used if it is `SUBSCRIBE`.
+    ///
+    /// # Errors
+    /// `Refusal::Invalid` where a member is missing, `Refusal::Unsupported` for calls this master does not have.
+    pub fn decode(call: wire::master::Call, stream: StreamId) -> Result<Self, Refusal> {
+        use wire::master::call::Type;
+        let missing = |member: &str| Refusal::Invalid {
+            call: "master::Call",
+            fault: format!("Expecting '{member}' to be present"),
+        };
+        let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).ok_or_else(|| missing("type"))?;
+        Ok(match kind {
+            Type::GetMaster
+            | Type::GetState
+            | Type::GetAgents
+            | Type::GetFrameworks
+            | Type::GetExecutors
+            | Type::GetTasks
+            | Type::GetRoles
+            | Type::GetWeights
+            | Type::GetOperations => Self::Read,
+            Type::Subscribe => Self::Subscribe { stream },
+            Type::Teardown => {
+                Self::Teardown(call.teardown.ok_or_else(|| missing("teardown"))?.framework_id.value.into())
+            }
+            Type::UpdateWeights => {
+                let update = call.update_weights.ok_or_else(|| missing("update_weights"))?;
+                let weights = update.weight_infos.into_iter();
+                Self::UpdateWeights(
+                    weights
+                        .map(|info| {
+                            (info.role.unwrap_or_else(|| "*".to_owned()), WeightValue::from_f64(info.weight))
+                        })
+                        .collect(),
+                )
+            }
+            Type::MarkAgentGone => {
+                let mark = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
+                Self::MarkAgentGone(mark.agent_id.value.into())
+            }
+            Type::DeactivateAgent => {
+                let deactivate = call.deactivate_agent.ok_or_else(|| missing("deactivate_agent"))?;
+                Self::Deactivate { agent: deactivate.agent_id.value.into(), deactivated: true }
+            }
+            Type::ReactivateAgent => {
+                let reactivate = call.reactivate_agent.ok_or_else(|| missing("reactivate_agent"))?;
+                Self::Deactivate { agent: reactivate.agent_id.value.into(), deactivated: false }
+            }
+            other => return Err(Refusal::Unsupported(other.as_str_name().to_owned())),
+        })
+    }
+}
+
+impl WeightValue {
+    /// Rounds to the nearest thousandth, which is the precision of every number of the API.
+    fn from_f64(weight: f64) -> Self {
+        let thousandths = (weight * 1000.0).round();
+        // Beyond 2^53 a double no longer knows each integer; no weight comes near.
+        if (1.0..=9_007_199_254_740_992.0).contains(&thousandths) {
+            Self::Thousandths(thousandths as u64)
+        } else {
+            Self::Bad(weight)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_positive_numbers_with_three_decimals() {
+        assert_eq!(WeightValue::from_f64(2.5), WeightValue::Thousandths(2_500));
+        assert_eq!(WeightValue::from_f64(0.001), WeightValue::Thousandths(1));
+        for bad in [0.0, 0.0001, -1.0, f64::INFINITY, 1e300] {
+            assert_eq!(WeightValue::from_f64(bad), WeightValue::Bad(bad));
+        }
+        assert!(matches!(WeightValue::from_f64(f64::NAN), WeightValue::Bad(_)));
+    }
+
+    #[test]
+    fn operators_hear_what_this_master_has_not_got() {
+        let stream = || StreamId("s".into());
+        let call = |kind: wire::master::call::Type| wire::master::Call {
+            r#type: Some(kind.into()),
+            ..wire::master::Call::default()
+        };
+        let refusal =
+            OperatorCall::decode(call(wire::master::call::Type::UpdateQuota), stream()).unwrap_err();
+        assert_eq!(
+            (refusal.status(), refusal.to_string().as_str()),
+            (501, "UPDATE_QUOTA is not supported by this master")
+        );
+        let refusal = OperatorCall::decode(call(wire::master::call::Type::Teardown), stream()).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "Failed to validate master::Call: Expecting 'teardown' to be present"
+        );
+        let refusal = OperatorCall::decode(wire::master::Call::default(), stream()).unwrap_err();
+        assert_eq!(refusal.to_string(), "Failed to validate master::Call: Expecting 'type' to be present");
+    }
+}
