@@ -127,6 +127,9 @@ pub const ANSWER: Duration = Duration::from_secs(15);
 /// A caller waits so long for a leader to be known, and for the leader to have read its records.
 pub const LEADER_WAIT: Duration = Duration::from_millis(2500);
 
+/// A request to a leader that has just died waits so long for the next: the lease of leadership and a little more.
+pub const TAKEOVER: Duration = Duration::from_secs(5);
+
 /// Requests worked on at once, event streams included; beyond it callers are turned away.
 pub const REQUESTS: usize = 16_384;
 

@@ -180,7 +180,9 @@ mod tests {
         let b = agent(&[("hostname", "b"), ("rack", "2")]);
         let c = agent(&[("hostname", "c"), ("rack", "2")]);
         let bare = agent(&[("hostname", "d")]);
-        let cases: &[(&[&str], &BTreeMap<String, String>, &[&BTreeMap<String, String>], bool)] = &[
+        type Fields = BTreeMap<String, String>;
+        type Case<'a> = (&'a [&'a str], &'a Fields, &'a [&'a Fields], bool);
+        let cases: &[Case<'_>] = &[
             (&["hostname", "UNIQUE"], &a, &[&b], true),
             (&["@hostname", "unique"], &a, &[&a], false),
             (&["rack", "UNIQUE"], &c, &[&b], false),

@@ -397,3 +397,134 @@ fn not_available(document: &wire::App, errors: &mut Errors) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::render::render;
+    use super::*;
+
+    fn base() -> AppDefinition {
+        let mut app = AppDefinition::with_defaults(AppId::parse("/g/a", &AppId::root()).unwrap(), "*");
+        app.ports[0].port = 10_000;
+        app
+    }
+
+    fn merged(document: Value) -> Result<AppDefinition, String> {
+        merge(&base(), &serde_json::from_value(document).unwrap()).map_err(|errors| errors.to_string())
+    }
+
+    /// The field `name` of what a document makes of the base.
+    fn field(document: Value, name: &str) -> Value {
+        serde_json::to_value(render(&merged(document).unwrap())).unwrap()[name].clone()
+    }
+
+    #[test]
+    fn old_forms_are_read_and_new_ones_written() {
+        for (document, name, expected) in [
+            (
+                json!({}),
+                "portDefinitions",
+                json!([{"port": 10000, "protocol": "tcp", "name": "default", "labels": {}}]),
+            ),
+            (
+                json!({"ports": [10000]}),
+                "portDefinitions",
+                json!([{"port": 10000, "protocol": "tcp", "name": "default", "labels": {}}]),
+            ),
+            (
+                json!({"ports": [80, 0]}),
+                "portDefinitions",
+                json!([{"port": 80, "protocol": "tcp", "labels": {}}, {"port": 0, "protocol": "tcp", "labels": {}}]),
+            ),
+            (json!({"ports": []}), "ports", json!([])),
+            (json!({"ports": [7], "portDefinitions": [{"port": 7, "name": "a"}]}), "ports", json!([7])),
+            (
+                json!({"uris": ["http://h/x.zip?v=1", "http://h/x"]}),
+                "fetch",
+                json!([
+                {"uri": "http://h/x.zip?v=1", "extract": true, "executable": false, "cache": false},
+                {"uri": "http://h/x", "extract": false, "executable": false, "cache": false}]),
+            ),
+            (
+                json!({"uris": ["http://h/x"], "fetch": [{"uri": "http://h/x"}]}),
+                "uris",
+                json!(["http://h/x"]),
+            ),
+            (
+                json!({"constraints": [["hostname", "unique"], ["rack", "MAX_PER", 2]]}),
+                "constraints",
+                json!([["hostname", "UNIQUE"], ["rack", "MAX_PER", "2"]]),
+            ),
+            (json!({"dependencies": ["b", "/c"]}), "dependencies", json!(["/g/b", "/c"])),
+            (
+                json!({"upgradeStrategy": {}}),
+                "upgradeStrategy",
+                json!({"minimumHealthCapacity": 1, "maximumOverCapacity": 1}),
+            ),
+            (
+                json!({"unreachableStrategy": {"unreachableInactiveAfterSeconds": 1, "unreachableExpungeAfterSeconds": 2}}),
+                "unreachableStrategy",
+                json!({"inactiveAfterSeconds": 1, "expungeAfterSeconds": 2}),
+            ),
+            (json!({"cpus": 0.25, "backoffFactor": 1.3, "backoffSeconds": 0.5}), "backoffFactor", json!(1.3)),
+            (
+                json!({"residency": {"taskLostBehavior": "WAIT_FOREVER"}, "storeUrls": ["x"]}),
+                "residency",
+                Value::Null,
+            ),
+        ] {
+            assert_eq!(field(document.clone(), name), expected, "{document}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_as_it_was() {
+        let app = merged(json!({
+            "cmd": "x", "env": {"A": "b"}, "labels": {"c": "d"}, "ports": [80, 0], "user": "nobody", "disk": 0.5,
+            "fetch": [{"uri": "/x", "destPath": "y"}], "constraints": [["rack", "LIKE", "a.*"]], "killSelection": "OLDEST_FIRST",
+            "healthChecks": [{"protocol": "COMMAND", "command": "true", "intervalSeconds": 0.5}], "dependencies": ["/z"],
+            "unreachableStrategy": "disabled", "taskKillGracePeriodSeconds": 7, "acceptedResourceRoles": ["*"],
+        }))
+        .unwrap();
+        let defaults = AppDefinition::with_defaults(app.id.clone(), "*");
+        assert_eq!(merge(&defaults, &render(&app)).unwrap(), app);
+    }
+
+    #[test]
+    fn what_is_no_value_is_named() {
+        for (document, error) in [
+            (json!({"instances": -1}), "/instances: must be between 0 and 100000"),
+            (json!({"cpus": 1e300}), "/cpus: must not exceed"),
+            (json!({"ports": [70000]}), "/ports(0): must be between 0 and 65535"),
+            (
+                json!({"ports": [1], "portDefinitions": [{"port": 2}]}),
+                "/ports: must not be combined with portDefinitions",
+            ),
+            (json!({"uris": ["a"], "fetch": [{"uri": "b"}]}), "/uris: must not be combined with fetch"),
+            (json!({"fetch": [{}]}), "/fetch(0)/uri: is required"),
+            (json!({"backoffSeconds": -1}), "/backoffSeconds: must not be negative"),
+            (json!({"backoffFactor": 0.5}), "/backoffFactor: must be between 1"),
+            (json!({"killSelection": "RANDOM"}), "/killSelection: 'RANDOM' must be"),
+            (
+                json!({"unreachableStrategy": {"expungeAfterSeconds": -1}}),
+                "/unreachableStrategy/expungeAfterSeconds: must not be negative",
+            ),
+            (json!({"dependencies": ["/A"]}), "/dependencies(0): 'A' is not a segment"),
+            (json!({"env": {"A": {"secret": "s"}}}), "/env/A: must be a string"),
+            (
+                json!({"healthChecks": [{"protocol": "ICMP", "port": 0, "intervalSeconds": -2}]}),
+                "/healthChecks(0)/protocol: 'ICMP' must be one of",
+            ),
+            (json!({"container": {}}), "/container: must be absent"),
+            (json!({"networks": [{"name": "x"}]}), "/networks(0)/mode: must be 'host'"),
+            (json!({"gpus": 1}), "/gpus: must be 0"),
+            (json!({"readinessChecks": [{}]}), "/readinessChecks: must be empty"),
+            (json!({"tty": true, "check": {}}), "/tty: must be false"),
+        ] {
+            let got = merged(document.clone()).unwrap_err();
+            assert!(got.contains(error), "{document}: {got}");
+        }
+    }
+}

@@ -167,7 +167,9 @@ mod tests {
         Arc::new(app.stamped(None, Version(Time::from_secs(1))))
     }
 
-    fn show(apps: &[(Option<Arc<AppDefinition>>, Option<Arc<AppDefinition>>)]) -> String {
+    type Definition = Option<Arc<AppDefinition>>;
+
+    fn show(apps: &[(Definition, Definition)]) -> String {
         let mut changes = BTreeMap::new();
         let mut target = BTreeMap::new();
         for (from, to) in apps {

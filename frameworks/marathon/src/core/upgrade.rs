@@ -62,7 +62,7 @@ pub fn upgrade(definition: &AppDefinition, instances: &[&Instance]) -> Steps {
     let gone = old.iter().filter(|i| i.condition == Condition::Scheduled).count();
     let room = bounds.max_capacity.saturating_sub(count(occupied - gone));
     steps.schedule = wanted.saturating_sub(count(new.len())).min(room);
-    let ready = new.len() == wanted as usize && new.iter().all(|i| healthy(i));
+    let ready = new.len() == wanted as usize && new.iter().all(healthy);
     steps.done = ready && old.is_empty() && present.iter().all(|i| i.is_wanted());
     steps
 }

@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use self::metrics::Metrics;
-use self::proxy::Proxy;
+use self::proxy::{Proxy, Unforwarded};
 use self::query::Query;
 use self::respond::{Answered, Problem};
 use crate::driver::Config;
@@ -128,10 +128,10 @@ impl Api {
         if let Some(response) = routes::local(self, &parts, &names).await {
             return response;
         }
-        if let Some(leader) = self.leader_elsewhere().await? {
-            return self.0.proxy.forward(&leader, from, parts, body).await;
-        }
         let body = read(body).await?;
+        if let Some(response) = self.forwarded(from, &parts, &body).await? {
+            return Ok(response);
+        }
         let query = Query::parse(parts.uri.query());
         let call = Call { parts, path, query, body, from };
         let mut response = routes::route(self, &call).await.unwrap_or_else(|problem| problem.response());
@@ -139,6 +139,31 @@ impl Api {
             response.headers_mut().insert(LEADER, value);
         }
         Ok(response)
+    }
+
+    /// The leader's answer, if the leader is not here. When it has just died the request waits for the next one: nothing
+    /// has been sent, and most clients would only come back at once.
+    async fn forwarded(
+        &self,
+        from: SocketAddr,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Option<Response>, Problem> {
+        let until = tokio::time::Instant::now() + limits::TAKEOVER;
+        let mut standing = self.0.around.standing.clone();
+        while let Some(leader) = self.leader_elsewhere().await? {
+            let problem = match self.0.proxy.forward(&leader, from, parts, body.clone()).await {
+                Ok(response) => return Ok(Some(response)),
+                Err(Unforwarded::Failed(problem)) => return Err(problem),
+                Err(Unforwarded::Unreachable(problem)) => problem,
+            };
+            let dead = Standing::Following { leader: Some(leader) };
+            let changed = standing.wait_for(|standing| *standing != dead);
+            if !matches!(tokio::time::timeout_at(until, changed).await, Ok(Ok(_))) {
+                return Err(problem);
+            }
+        }
+        Ok(None)
     }
 
     /// Where the leader is, if it is not here. Waits a little while there is none.

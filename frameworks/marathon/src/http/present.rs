@@ -147,7 +147,7 @@ fn bucket(tasks: &[(&Instance, &Task)], now: Time) -> Value {
     lives.sort_unstable();
     if let Some(middle) = lives.get(lives.len() / 2) {
         let average = lives.iter().sum::<u64>() as f64 / lives.len() as f64 / 1000.0;
-        let median = if lives.len() % 2 == 0 {
+        let median = if lives.len().is_multiple_of(2) {
             (lives[lives.len() / 2 - 1] + middle) as f64 / 2000.0
         } else {
             *middle as f64 / 1000.0

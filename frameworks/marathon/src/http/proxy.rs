@@ -11,7 +11,7 @@ use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANS
 use http::request::Parts;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::respond::{Answered, Problem};
+use super::respond::Problem;
 use crate::limits;
 
 const VIA: HeaderName = HeaderName::from_static("x-marathon-via");
@@ -37,11 +37,21 @@ impl Proxy {
         Self { http, via: format!("1.1 {own_address}") }
     }
 
-    pub(super) async fn forward(&self, leader: &str, from: SocketAddr, parts: Parts, body: Body) -> Answered {
-        let mut headers = parts.headers;
+    /// Sends a request to `leader` and its answer back.
+    ///
+    /// # Errors
+    /// [`Unforwarded::Unreachable`] when nothing was sent, so that it may be tried elsewhere.
+    pub(super) async fn forward(
+        &self,
+        leader: &str,
+        from: SocketAddr,
+        parts: &Parts,
+        body: Bytes,
+    ) -> Result<Response, Unforwarded> {
+        let mut headers = parts.headers.clone();
         let been_here = headers.get_all(&VIA).iter().any(|value| value.as_bytes() == self.via.as_bytes());
         if been_here || self.via == format!("1.1 {leader}") {
-            return Err(Problem::BadGateway("Detected proxying loop".to_owned()));
+            return Err(Unforwarded::Failed(Problem::BadGateway("Detected proxying loop".to_owned())));
         }
         for name in HOP {
             headers.remove(name);
@@ -49,11 +59,14 @@ impl Proxy {
         append(&mut headers, VIA, &self.via);
         append(&mut headers, FORWARDED_FOR, &from.ip().to_string());
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-        let body = super::read(body).await?;
-        let request =
-            self.http.request(parts.method, format!("http://{leader}{target}")).headers(headers).body(body);
+        let request = self
+            .http
+            .request(parts.method.clone(), format!("http://{leader}{target}"))
+            .headers(headers)
+            .body(body);
         let answer = request.send().await.map_err(|error| {
-            Problem::BadGateway(format!("the leader {leader} cannot be reached: {error}"))
+            let problem = Problem::BadGateway(format!("the leader {leader} cannot be reached: {error}"));
+            if error.is_connect() { Unforwarded::Unreachable(problem) } else { Unforwarded::Failed(problem) }
         })?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = answer.status();
@@ -66,6 +79,13 @@ impl Proxy {
         *response.body_mut() = Body::from_stream(answer.bytes_stream());
         Ok(response)
     }
+}
+
+/// Why there is no answer of the leader.
+pub(super) enum Unforwarded {
+    Unreachable(Problem),
+    /// It may have got the request.
+    Failed(Problem),
 }
 
 fn append(headers: &mut http::HeaderMap, name: HeaderName, value: &str) {

@@ -31,6 +31,7 @@ pub(crate) enum Problem {
     /// Nobody could be asked, or nobody answered in time.
     Unavailable(String),
     BadGateway(String),
+    NotAllowed(String),
 }
 
 impl From<Refusal> for Problem {
@@ -134,6 +135,7 @@ impl Problem {
             Self::BadRequest(message) => plain(StatusCode::BAD_REQUEST, message),
             Self::Status(status) => plain(*status, status.canonical_reason().unwrap_or_default()),
             Self::Unavailable(message) => plain(StatusCode::SERVICE_UNAVAILABLE, message),
+            Self::NotAllowed(message) => plain(StatusCode::METHOD_NOT_ALLOWED, message),
             Self::BadGateway(message) => plain(StatusCode::BAD_GATEWAY, message),
         }
     }

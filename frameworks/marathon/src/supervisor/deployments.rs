@@ -86,6 +86,7 @@ impl Supervisor {
         let record = self.state.apps.entry(app.clone()).or_insert_with(|| Arc::new(App::empty(app)));
         let record = Arc::make_mut(record);
         record.current = definition.as_ref().map(|definition| definition.version);
+        record.damaged = false;
         if let Some(definition) = definition {
             self.journal.touch(Key::Version(app.clone(), definition.version));
             record.versions.insert(definition.version, definition);

@@ -30,8 +30,14 @@ impl Supervisor {
         if action.is_none() && self.state.locks.contains_key(app) {
             return;
         }
-        let instances: Vec<Arc<Instance>> = self.state.instances_of(app).cloned().collect();
-        let steps = self.next_steps(action, definition.as_deref(), app, &instances);
+        // Its record cannot be read. That is no reason to end what runs.
+        if self.state.apps.get(app).is_some_and(|app| app.damaged) {
+            return;
+        }
+        let (steps, empty) = {
+            let instances: Vec<&Instance> = self.state.instances_of(app).map(Arc::as_ref).collect();
+            (self.next_steps(action, definition.as_deref(), app, &instances), instances.is_empty())
+        };
         for id in &steps.decommission {
             self.journal.begin();
             self.decommission(now, app, id);
@@ -47,7 +53,7 @@ impl Supervisor {
             self.journal.begin();
             self.finish(now, app, kind);
         }
-        if definition.is_none() && action.is_none() && instances.is_empty() {
+        if definition.is_none() && action.is_none() && empty {
             self.forget_app(app);
         }
     }
@@ -57,9 +63,8 @@ impl Supervisor {
         action: Option<ActionKind>,
         definition: Option<&AppDefinition>,
         app: &AppId,
-        instances: &[Arc<Instance>],
+        instances: &[&Instance],
     ) -> Steps {
-        let instances: Vec<&Instance> = instances.iter().map(Arc::as_ref).collect();
         let none = BTreeSet::new();
         let victims = self
             .state
@@ -76,8 +81,8 @@ impl Supervisor {
             (Some(ActionKind::Stop), Some(_)) => Mode::Stop,
         };
         match definition {
-            Some(definition) => reconcile(definition, &mode, &instances),
-            None => crate::core::reconcile::stop(&instances),
+            Some(definition) => reconcile(definition, &mode, instances),
+            None => crate::core::reconcile::stop(instances),
         }
     }
 

@@ -118,6 +118,23 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The group whose tree the command changes, as events name it: that of a single app, or the root.
+    pub fn group(&self) -> AppId {
+        match self {
+            Self::Create { document, .. } => {
+                let id = document.id.as_deref().and_then(|id| AppId::parse_group(id, &AppId::root()).ok());
+                id.map_or_else(AppId::root, |id| id.parent())
+            }
+            Self::Update { app, .. } | Self::Delete { app, .. } | Self::Restart { app, .. } => app.parent(),
+            Self::Kill { selection: Selection::App { app, .. } | Selection::Task { app, .. }, .. } => {
+                app.parent()
+            }
+            _ => AppId::root(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpdateOptions {
     pub force: bool,

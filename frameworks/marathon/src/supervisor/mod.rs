@@ -213,6 +213,7 @@ impl Supervisor {
         command: Command,
         out: &mut Vec<Effect>,
     ) {
+        let group = command.group();
         let answer = match command {
             Command::Create { document, force } => self.create(now, origin, &document, force),
             Command::Update { app, document, options } => {
@@ -228,7 +229,16 @@ impl Supervisor {
         };
         match answer {
             Ok(reply) => self.journal.hold(Effect::Answer(request, Ok(reply))),
-            Err(refusal) => out.push(Effect::Answer(request, Err(refusal))),
+            Err(refusal) => {
+                if matches!(refusal, Refusal::Locked(_) | Refusal::TooManyDeployments(_)) {
+                    let (version, reason) = (self.next_version(now).to_string(), refusal.to_string());
+                    self.emit(
+                        now,
+                        &Event::GroupChangeFailed { group_id: group.to_string(), version, reason },
+                    );
+                }
+                out.push(Effect::Answer(request, Err(refusal)));
+            }
         }
     }
 
@@ -248,10 +258,20 @@ impl Supervisor {
         id: &InstanceId,
         change: impl FnOnce(&mut Instance) -> R,
     ) -> Option<R> {
+        self.touched.insert(app.clone());
+        self.change_quietly(app, id, change)
+    }
+
+    /// As [`Supervisor::change`], for what changes nothing about how many instances there are and should be.
+    fn change_quietly<R>(
+        &mut self,
+        app: &AppId,
+        id: &InstanceId,
+        change: impl FnOnce(&mut Instance) -> R,
+    ) -> Option<R> {
         let key = (app.clone(), id.clone());
         let result = change(Arc::make_mut(self.state.instances.get_mut(&key)?));
         self.journal.touch(Key::Instance(key.0, key.1));
-        self.touched.insert(app.clone());
         Some(result)
     }
 

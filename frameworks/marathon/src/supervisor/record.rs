@@ -146,9 +146,13 @@ pub fn decode(records: &[Record]) -> Loaded {
         let app = loaded.state.apps.entry(id.clone()).or_insert_with(|| Arc::new(App::empty(&id)));
         let app = Arc::make_mut(app);
         app.current = current.filter(|version| app.versions.contains_key(version));
+        app.damaged = app.current.is_none();
         app.last_failure = record.last_failure.map(FailureRecord::into_failure);
-        if app.current.is_none() {
-            loaded.unreadable.push(Key::App(id).text());
+    }
+    for key in &loaded.unreadable {
+        if let Some(id) = key.strip_prefix(APP).and_then(app_id) {
+            let app = loaded.state.apps.entry(id.clone()).or_insert_with(|| Arc::new(App::empty(&id)));
+            Arc::make_mut(app).damaged = true;
         }
     }
     for deployment in loaded.state.deployments.values() {
@@ -180,7 +184,7 @@ fn definition(document: &wire::marathon::App) -> Option<AppDefinition> {
 
 impl App {
     pub fn empty(id: &AppId) -> Self {
-        Self { id: id.clone(), current: None, versions: BTreeMap::new(), last_failure: None }
+        Self { id: id.clone(), current: None, versions: BTreeMap::new(), last_failure: None, damaged: false }
     }
 }
 

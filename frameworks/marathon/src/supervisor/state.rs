@@ -37,6 +37,9 @@ pub struct App {
     pub current: Option<Version>,
     pub versions: BTreeMap<Version, Arc<AppDefinition>>,
     pub last_failure: Option<TaskFailure>,
+    /// Its record, or that of its present version, cannot be read: what runs is left alone until the app is defined
+    /// anew.
+    pub damaged: bool,
 }
 
 /// The last failure of any task of an app.

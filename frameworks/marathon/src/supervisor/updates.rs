@@ -61,7 +61,11 @@ impl Supervisor {
         let (app, id) = (&instance.app, &instance.id);
         let moved = instance.condition != condition;
         let new_state = task.state != Some(update.state);
-        self.change(app, id, |instance| {
+        // Coming to life matters to a deployment that waits for it; otherwise only a return from where nobody saw it.
+        if self.state.locks.contains_key(app) || instance.condition.is_unreachable() {
+            self.touched.insert(app.clone());
+        }
+        self.change_quietly(app, id, |instance| {
             if moved {
                 instance.condition = condition;
                 instance.since = now;
@@ -115,7 +119,7 @@ impl Supervisor {
         if update.reason != Reason::Health && known == Some(alive) {
             return;
         }
-        let change = self.change(app, id, |instance| {
+        let change = self.change_quietly(app, id, |instance| {
             instance.task.as_mut().map(|task| task.health.record(now, alive, &update.message))
         });
         let (Some(Some(Change { flipped, failed })), Some(instance)) = (change, self.instance(app, id))

@@ -1,20 +1,16 @@
 //! `/v2/groups`, for reading: groups are the paths of apps.
 
-use http::{Method, StatusCode};
+use http::Method;
 
-use super::{app_id, now, wrong_method};
+use super::{app_id, now};
 use crate::http::present::{self, Embed};
 use crate::http::respond::{Answered, Problem, ok};
 use crate::http::{Api, Call};
 
 pub(super) async fn route(api: &Api, call: &Call, rest: &[&str]) -> Answered {
     if call.method() != Method::GET {
-        return Err(match *call.method() {
-            Method::POST | Method::PUT | Method::DELETE | Method::PATCH => {
-                Problem::Status(StatusCode::NOT_IMPLEMENTED)
-            }
-            _ => wrong_method(),
-        });
+        // Not 501: one client library takes any 5xx for a dead host.
+        return Err(Problem::NotAllowed("groups can only be read here: change their apps".to_owned()));
     }
     let state = api.view().await?;
     let embed = Embed::read(&call.query, Embed::default());

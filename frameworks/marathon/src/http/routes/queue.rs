@@ -40,8 +40,7 @@ async fn list(api: &Api, call: &Call) -> Answered {
             delay: delay(waiting, now()),
             since: stamp(waiting.since),
             processed_offers_summary: summary(waiting),
-            last_unused_offers: with_offers
-                .then(|| waiting.last_unused_offers().map(|unused| unused_offer(unused)).collect()),
+            last_unused_offers: with_offers.then(|| waiting.last_unused_offers().map(unused_offer).collect()),
         })
     });
     ok(&Queue { queue: items.collect() })

@@ -236,7 +236,7 @@ async fn groups_are_the_paths_of_apps() {
     assert_eq!(server.get("/v2/groups/shop").await["apps"][0]["id"], "/shop/cart");
     assert_eq!(server.get("/v2/groups/shop/apps").await[0]["id"], "/shop/cart");
     server.call("GET", "/v2/groups/none", None, 404).await;
-    server.call("PUT", "/v2/groups", Some(json!({})), 501).await;
+    server.call("PUT", "/v2/groups", Some(json!({})), 405).await;
 }
 
 #[tokio::test]

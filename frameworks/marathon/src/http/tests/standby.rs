@@ -39,6 +39,11 @@ async fn loops_and_dead_leaders_are_told() {
     let dead = Server::standby(Some("127.0.0.1:1")).await;
     let error = dead.call("GET", "/v2/apps", None, 502).await;
     assert!(error["message"].as_str().unwrap().contains("127.0.0.1:1"), "{error}");
+    // A dead leader is no reason to fail, as long as another follows soon.
+    let next = Server::start().await;
+    let request = dead.call("GET", "/v2/apps", None, 200);
+    let (answer, ()) = tokio::join!(request, async { dead.follow(&next.address) });
+    assert_eq!(answer, json!({"apps": []}));
     let leader = Server::start().await;
     let standby = Server::standby(Some(&leader.address)).await;
     let via = format!("1.1 {}", standby.address);

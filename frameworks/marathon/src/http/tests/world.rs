@@ -25,6 +25,7 @@ use crate::supervisor::{Settings, Supervisor};
 pub(super) struct Server {
     pub(super) address: String,
     http: Client,
+    standing: watch::Sender<Standing>,
 }
 
 /// What one agent has.
@@ -151,21 +152,22 @@ impl Server {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (keep, standing) = watch::channel(standing);
+        let (standing, seen) = watch::channel(standing);
         let api = Api::new(Surroundings {
             config: Arc::new(config(&address)),
-            standing,
+            standing: seen,
             view,
             hub,
             requests,
             abdicate: Arc::new(Notify::new()),
         });
-        tokio::spawn(async move {
-            // The standing never changes.
-            let _keep = keep;
-            api.serve(listener, std::future::pending()).await
-        });
-        Self { address, http: Client::new() }
+        tokio::spawn(api.serve(listener, std::future::pending()));
+        Self { address, http: Client::new(), standing }
+    }
+
+    /// Another leads now.
+    pub(super) fn follow(&self, leader: &str) {
+        self.standing.send_replace(Standing::Following { leader: Some(leader.to_owned()) });
     }
 
     pub(super) async fn send(

@@ -166,6 +166,7 @@ fn a_locked_app_is_left_alone_unless_forced() {
     let deployment = world.view.deployments.keys().next().unwrap().clone();
     world.put("/a", json!({"cmd": "z"}));
     assert!(matches!(world.answers.last(), Some(Err(Refusal::Locked(ids))) if *ids == [deployment]));
+    assert_eq!(world.events.last().unwrap().kind, "group_change_failed");
     world.take_log();
     world.force_put("/a", json!({"cmd": "z"}));
     expect![[r#"

@@ -174,3 +174,26 @@ fn records_survive_neighbours_and_strangers() {
 fn records(world: &World) -> Vec<Record> {
     world.store.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() }).collect()
 }
+
+#[test]
+fn an_app_that_cannot_be_read_goes_on_running() {
+    for damage in ["app/a", "version/a/"] {
+        let mut world = World::new();
+        world.post(json!({"id": "/a", "cmd": "x"}));
+        world.post(json!({"id": "/b", "cmd": "x"}));
+        world.run_all();
+        let running = world.running();
+        let key = world.store.keys().find(|key| key.starts_with(damage)).unwrap().clone();
+        world.store.insert(key.clone(), b"{".to_vec());
+        world.fail_over();
+        world.advance(1000);
+        assert_eq!(world.running(), running, "{damage}");
+        assert!(!world.take_log().contains("KILL"), "{damage}");
+        assert_eq!(world.store[&key], b"{", "what cannot be read is not overwritten either");
+        // Defined anew, it is an app like others.
+        world.post(json!({"id": "/a", "cmd": "x"}));
+        world.scale("/a", 2);
+        world.run_all();
+        assert_eq!(world.instances("/a").len(), 2, "{damage}");
+    }
+}
