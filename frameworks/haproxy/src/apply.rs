@@ -1,6 +1,8 @@
 //! Makes HAProxy do what is wanted: servers through its runtime socket, everything else by a reload. One task, which
 //! owns HAProxy; nothing is changed at run time while a reload is under way, since the old worker would be told.
 
+mod drain;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,22 +16,17 @@ use crate::clock::Clock;
 use crate::core::Input;
 use crate::files::FilesError;
 use crate::limits::{
-    DELETE_AFTER, DELETE_POLL, DRAIN_POLL, HARD_STOP, RESTART_FIRST, RESTART_MOST, REWRITE_AFTER,
-    VERIFY_EVERY,
+    DELETE_AFTER, DELETE_POLL, DRAIN_POLL, RESTART_FIRST, RESTART_MOST, REWRITE_AFTER, VERIFY_EVERY,
 };
 use crate::load::{LoadError, Loader};
 use crate::plan::{Actual, State, Step, plan};
 use crate::process::Haproxy;
-use crate::runtime::{Verdict, servers_conn, servers_state, structure, verdict};
+use crate::runtime::{Verdict, servers_state, structure, verdict};
 use crate::service::Desired;
 use crate::shared::Shared;
 use crate::socket::{Socket, SocketError, ask};
 use crate::tally::{Name, Tally, changed};
 use crate::throttle::{Backoff, Throttle};
-
-/// Draining servers have to be found without connections so many times in a row: between the choice of a server and
-/// the connection to it is a moment in which it has neither.
-const QUIET_LOOKS: u32 = 2;
 
 /// What the admin address asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,49 +330,6 @@ impl Applier {
         }
     }
 
-    /// Tells the core which draining tasks have no connection left.
-    async fn report_drained(&mut self, reports: &mpsc::Sender<Input>) {
-        let draining = self.tally.draining().clone();
-        self.quiet.retain(|name, _| draining.contains_key(name));
-        if draining.is_empty() || !self.haproxy.is_running() {
-            return;
-        }
-        let Some(used) = self.used().await else { return };
-        let mut quiet: BTreeMap<&str, bool> = BTreeMap::new();
-        for (name, task) in &draining {
-            let (backend, server) = name;
-            let ready = self.actual.backends.get(backend).and_then(|servers| servers.get(server));
-            let ready = ready.is_some_and(|standing| standing.state == State::Ready);
-            let connections = used.get(&format!("{backend}/{server}")).copied().unwrap_or(0);
-            let looks = self.quiet.entry(name.clone()).or_default();
-            *looks = if ready || connections > 0 { 0 } else { looks.saturating_add(1) };
-            *quiet.entry(&**task).or_insert(true) &= *looks >= QUIET_LOOKS;
-        }
-        let tasks: Vec<String> =
-            quiet.into_iter().filter(|(_, quiet)| *quiet).map(|(task, _)| task.to_owned()).collect();
-        if !tasks.is_empty() {
-            // The core ends after this task; while it lives it takes reports.
-            let _ = reports.send(Input::Drained(tasks)).await;
-        }
-    }
-
-    /// The connections of each server, those of workers that finish an older configuration included.
-    async fn used(&self) -> Option<BTreeMap<String, u64>> {
-        let answer = ask(&self.loader.files.stats_socket(), "show servers conn").await.ok()?;
-        let mut used = servers_conn(&answer).ok()?;
-        let recent = self.last_reload.is_some_and(|at| self.clock.now().since(at) <= HARD_STOP);
-        if recent {
-            for worker in self.haproxy.processes().await.ok()?.old_workers {
-                // One that ended since the list was made has no connections.
-                let Ok(answer) = self.haproxy.ask_worker(worker, "show servers conn").await else { continue };
-                for (name, count) in servers_conn(&answer).unwrap_or_default() {
-                    *used.entry(name).or_default() += count;
-                }
-            }
-        }
-        Some(used)
-    }
-
     /// Has the file brought up to date, by a thread that may wait for the disk: a server that becomes healthy
     /// meanwhile does not wait with it.
     async fn rewrite_now(&mut self, desired: &Desired) {
@@ -434,8 +388,9 @@ impl Applier {
         }
         let draining = self.tally.draining();
         if !draining.is_empty() {
-            let all_quiet =
-                draining.keys().all(|name| self.quiet.get(name).is_some_and(|looks| *looks >= QUIET_LOOKS));
+            let all_quiet = draining
+                .keys()
+                .all(|name| self.quiet.get(name).is_some_and(|looks| *looks >= drain::QUIET_LOOKS));
             // Reported ones are looked at now and then, in case the supervisor did not hear it.
             at_most(now + if all_quiet { DRAIN_POLL.saturating_mul(25) } else { DRAIN_POLL });
         }

@@ -91,6 +91,28 @@ async fn a_drain_waits_for_the_request_under_way() {
     sidecar.stop().await;
 }
 
+/// A reload hands new connections to a new worker. The request under way is the old one's, and counts all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_waits_for_the_requests_of_an_older_worker() {
+    let (supervisor, running, sidecar, port) = cluster(2).await;
+    let slow = &running[0];
+    let request = load::slow_request(port, slow).await;
+    let another = free_port();
+    supervisor.put_app("/another", another, json!({}), &running[1..]);
+    supervisor.posted("/another");
+    sidecar.until_routed(another, "web.1").await;
+    supervisor.drain("/web", slow);
+    sidecar.until_only(port, &["web.1"]).await;
+    // An instance that nobody is connected to is acknowledged meanwhile, so there was time for the other.
+    supervisor.drain("/another", &running[1]);
+    supervisor.until_acknowledged("web.1").await;
+    assert!(!supervisor.is_acknowledged("web.0"), "a request is still under way");
+    slow.release();
+    assert_eq!(request.await.unwrap(), "web.0");
+    supervisor.until_acknowledged("web.0").await;
+    sidecar.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_feed_everything_goes_on() {
     let (supervisor, running, sidecar, port) = cluster(2).await;

@@ -394,5 +394,6 @@ fn what_an_agent_says_of_itself_is_bounded() {
     let text = refusal(&registry, &admit("a", &"h".repeat(1 << 20), 0));
     expect![[r#"
         info has 1048580 bytes, at most 1048576 are allowed
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }
