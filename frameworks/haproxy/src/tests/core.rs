@@ -1,3 +1,5 @@
+//! What the sidecar does with what it hears, told as a conversation.
+
 use std::collections::BTreeSet;
 
 use expect_test::expect;

@@ -1,3 +1,5 @@
+//! From what is wanted and what is there to commands or a reload.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

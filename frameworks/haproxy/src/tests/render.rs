@@ -1,3 +1,5 @@
+//! The configuration as HAProxy reads it.
+
 use expect_test::expect;
 
 use super::*;

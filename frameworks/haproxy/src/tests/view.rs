@@ -1,3 +1,5 @@
+//! From the feed to what is to be routed.
+
 use std::collections::BTreeSet;
 
 use expect_test::expect;
