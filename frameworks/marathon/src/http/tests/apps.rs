@@ -1,3 +1,5 @@
+//! Apps through the API: documents in, documents out, refusals by field.
+
 use serde_json::{Value, json};
 
 use super::world::Server;

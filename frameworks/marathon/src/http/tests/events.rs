@@ -1,3 +1,5 @@
+//! The event stream as its readers see it.
+
 use serde_json::json;
 
 use super::world::Server;

@@ -1,3 +1,5 @@
+//! What an instance answers that does not lead.
+
 use serde_json::{Value, json};
 
 use super::world::Server;

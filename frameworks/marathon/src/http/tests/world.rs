@@ -1,3 +1,5 @@
+//! An API over a supervisor with a store and a master in memory.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Apps created, scaled, updated and deleted.
+
 use expect_test::expect;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Load balancers are waited for before a kill.
+
 use expect_test::expect;
 use model::task::TaskState;
 use serde_json::json;

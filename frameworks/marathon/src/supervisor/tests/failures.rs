@@ -1,3 +1,5 @@
+//! Stories of failures, told to the supervisor.
+
 use expect_test::expect;
 use model::task::TaskState;
 use model::time::Span;

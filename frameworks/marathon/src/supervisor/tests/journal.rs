@@ -1,3 +1,5 @@
+//! Stories of journal, told to the supervisor.
+
 use serde_json::json;
 
 use super::world::World;

@@ -1,3 +1,5 @@
+//! Stories of launches, told to the supervisor.
+
 use expect_test::expect;
 use model::task::TaskState;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Stories of upgrades, told to the supervisor.
+
 use expect_test::{Expect, expect};
 use model::task::TaskState;
 use serde_json::json;

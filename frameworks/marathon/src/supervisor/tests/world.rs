@@ -1,3 +1,5 @@
+//! An API over a supervisor with a store and a master in memory.
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
