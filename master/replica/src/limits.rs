@@ -53,3 +53,6 @@ pub const ADDRESS_BYTES: usize = 260;
 /// Ticks after which a follower that was sent a snapshot and reported nothing is asked again. Without it a lost report
 /// would leave that follower paused for ever.
 pub const SNAPSHOT_SILENCE_TICKS: u64 = 1_200;
+
+/// Ticks within which a follower stands for election once it knows that its leader's process has ended.
+pub const SOON_TICKS: usize = 3;

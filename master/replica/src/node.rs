@@ -226,6 +226,25 @@ impl<M: Machine, D: Disk> Replica<M, D> {
         self.settle();
     }
 
+    /// The peer's process has ended: its system refuses connections. If it led, it is not waited for any longer.
+    ///
+    /// Only ever shortens the wait. Should the word be wrong, the leader's next heartbeat takes it back, or the group elects
+    /// somebody else a little early; it never elects two.
+    pub fn gone(&mut self, node: NodeId) {
+        self.unreachable(node);
+        if self.raw.raft.state != StateRole::Follower || self.raw.raft.leader_id != node.0 {
+            return;
+        }
+        let least = self.options.election_ticks;
+        // From here on this node grants its vote to others, who have heard the same ...
+        let elapsed = self.raw.raft.election_elapsed.max(least);
+        self.raw.raft.election_elapsed = elapsed;
+        // ... and stands itself within a few ticks, drawn so that not all stand at once.
+        let soon = self.random.random_range(1..=limits::SOON_TICKS);
+        self.election.timeout = (elapsed + soon).min(2 * least - 1);
+        self.settle();
+    }
+
     fn snapshot_failed(&mut self, node: NodeId) {
         self.outgoing.remove(&node);
         self.raw.report_snapshot(node.0, SnapshotStatus::Failure);

@@ -54,6 +54,7 @@ enum Request<M: Machine> {
     Barrier(Barrier),
     Step(PeerMessage),
     Unreachable(NodeId),
+    Gone(NodeId),
     Fetched(SnapshotId, Result<M, String>),
     Built(Result<Descriptor, DiskError>),
     Campaign,
@@ -97,6 +98,12 @@ impl<M: Machine> Handle<M> {
     pub fn unreachable(&self, node: NodeId) {
         // Lost when the queue is full: the next failure, a tick later, says it again.
         let _ = self.offer(Request::Unreachable(node));
+    }
+
+    /// A peer's process has ended.
+    pub fn gone(&self, node: NodeId) {
+        // Lost when the queue is full: the election timeout says the same, later.
+        let _ = self.offer(Request::Gone(node));
     }
 
     /// Answers an [`Output::Fetch`]. Waits for a place in the queue: a lost answer would pause this follower. Not to be
@@ -257,6 +264,7 @@ impl<M: Machine, D: Disk, O: Outlet<M>> Runner<M, D, O> {
                 }
             }
             Request::Unreachable(node) => self.replica.unreachable(node),
+            Request::Gone(node) => self.replica.gone(node),
             Request::Fetched(id, result) => self.replica.fetched(id, result),
             Request::Built(result) => self.replica.built(result)?,
             Request::Campaign => self.replica.campaign(),

@@ -112,6 +112,12 @@ impl Peers {
         }
     }
 
+    fn gone(&self, id: NodeId) {
+        if let Some(handle) = self.handle.get() {
+            handle.gone(id);
+        }
+    }
+
     fn step(&self, message: PeerMessage) {
         if let Some(handle) = self.handle.get() {
             // Lost when the replica's queue is full, as a network may lose it.
@@ -196,8 +202,14 @@ impl Link {
                     (pause, reported) = (first, false);
                     let why = carry(stream, &mut outbox).await;
                     tracing::info!(peer = %self.address, why, "connection to a member ended");
+                    // At once: a refusal means that its process is dead, and if it led, every moment counts.
+                    self.peers.unreachable(self.id);
+                    continue;
                 }
                 Err(error) => {
+                    if error.kind() == io::ErrorKind::ConnectionRefused {
+                        self.peers.gone(self.id);
+                    }
                     if !std::mem::replace(&mut reported, true) {
                         tracing::info!(peer = %self.address, %error, "cannot reach a member");
                     }

@@ -80,6 +80,42 @@ fn a_new_leader_serves_within_two_seconds() {
 }
 
 #[test]
+fn a_leader_known_to_be_dead_is_not_waited_for() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 3, CALM, Options::default());
+        world.run_until(3_000, "a first leader", |world| world.leader().is_some());
+        world.run_for(500);
+        let old = world.leader().expect("a leader");
+        world.crash(old);
+        // What it sent last arrives before the end of its connection does.
+        world.run_for(5);
+        for id in world.running() {
+            world.with_node(id, |node| node.gone(old));
+        }
+        let before = world.now;
+        world.run_until(2_000, "a new leader", |world| world.leader().is_some());
+        assert!(world.now - before <= 300, "seed {seed}: {} ms", world.now - before);
+        world.converge(5_000);
+    }
+}
+
+#[test]
+fn a_false_word_of_a_leaders_death_loses_nothing() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 3, CALM, Options::default());
+        world.run_until(3_000, "a first leader", |world| world.leader().is_some());
+        for _ in 0..10 {
+            world.run_for(100);
+            let Some(leader) = world.leader() else { continue };
+            for id in world.running() {
+                world.with_node(id, |node| node.gone(leader));
+            }
+        }
+        world.converge(5_000);
+    }
+}
+
+#[test]
 fn an_orderly_stop_hands_leadership_over_at_once() {
     let mut world = World::new(5, 3, CALM, Options::default());
     world.run_until(3_000, "a first leader", |world| world.leader().is_some());

@@ -49,6 +49,8 @@ struct Machine {
     disk: Option<MemoryDisk>,
     files: MemoryFiles,
     life: u64,
+    /// Counted anew in each life, as callers do.
+    tickets: u64,
     ended: Option<Fatal>,
     role: Option<Role>,
 }
@@ -122,8 +124,10 @@ impl World {
         let mut disk = MemoryDisk::new();
         replica::found::<Tally, _>(&mut disk, founding).expect("an empty disk");
         let files = disk.files();
-        self.machines
-            .insert(id, Machine { node: None, disk: Some(disk), files, life: 0, ended: None, role: None });
+        self.machines.insert(
+            id,
+            Machine { node: None, disk: Some(disk), files, life: 0, tickets: 0, ended: None, role: None },
+        );
         self.start(id);
         let phase = self.random.random_range(0..TICK_MS);
         self.schedule(phase, Happening::Tick(id));
@@ -300,7 +304,8 @@ impl World {
             let number = self.next_number;
             let machine = self.machines.get_mut(&id).expect("known");
             let node = machine.node.as_mut().expect("running");
-            let ticket = Ticket(number);
+            let ticket = Ticket(machine.tickets);
+            machine.tickets += 1;
             if node.propose(ticket, &Note { number, weight: 24 }).is_ok() {
                 self.next_number += 1;
                 self.open.insert((id, ticket), number);
@@ -390,6 +395,7 @@ impl World {
         machine.disk = Some(disk);
         machine.role = None;
         machine.life += 1;
+        machine.tickets = 0;
         self.forget_callers(id);
         let back = self.random.random_range(50..3000);
         self.schedule(back, Happening::Restart(id));

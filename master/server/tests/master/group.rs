@@ -165,3 +165,46 @@ async fn a_wiped_disk_does_not_come_back_as_the_member_it_was() {
     assert_eq!(group.leader().await, leader);
     group.stop().await;
 }
+
+async fn gauge(at: std::net::SocketAddr, name: &str) -> u64 {
+    let metrics = get(at, "/metrics").await.text();
+    let line = metrics.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+    line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a gauge of that name")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_entries_are_gone_pulls_a_snapshot_and_can_lead() {
+    let mut group = Group::three().await;
+    let leader = group.leader().await;
+    let behind = (leader + 1) % 3;
+    group.masters[behind].take().expect("runs").stop().await;
+    // Two snapshots' worth of log: the second one lets go of what the first one covers.
+    let large = "A".repeat(1 << 20);
+    let mut written = 0;
+    while gauge(group.at(leader), "stoa_master_raft_first_index").await <= 2 {
+        assert_eq!(post(group.at(leader), PATH, &put("large", &large)).await.status, 200);
+        written += 1;
+        assert!(written < 600, "the log is not cut after {written} MiB");
+    }
+    assert_eq!(post(group.at(leader), PATH, &put("small", "eA==")).await.status, 200);
+    let cut = gauge(group.at(leader), "stoa_master_raft_first_index").await;
+    group.start(behind).await;
+    until("it holds the state from beyond the cut", async || {
+        gauge(group.at(behind), "stoa_master_raft_applied_index").await >= cut
+    })
+    .await;
+    assert!(gauge(group.at(behind), "stoa_master_raft_snapshot_index").await > 1, "by a snapshot");
+    // Nobody else is left to have it from.
+    for index in group.running() {
+        if index != behind && index != leader {
+            group.masters[index].take().expect("runs").stop().await;
+        }
+    }
+    group.leader().await;
+    group.masters[leader].take().expect("runs").stop().await;
+    let third = 3 - leader - behind;
+    group.start(third).await;
+    let next = group.leader().await;
+    assert_eq!(read(group.at(next), "small").await.as_deref(), Some("eA=="));
+    group.stop().await;
+}
