@@ -68,10 +68,14 @@ pub fn envelope(frame: link::ToAgent) -> Result<Envelope, Malformed> {
             executor: message.executor_id.value.into(),
         },
         Frame::Operation(apply) => Order::Operation {
-            framework: apply.framework_id.value.into(),
+            framework: apply.framework_id.map(|id| id.value.into()),
             operation: apply.operation.id.map(|id| OperationId::from(id.value)),
             uuid: Uuid::from_slice(&apply.operation_uuid)
                 .ok_or(Malformed::Uuid("operation.operation_uuid"))?,
+        },
+        Frame::AcknowledgeOperation(acknowledge) => Order::AcknowledgeOperation {
+            uuid: Uuid::from_slice(&acknowledge.operation_uuid)
+                .ok_or(Malformed::Uuid("acknowledge_operation.operation_uuid"))?,
         },
         Frame::Shutdown(shutdown) => Order::Shutdown { message: shutdown.message },
     };
@@ -114,7 +118,7 @@ pub fn to_master(report: &Report) -> link::ToMaster {
         Report::Goodbye { tasks_killed } => Frame::Goodbye(link::Goodbye { tasks_killed: *tasks_killed }),
         Report::OperationRefused { framework, operation, uuid, message } => {
             Frame::Operation(link::OperationReport {
-                framework_id: v1::FrameworkId { value: framework.to_string() },
+                framework_id: framework.as_ref().map(|id| v1::FrameworkId { value: id.to_string() }),
                 status: v1::OperationStatus {
                     operation_id: operation.as_ref().map(|id| v1::OperationId { value: id.to_string() }),
                     state: v1::OperationState::OperationError as i32,
@@ -122,6 +126,8 @@ pub fn to_master(report: &Report) -> link::ToMaster {
                     uuid: Some(v1::Uuid { value: uuid.0.to_vec().into() }),
                     ..Default::default()
                 },
+                operation_uuid: uuid.0.to_vec().into(),
+                operation: None,
             })
         }
     };
@@ -139,6 +145,7 @@ fn hello(hello: &Hello) -> link::Hello {
         executors: Vec::new(),
         frameworks: hello.frameworks.iter().map(|info| (**info).clone()).collect(),
         boot_id: Some(hello.boot.clone()),
+        operations: Vec::new(),
     }
 }
 

@@ -132,7 +132,7 @@ pub enum Report {
     },
     /// An operation this agent cannot perform.
     OperationRefused {
-        framework: FrameworkId,
+        framework: Option<FrameworkId>,
         operation: Option<OperationId>,
         uuid: Uuid,
         message: String,

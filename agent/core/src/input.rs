@@ -121,7 +121,8 @@ pub enum Order {
     ShutdownFramework { framework: FrameworkId },
     ShutdownExecutor { framework: FrameworkId, executor: ExecutorId },
     Message { framework: FrameworkId, executor: ExecutorId },
-    Operation { framework: FrameworkId, operation: Option<OperationId>, uuid: Uuid },
+    Operation { framework: Option<FrameworkId>, operation: Option<OperationId>, uuid: Uuid },
+    AcknowledgeOperation { uuid: Uuid },
     Shutdown { message: String },
 }
 

@@ -203,6 +203,8 @@ impl Agent {
                 self.outbox.after(Effect::Send { link, report }, out);
             }
             Order::Shutdown { message } => self.end_with_tasks(now, Ending::Done { reason: message }, out),
+            // A refused operation is reported once and not kept, so there is nothing to forget.
+            Order::AcknowledgeOperation { .. } => {}
             Order::Welcome { .. } | Order::Refused { .. } => {}
         }
     }

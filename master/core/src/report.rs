@@ -46,7 +46,7 @@ pub enum AgentReport {
         tasks_killed: bool,
     },
     Operation {
-        framework: FrameworkId,
+        framework: Option<FrameworkId>,
         status: Arc<v1::OperationStatus>,
     },
 }
@@ -131,7 +131,7 @@ impl AgentReport {
             Frame::Resources(resources) => Self::Resources { total: bag("total", &resources.total)? },
             Frame::Goodbye(goodbye) => Self::Goodbye { tasks_killed: goodbye.tasks_killed },
             Frame::Operation(report) => Self::Operation {
-                framework: report.framework_id.value.into(),
+                framework: report.framework_id.map(|id| id.value.into()),
                 status: Arc::new(report.status),
             },
         })

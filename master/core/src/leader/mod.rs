@@ -309,7 +309,11 @@ impl Turn<'_> {
             AgentReport::Fenced { highest_term } => self.fenced(Some(agent), highest_term),
             AgentReport::Resources { total } => self.totals_changed(&agent, total),
             AgentReport::Goodbye { tasks_killed } => self.goodbye(link, &agent, tasks_killed),
-            AgentReport::Operation { framework, status } => self.operation_reported(&framework, status),
+            AgentReport::Operation { framework: Some(framework), status } => {
+                self.operation_reported(&framework, status);
+            }
+            // The operator's own operations are answered when they are accepted.
+            AgentReport::Operation { framework: None, .. } => {}
         }
     }
 

@@ -287,6 +287,7 @@ impl Script {
             executors: executors.collect(),
             frameworks: frameworks.collect(),
             boot_id: None,
+            operations: Vec::new(),
         };
         self.world.frame(link(name), Frame::Hello(hello));
     }
