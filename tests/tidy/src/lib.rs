@@ -11,8 +11,12 @@ pub struct Source {
 }
 
 /// The root of the repository.
+///
+/// Where this was compiled does not say it: a checkout that shares its target directory with another may run what the
+/// other has built, and would then look at the wrong files. Cargo says at run time which crate it tests.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository's root")
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("Cargo runs this and names the crate's folder");
+    Path::new(&here).join("../..").canonicalize().expect("the repository's root")
 }
 
 /// All text files of the repository, in order.
