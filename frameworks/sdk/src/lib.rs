@@ -1,25 +1,45 @@
-//! For authors of schedulers: what every framework needs besides its own logic.
+//! For authors of schedulers: a scheduler is a small trait, and one call runs it.
 //!
-//! - [`leadership`]: one of several instances leads, by a lease in the masters' key-value space, and every write it makes
-//!   carries a fence, so that an instance that has not noticed its deposition can do no harm.
+//! Begin with [`scheduler`]. What it is made of can be used by itself, by frameworks that drive a machine of their own:
+//!
+//! - [`terms`] and [`leadership`]: one of several instances leads, by a lease in the masters' key-value space, and every
+//!   write it makes carries a fence, so that an instance that has not noticed its deposition can do no harm.
+//! - [`subscription`] and [`lanes`]: what the master says, over all failovers, and the calls to it.
+//! - [`offer`], [`task`], [`update`], [`call`]: the messages, in the nouns of the model.
+//! - [`reconcile`]: asking how tasks stand until each is known.
 //! - [`store`]: durable records in that space, written in fenced transactions that are safe to send again.
 //! - [`table`]: records of one type that several writers change by compare-and-swap.
 //! - [`mirror`]: all records under a prefix, kept up to date in memory.
-//! - [`update`]: which status updates are acknowledged, and how.
-//! - [`hub`]: an event stream for many readers, numbered and resumable, in which a slow reader loses its stream and never
+//! - [`hub`] and [`ring`]: an event stream for many readers, none of which can hold up the writer or grow without bound in
 //!   the framework's memory.
-//!
-//! The subscription itself is [`client::scheduler`].
 
+pub mod call;
+mod engine;
 pub mod hub;
+mod journal;
+pub mod lanes;
+mod leader;
 pub mod leadership;
 pub mod limits;
 pub mod mirror;
+pub mod offer;
+pub mod reconcile;
 pub mod ring;
+pub mod scheduler;
+pub mod step;
 pub mod store;
+pub mod subscription;
 pub mod table;
+pub mod task;
+pub mod terms;
 pub mod update;
 
 pub use client::scheduler::{CallError, Caller, Notice, subscribe};
 pub use client::state::{State, StateError};
 pub use client::{Masters, session};
+pub use model::id::{AgentId, FrameworkId, OfferId, TaskId};
+pub use model::task::TaskState;
+pub use model::time::{Span, Time};
+pub use scheduler::Failure;
+/// The messages of the protocol, for what the kit has no words of its own.
+pub use wire;

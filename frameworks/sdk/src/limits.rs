@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use model::time::Span;
+
 /// The most writes in one transaction; the masters take 128 operations.
 pub const WRITES: usize = 128;
 /// The most bytes of values in one transaction: well below what a master takes as one request.
@@ -14,3 +16,34 @@ pub const KEEPALIVES: u32 = 3;
 pub const CAMPAIGN_AGAIN: Duration = Duration::from_millis(200);
 /// Events handed to a reader in one go.
 pub const BATCH: usize = 256;
+/// The largest record: the most that the masters take as one value.
+pub const RECORD_BYTES: usize = 1 << 20;
+/// The pause before a write or a read without an answer is sent again: the client has tried long by then.
+pub const STORE_AGAIN: Duration = Duration::from_millis(100);
+/// How long handing leadership back may take: past it the lease runs out by itself.
+pub const RESIGN: Duration = Duration::from_secs(3);
+/// After leadership is given up by request, another instance has so long to take it.
+pub const ABDICATION: Duration = Duration::from_secs(2);
+/// Kills and acknowledgements on their way to the master at once. They may overtake each other; other calls go one by
+/// one, as their order matters.
+pub const CALLS: usize = 64;
+/// Calls waiting for their turn: an update of every task of a large framework, each with its acknowledgement.
+pub const CALL_QUEUE: usize = 200_000;
+/// Reports of launches in doubt that nobody has read yet; past it the sender waits.
+pub const UNCERTAIN: usize = 16;
+/// Steps that wait to be stored: past it nothing more is heard until some are.
+pub const STEPS: usize = 4096;
+/// Questions of other tasks of the process to the scheduler that wait for their turn.
+pub const ASKS: usize = 256;
+/// Updates remembered so that a repetition is acknowledged and not told twice: those of some seconds of a busy cluster.
+/// One that is older than all of these is told again, as it is after a failover.
+pub const UPDATES_SEEN: usize = 16_384;
+/// The first pause before a task that the master did not speak of is asked about again, and the longest.
+pub const RECONCILE_FIRST: Span = Span::from_secs(2);
+pub const RECONCILE_LONGEST: Span = Span::from_secs(60);
+/// How often the master is asked about everything, for tasks that the framework does not know.
+pub const RECONCILE_ALL: Span = Span::from_mins(15);
+/// Tasks in one question: an answer to each comes as an event.
+pub const RECONCILE_TASKS: usize = 1000;
+/// The pause before subscribing again after a master ended the subscription while this instance leads.
+pub const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);

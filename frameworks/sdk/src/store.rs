@@ -103,6 +103,35 @@ impl Store {
         let answer = self.state.txn(txn).await?;
         if answer.succeeded { Ok(answer.revision) } else { Err(CommitError::Deposed) }
     }
+
+    /// As [`Self::load`], tried until it succeeds: a leader that cannot read cannot do anything else.
+    pub async fn load_at_last(&self, prefix: &str) -> Vec<Record> {
+        loop {
+            match self.load(prefix).await {
+                Ok((_, records)) => return records,
+                Err(error) => tracing::warn!(%error, "cannot read the stored records"),
+            }
+            tokio::time::sleep(limits::STORE_AGAIN).await;
+        }
+    }
+
+    /// As [`Self::commit`], sent again under one request id until the outcome is known. It is safe to drop: a write that
+    /// is on its way may then be done or not.
+    ///
+    /// # Errors
+    /// [`CommitError::Deposed`] and [`CommitError::TooMuch`]: nothing was written.
+    pub async fn commit_at_last(&self, writes: Vec<Write>) -> Result<u64, CommitError> {
+        let request = uuid::Uuid::new_v4().to_string();
+        loop {
+            match self.commit(&request, writes.clone()).await {
+                Err(CommitError::State(error)) => {
+                    tracing::warn!(%error, "a batch of records is not stored yet")
+                }
+                known => return known,
+            }
+            tokio::time::sleep(limits::STORE_AGAIN).await;
+        }
+    }
 }
 
 /// The bytes that count against [`limits::WRITE_BYTES`].

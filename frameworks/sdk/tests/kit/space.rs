@@ -1,4 +1,4 @@
-//! A key-value space on a socket: what the masters' does, without masters.
+//! A key-value space on sockets: what the masters' does, without masters. What goes to the scheduler API is handed on.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use sdk::{Masters, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use wire::state::{
-    Answer, Call, Compare, Entry, Event, Failure, GetAnswer, LeaseAnswer, Operation, OperationAnswer, Put,
-    RangeAnswer, RevokeAnswer, TxnAnswer, WatchRecord,
+    Answer, Base64, Call, Compare, Entry, Event, Failure, GetAnswer, LeaseAnswer, Operation, OperationAnswer,
+    Put, RangeAnswer, RevokeAnswer, TxnAnswer, WatchRecord,
 };
 
 /// Entries of a page: few, so that pages are met.
@@ -21,6 +21,16 @@ pub(crate) struct Space {
     facts: Arc<Mutex<Facts>>,
     changed: watch::Sender<u64>,
     address: String,
+    /// How many transactions were turned away; `None` while they are taken.
+    turned_away: watch::Sender<Option<u64>>,
+}
+
+/// A request as it was read; its answer is to be written to the socket.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) socket: TcpStream,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -35,19 +45,68 @@ struct Facts {
 
 impl Space {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let space = Self { facts: Arc::default(), changed: watch::Sender::new(0), address };
-        let serving = space.clone();
-        tokio::spawn(async move {
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                let space = serving.clone();
-                // A client that goes away in the middle is its own affair.
-                tokio::spawn(async move { space.serve(socket).await.ok() });
+        Self::masters(1).await.0
+    }
+
+    /// A space with several addresses, and what comes to the scheduler API of each.
+    pub(crate) async fn masters(count: usize) -> (Self, Vec<(String, mpsc::UnboundedReceiver<Request>)>) {
+        let facts: Arc<Mutex<Facts>> = Arc::default();
+        let (changed, turned_away) = (watch::Sender::new(0), watch::Sender::new(None));
+        let mut masters = Vec::new();
+        let mut space = None;
+        for _ in 0..count {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let (sender, requests) = mpsc::unbounded_channel();
+            masters.push((address.clone(), requests));
+            let serving = Self {
+                facts: facts.clone(),
+                changed: changed.clone(),
+                address,
+                turned_away: turned_away.clone(),
+            };
+            space.get_or_insert(serving.clone());
+            tokio::spawn(async move {
+                loop {
+                    let (socket, _) = listener.accept().await.unwrap();
+                    // A client that goes away in the middle is its own affair.
+                    tokio::spawn(serving.clone().serve(socket, sender.clone()));
+                }
+            });
+        }
+        (space.expect("at least one"), masters)
+    }
+
+    /// The value of a key.
+    pub(crate) fn value(&self, key: &str) -> Option<String> {
+        let facts = self.facts.lock().unwrap();
+        facts.entries.get(key).map(|entry| String::from_utf8(entry.value.0.to_vec()).unwrap())
+    }
+
+    /// Answers transactions with 503 from now on.
+    pub(crate) fn turn_away(&self) {
+        self.turned_away.send_replace(Some(0));
+    }
+
+    /// Waits until a transaction was turned away.
+    pub(crate) async fn turned_one_away(&self) {
+        self.turned_away.subscribe().wait_for(|count| count.is_some_and(|count| count > 0)).await.unwrap();
+    }
+
+    /// Takes transactions again.
+    pub(crate) fn take(&self) {
+        self.turned_away.send_replace(None);
+    }
+
+    /// Ends every lease, and another holds `key` at once.
+    pub(crate) fn usurp(&self, key: &str, holder: &'static str) {
+        self.change(|facts| {
+            for lease in std::mem::take(&mut facts.leases).into_keys() {
+                facts.end(&lease);
             }
+            let value = Base64(holder.as_bytes().into());
+            facts.put(Put { key: key.to_owned(), value, lease: None });
         });
-        space
     }
 
     /// A client of it.
@@ -83,10 +142,32 @@ impl Space {
         outcome
     }
 
-    async fn serve(self, mut socket: TcpStream) -> std::io::Result<()> {
-        let call = Call::from_slice(&read(&mut socket).await?).unwrap();
+    async fn serve(
+        self,
+        socket: TcpStream,
+        scheduler: mpsc::UnboundedSender<Request>,
+    ) -> std::io::Result<()> {
+        let request = read(socket).await?;
+        if request.head.contains("/api/v1/scheduler") {
+            // Without a reader the test is over.
+            let _ = scheduler.send(request);
+            return Ok(());
+        }
+        let mut socket = request.socket;
+        let call = Call::from_slice(&request.body).unwrap();
         if let Call::Watch(watch) = &call {
             return self.watch(socket, &watch.prefix, watch.from.unwrap_or(0)).await;
+        }
+        let refuse = |count: &mut Option<u64>| match count {
+            Some(count) => {
+                *count += 1;
+                true
+            }
+            None => false,
+        };
+        if matches!(call, Call::Txn(_)) && self.turned_away.send_if_modified(refuse) {
+            let answer = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+            return socket.write_all(answer.as_bytes()).await;
         }
         let (status, body) = match self.change(|facts| facts.call(call)) {
             Ok(answer) => ("200 OK", serde_json::to_string(&answer)?),
@@ -136,8 +217,8 @@ fn key(event: &Event) -> &str {
     }
 }
 
-/// The body of a request.
-async fn read(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+/// A whole request.
+async fn read(mut socket: TcpStream) -> std::io::Result<Request> {
     let mut read = Vec::new();
     loop {
         if let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -147,7 +228,8 @@ async fn read(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
             while read.len() < end + 4 + length {
                 socket.read_buf(&mut read).await?;
             }
-            return Ok(read.split_off(end + 4));
+            let body = read.split_off(end + 4);
+            return Ok(Request { socket, head, body });
         }
         if socket.read_buf(&mut read).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());

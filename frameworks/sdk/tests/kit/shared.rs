@@ -1,14 +1,13 @@
 //! Leadership, store, table and mirror against a key-value space, and against each other.
 
-mod space;
-
 use bytes::Bytes;
 use sdk::leadership::{Campaign, Fence, Standing};
 use sdk::mirror::follow;
 use sdk::store::{CommitError, Store, Write};
 use sdk::table::{Expected, Table, TableError};
-use space::Space;
 use tokio::sync::watch;
+
+use crate::space::Space;
 
 fn ids(of: &'static str) -> impl FnMut() -> String + Send + Sync + 'static {
     let mut count = 0;

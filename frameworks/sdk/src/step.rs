@@ -1,0 +1,132 @@
+//! What a scheduler decides in answer to one event: records to store, calls to make.
+
+use model::id::{AgentId, OfferId, TaskId};
+use model::time::{Span, Time};
+use serde::Serialize;
+use wire::scheduler::Call;
+use wire::v1::offer::Operation;
+
+use crate::offer::Offer;
+use crate::scheduler::RunError;
+use crate::store::Write;
+use crate::task::Task;
+use crate::{call, limits};
+
+/// The decisions of one step, collected. Nothing is done while it is being filled. Then its records are stored, all in one
+/// transaction that holds only while this instance leads; and only when they are, its calls are sent and the update that
+/// caused it is acknowledged. So a task is never launched that no record speaks of, and no update is lost that was
+/// acknowledged.
+#[derive(Debug)]
+pub struct Step {
+    now: Time,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) calls: Vec<Call>,
+    /// Offers answered for in this step.
+    pub(crate) answered: Vec<OfferId>,
+    pub(crate) revived: bool,
+    pub(crate) finished: bool,
+    pub(crate) failed: Option<RunError>,
+    refuse: Span,
+}
+
+impl Step {
+    pub(crate) fn new(now: Time, refuse: Span) -> Self {
+        Self {
+            now,
+            writes: Vec::new(),
+            calls: Vec::new(),
+            answered: Vec::new(),
+            revived: false,
+            finished: false,
+            failed: None,
+            refuse,
+        }
+    }
+
+    /// The time, in milliseconds since the Unix epoch.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Launches tasks with what was taken of an offer, and gives the rest back. Without tasks it declines.
+    pub fn launch(&mut self, offer: Offer, tasks: Vec<Task>) {
+        if tasks.is_empty() {
+            return self.decline(&offer, self.refuse);
+        }
+        let infos = tasks.into_iter().map(|task| task.into_wire(&offer)).collect();
+        self.accept(vec![offer], vec![call::launch(infos)]);
+    }
+
+    /// Does operations of any kind, in order, with the resources of offers of one agent, and gives the rest back:
+    /// reservations, volumes, task groups.
+    pub fn accept(&mut self, offers: Vec<Offer>, operations: Vec<Operation>) {
+        let offers: Vec<OfferId> = offers.into_iter().map(|offer| offer.id).collect();
+        self.answered.extend(offers.iter().cloned());
+        self.calls.push(call::accept(offers, operations, self.refuse));
+    }
+
+    /// Gives an offer back and does not want these resources for `refuse`. Offers that a step says nothing of are
+    /// declined for the time of [`crate::scheduler::Settings::refuse`].
+    pub fn decline(&mut self, offer: &Offer, refuse: Span) {
+        self.answered.push(offer.id.clone());
+        self.calls.push(call::decline(vec![offer.id.clone()], refuse));
+    }
+
+    /// Holds an offer back, to be answered in a later step. Others cannot use it meanwhile, and the master may take it
+    /// back.
+    pub fn keep(&mut self, offer: &Offer) {
+        self.answered.push(offer.id.clone());
+    }
+
+    /// Ends a task. Its end is told by an update.
+    pub fn kill(&mut self, task: &TaskId, agent: Option<&AgentId>) {
+        self.calls.push(call::kill(task.clone(), agent.cloned(), None));
+    }
+
+    /// Asks for offers at once, also of what was refused: there is something new to launch.
+    pub fn revive(&mut self) {
+        self.revived = true;
+    }
+
+    /// Stores a record as JSON, in place of the one under this key.
+    ///
+    /// One that is larger than [`limits::RECORD_BYTES`] or is no JSON ends the run with [`RunError::Record`].
+    pub fn put(&mut self, key: impl Into<String>, value: &(impl Serialize + ?Sized)) {
+        let key = key.into();
+        match serde_json::to_vec(value) {
+            Ok(bytes) if bytes.len() > limits::RECORD_BYTES => {
+                let (len, most) = (bytes.len(), limits::RECORD_BYTES);
+                self.fail(key, format!("it has {len} bytes, at most {most} are allowed"));
+            }
+            Ok(bytes) => self.writes.push(Write::Put { key: stored(&key), value: bytes.into() }),
+            Err(error) => self.fail(key, error.to_string()),
+        }
+    }
+
+    /// Removes the record under a key, if there is one.
+    pub fn delete(&mut self, key: &str) {
+        self.writes.push(Write::Delete { key: stored(key) });
+    }
+
+    /// Makes a call of the API for which there is no method here.
+    pub fn call(&mut self, call: Call) {
+        self.calls.push(call);
+    }
+
+    /// Everything is done: the framework leaves the cluster, with whatever tasks it still has, and the run ends. Records
+    /// stay.
+    pub fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    fn fail(&mut self, key: String, reason: String) {
+        self.failed.get_or_insert(RunError::Record { key, reason });
+    }
+}
+
+/// Where the records of schedulers are, apart from what the kit itself keeps.
+pub(crate) const RECORDS: &str = "records/";
+
+fn stored(key: &str) -> String {
+    format!("{RECORDS}{key}")
+}

@@ -1,0 +1,6 @@
+//! The kit against masters made of sockets, a key-value space in memory and a script.
+
+mod masters;
+mod scheduler;
+mod shared;
+mod space;
