@@ -142,20 +142,5 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Bytes of a path with its query.
 pub const URI_BYTES: usize = 16 << 10;
 
-/// After leadership is given up by request, another instance has so long to take it.
-pub const ABDICATION: Duration = Duration::from_secs(2);
-
 /// Open requests have so long to end when the process is asked to.
 pub const SHUTDOWN: Duration = Duration::from_secs(3);
-
-// --- outside
-
-/// Kills and acknowledgements on their way to the master at once. They may overtake each other; other calls go one by
-/// one, as their order matters.
-pub const CALLS: usize = 64;
-
-/// Calls waiting for their turn: an update of every task of a large framework, each with its acknowledgement.
-pub const CALL_QUEUE: usize = 200_000;
-
-/// The pause before a store write without an answer is sent again.
-pub const STORE_RETRY: Duration = Duration::from_millis(100);

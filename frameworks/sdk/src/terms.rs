@@ -93,6 +93,13 @@ async fn terms<L: Leader>(
             if done.is_some() {
                 return done;
             }
+            // It has seen before the campaign that it does not lead, or gave up by itself: then the leadership that is
+            // left is handed back, or nobody would lead.
+            let lost = tokio::time::timeout(limits::LEADERSHIP, standing.changed()).await;
+            if lost.is_err() {
+                return None;
+            }
+            continue;
         }
         standing.changed().await.ok()?;
     }

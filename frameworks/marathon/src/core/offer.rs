@@ -155,25 +155,9 @@ fn host_ports(app: &AppDefinition, free: &Ranges, random: &mut Random) -> Option
             .collect();
     }
     let count = app.ports.len();
-    let total = free.count();
-    if total < count as u64 {
+    if free.count() < count as u64 {
         return None;
     }
-    if count == 0 {
-        return Some(Vec::new());
-    }
-    let start = random.below(total);
-    (start..).take(count).map(|at| nth(free, at % total)).collect()
-}
-
-/// The `at`th number of the ranges. Walks intervals, not numbers: an offer has tens of thousands of ports.
-fn nth(ranges: &Ranges, mut at: u64) -> Option<u16> {
-    for range in ranges.as_slice() {
-        let size = range.last - range.first + 1;
-        if at < size {
-            return u16::try_from(range.first + at).ok();
-        }
-        at -= size;
-    }
-    None
+    let start = if count == 0 { 0 } else { random.below(free.count()) };
+    sdk::offer::ports(free, count, start)
 }

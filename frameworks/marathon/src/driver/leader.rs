@@ -1,73 +1,68 @@
 //! A term of leadership, from reading the records to the end of the lease.
 
+use std::convert::Infallible;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::id::FrameworkId;
 use model::time::Time;
 use sdk::leadership::{Fence, Standing};
 use sdk::store::Store;
-use sdk::{Masters, Notice, State as KeyValues};
+use sdk::subscription::{Heard, Subscription};
+use sdk::terms::Leader;
+use sdk::{Masters, State as KeyValues};
 use tokio::sync::{mpsc, watch};
-use wire::scheduler::call::Subscribe;
 use wire::v1::{FrameworkInfo, framework_info};
 
-use super::calls::Calls;
 use super::engine::{Engine, Outside, Request};
 use super::{Config, scheduler, store};
 use crate::supervisor::message::{Call, Commit, Input};
 
-/// The master's words for a framework that it has ended.
-const REMOVED: &str = "Framework has been removed";
-
-/// What a leader works with.
-pub(super) struct Leader<'a> {
+/// What outlasts the terms: the supervisor, and those who ask it.
+pub(super) struct Office<'a> {
     pub(super) config: &'a Config,
     pub(super) masters: &'a Masters,
     pub(super) state: &'a KeyValues,
-    pub(super) fence: Fence,
+    pub(super) engine: Engine,
+    pub(super) requests: mpsc::Receiver<Request>,
 }
 
-impl Leader<'_> {
-    /// Leads until the standing changes.
-    pub(super) async fn lead(
-        self,
-        engine: &mut Engine,
-        requests: &mut mpsc::Receiver<Request>,
-        mut standing: watch::Receiver<Standing>,
-    ) {
-        let ours = Standing::Leading(self.fence.clone());
+impl Leader for Office<'_> {
+    type Done = Infallible;
+
+    async fn lead(&mut self, fence: Fence, mut standing: watch::Receiver<Standing>) -> Option<Infallible> {
+        let ours = Standing::Leading(fence.clone());
+        let store = Store::new(self.state.clone(), fence);
         let records = tokio::select! {
-            records = store::load(self.state, &self.fence) => records,
-            _ = standing.wait_for(|standing| *standing != ours) => return,
+            records = store::load(&store) => records,
+            _ = standing.wait_for(|standing| *standing != ours) => return None,
         };
         let (inputs, mut results) = mpsc::channel(16);
-        let mut world = World {
-            config: self.config,
-            masters: self.masters,
-            store: Store::new(self.state.clone(), self.fence),
-            inputs,
-            session: None,
-        };
+        let mut world =
+            World { config: self.config, masters: self.masters, store, inputs, subscription: None };
         let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
-        engine.input(now(), Input::Elected { seed: [high, low], records }, &mut world);
+        self.engine.input(now(), Input::Elected { seed: [high, low], records }, &mut world);
         loop {
             let input = tokio::select! {
-                _ = standing.wait_for(|standing| *standing != ours) => break,
-                Some(request) = requests.recv() => {
-                    engine.request(now(), request, &mut world);
+                _ = standing.wait_for(|standing| *standing != ours) => return None,
+                Some(request) = self.requests.recv() => {
+                    self.engine.request(now(), request, &mut world);
                     continue;
                 }
                 Some(result) = results.recv() => result,
-                notice = notice(&mut world.session) => heard(notice),
-                () = until(engine.next_deadline()) => Input::Wake,
+                heard = world.heard() => scheduler::input(heard),
+                () = until(self.engine.next_deadline()) => Input::Wake,
             };
             if matches!(input, Input::Deposed) {
-                break;
+                return None;
             }
-            engine.input(now(), input, &mut world);
+            self.engine.input(now(), input, &mut world);
         }
-        engine.abandon();
-        while requests.try_recv().is_ok() {}
+    }
+
+    fn step_down(&mut self) {
+        self.engine.abandon();
+        // Whoever still waits was asking a leader that is gone.
+        while self.requests.try_recv().is_ok() {}
     }
 }
 
@@ -84,50 +79,26 @@ async fn until(deadline: Option<Time>) {
     }
 }
 
-/// The next notice of the subscription; `None` once it has ended for good.
-async fn notice(session: &mut Option<Session>) -> Option<Notice> {
-    match session {
-        None => std::future::pending().await,
-        Some(open) => {
-            let notice = open.notices.recv().await;
-            if notice.is_none() {
-                *session = None;
-            }
-            notice
-        }
-    }
-}
-
-fn heard(notice: Option<Notice>) -> Input {
-    match notice {
-        Some(Notice::Event(event)) => {
-            if let Some(message) = scheduler::error(&event) {
-                tracing::error!(message, "the master ended the subscription");
-                return if message.contains(REMOVED) { Input::FrameworkRemoved } else { Input::Disconnected };
-            }
-            scheduler::input(*event).unwrap_or(Input::Wake)
-        }
-        Some(Notice::Disconnected { reason }) => {
-            tracing::warn!(reason, "the subscription is broken");
-            Input::Disconnected
-        }
-        None => Input::Disconnected,
-    }
-}
-
-/// A subscription and the way to make calls on it.
-struct Session {
-    calls: Calls,
-    notices: mpsc::Receiver<Notice>,
-}
-
 /// The store and the master, as the supervisor's effects reach them.
 struct World<'a> {
     config: &'a Config,
     masters: &'a Masters,
     store: Store,
     inputs: mpsc::Sender<Input>,
-    session: Option<Session>,
+    subscription: Option<Subscription>,
+}
+
+impl World<'_> {
+    async fn heard(&mut self) -> Heard {
+        let heard = match &mut self.subscription {
+            Some(subscription) => subscription.next().await,
+            None => std::future::pending().await,
+        };
+        if matches!(heard, Heard::Ended { .. }) {
+            self.subscription = None;
+        }
+        heard
+    }
 }
 
 impl Outside for World<'_> {
@@ -138,16 +109,13 @@ impl Outside for World<'_> {
     fn call(&mut self, call: Call) {
         match call {
             Call::Subscribe { framework } => {
-                let seed = uuid::Uuid::new_v4().as_u64_pair().0;
-                let subscribe = subscription(self.config, framework);
-                let (caller, notices) = sdk::subscribe(self.masters.clone(), subscribe, seed);
-                let calls = Calls::start(caller, self.inputs.clone());
-                self.session = Some(Session { calls, notices });
+                let info = framework_info(self.config, framework);
+                self.subscription = Some(Subscription::start(self.masters.clone(), info));
             }
-            Call::Disconnect => self.session = None,
+            Call::Disconnect => self.subscription = None,
             call => {
-                if let Some(session) = &self.session {
-                    session.calls.send(call);
+                if let Some((subscription, call)) = self.subscription.as_ref().zip(scheduler::message(call)) {
+                    subscription.send(call);
                 }
             }
         }
@@ -157,13 +125,13 @@ impl Outside for World<'_> {
 /// A week: an outage of every supervisor must not end the apps.
 pub(crate) const FAILOVER_TIMEOUT: f64 = 604_800.0;
 
-fn subscription(config: &Config, framework: Option<FrameworkId>) -> Subscribe {
+fn framework_info(config: &Config, framework: Option<FrameworkId>) -> FrameworkInfo {
     use framework_info::capability::Type;
     let capability = |kind: Type| framework_info::Capability { r#type: Some(kind.into()) };
     let capabilities =
         [Type::PartitionAware, Type::TaskKillingState, Type::MultiRole, Type::ReservationRefinement];
     let host = config.advertise.rsplit_once(':').map_or(config.advertise.as_str(), |(host, _)| host);
-    let framework_info = FrameworkInfo {
+    FrameworkInfo {
         name: "marathon".to_owned(),
         id: framework.map(Into::into),
         failover_timeout: Some(FAILOVER_TIMEOUT),
@@ -173,6 +141,5 @@ fn subscription(config: &Config, framework: Option<FrameworkId>) -> Subscribe {
         webui_url: Some(format!("http://{}", config.advertise)),
         capabilities: capabilities.map(capability).to_vec(),
         ..Default::default()
-    };
-    Subscribe { framework_info, ..Default::default() }
+    }
 }

@@ -1,6 +1,5 @@
 //! From the passive supervisor to a running process: leadership, store, subscription and API around it.
 
-mod calls;
 pub(crate) mod engine;
 mod leader;
 mod scheduler;
@@ -10,13 +9,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::time::Span;
-use sdk::leadership::{Campaign, Standing};
+use sdk::leadership::Standing;
+use sdk::terms::Terms;
 use sdk::{Masters, State as KeyValues};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 
 use self::engine::{Engine, Request, Windows};
-use self::leader::Leader;
+use self::leader::Office;
 pub(crate) use self::leader::{FAILOVER_TIMEOUT, now};
 use crate::http::{Api, Surroundings};
 use crate::limits;
@@ -145,7 +145,7 @@ async fn conduct(
     config: &Config,
     standing: watch::Sender<Standing>,
     windows: Windows,
-    mut requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<Request>,
     abdicate: &Notify,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -156,40 +156,8 @@ async fn conduct(
         service_ports: config.service_ports.0..=config.service_ports.1,
         drain_timeout: config.drain_timeout,
     };
-    let mut engine = Engine::new(Supervisor::new(settings), windows);
-    tokio::pin!(shutdown);
-    loop {
-        let ids = || uuid::Uuid::new_v4().to_string();
-        let campaign = Campaign::start(state.clone(), LEADER, &config.advertise, ids);
-        let mut now = campaign.standing();
-        let term = async {
-            loop {
-                let present = now.borrow_and_update().clone();
-                standing.send_replace(present.clone());
-                if let Standing::Leading(fence) = present {
-                    let leader = Leader { config, masters: &masters, state: &state, fence };
-                    leader.lead(&mut engine, &mut requests, now.clone()).await;
-                }
-                if now.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        let over = tokio::select! {
-            () = term => false,
-            () = abdicate.notified() => false,
-            () = &mut shutdown => true,
-        };
-        standing.send_replace(Standing::Following { leader: None });
-        engine.abandon();
-        // Whoever still waits was asking a leader that is gone.
-        while requests.try_recv().is_ok() {}
-        if tokio::time::timeout(limits::SHUTDOWN, campaign.resign()).await.is_err() {
-            tracing::warn!("leadership could not be handed back and will run out");
-        }
-        if over {
-            return;
-        }
-        tokio::time::sleep(limits::ABDICATION).await;
-    }
+    let engine = Engine::new(Supervisor::new(settings), windows);
+    let terms = Terms { state: state.clone(), key: LEADER.to_owned(), name: config.advertise.clone() };
+    let mut office = Office { config, masters: &masters, state: &state, engine, requests };
+    terms.run(&mut office, &standing, abdicate, shutdown).await;
 }

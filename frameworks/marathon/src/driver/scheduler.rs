@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::attributes::{AttributeValue, Attributes};
-use model::id::{AgentId, FrameworkId};
-use model::resources::{Bag, Form};
-use model::role::Role;
-use model::task::TaskState;
-use model::time::{Span, Time};
-use wire::scheduler::{Event, call, event};
+use model::resources::Form;
+use model::time::Span;
+use sdk::call;
+use sdk::subscription::Heard;
+use sdk::update::Update;
 use wire::v1;
 
 use crate::core::app::{HealthCheck, Protocol};
@@ -17,151 +15,82 @@ use crate::core::update::{Reason, TaskUpdate};
 use crate::limits;
 use crate::supervisor::message::{Call, Input, Launch};
 
-/// What a message of the master means to the supervisor; `None` for what changes nothing here: heartbeats, withdrawn
-/// offers (none is ever kept), lost agents (their tasks are told one by one).
-pub(super) fn input(event: Event) -> Option<Input> {
-    if let Some(subscribed) = event.subscribed {
-        let master = subscribed.master_info.and_then(|info| info.hostname).unwrap_or_default();
-        return Some(Input::Subscribed { framework: FrameworkId::from(subscribed.framework_id), master });
-    }
-    if let Some(offers) = event.offers {
-        return Some(Input::Offers(offers.offers.into_iter().filter_map(offer).collect()));
-    }
-    event.update.and_then(|update| self::update(update.status)).map(Input::Update)
-}
-
-/// The text of an ERROR event, after which the stream ends.
-pub(super) fn error(event: &Event) -> Option<&str> {
-    event.error.as_ref().map(|event::Error { message }| message.as_str())
-}
-
-fn offer(offer: v1::Offer) -> Option<Offer> {
-    let role = offer.allocation_info.and_then(|info| info.role).unwrap_or_else(|| "*".to_owned());
-    let readable = role.parse::<Role>().ok().zip(Bag::from_wire(&offer.resources).ok());
-    let Some((role, resources)) = readable else {
-        tracing::warn!(offer = offer.id.value, "an offer cannot be read and is left to time out");
-        return None;
-    };
-    let mut fields = BTreeMap::from([("hostname".to_owned(), offer.hostname.clone())]);
-    if let Some(domain) = offer.domain.and_then(|domain| domain.fault_domain) {
-        fields.insert("@region".to_owned(), domain.region.name);
-        fields.insert("@zone".to_owned(), domain.zone.name);
-    }
-    if let Ok(attributes) = Attributes::from_wire(&offer.attributes) {
-        for (name, value) in attributes.iter() {
-            fields.entry(name.to_owned()).or_insert_with(|| text(value));
+/// What is heard of the master, to the supervisor. What changes nothing here (withdrawn offers, as none is ever kept; lost
+/// agents, as their tasks are told one by one) only wakes it.
+pub(super) fn input(heard: Heard) -> Input {
+    match heard {
+        Heard::Subscribed { framework, master } => Input::Subscribed { framework, master },
+        Heard::Offers(offers) => Input::Offers(offers.into_iter().map(offer).collect()),
+        Heard::Update(update) => Input::Update(self::update(update)),
+        Heard::Uncertain(tasks) => Input::Uncertain(tasks),
+        Heard::Rescinded(_) | Heard::Other(_) => Input::Wake,
+        Heard::Lost { reason } => {
+            tracing::warn!(reason, "the subscription is broken");
+            Input::Disconnected
+        }
+        Heard::Ended { removed, message } => {
+            tracing::error!(message, "the master ended the subscription");
+            if removed { Input::FrameworkRemoved } else { Input::Disconnected }
         }
     }
-    Some(Offer {
-        id: offer.id.into(),
-        agent: offer.agent_id.into(),
-        hostname: offer.hostname,
-        role,
-        resources,
-        fields,
-    })
 }
 
-/// An attribute as constraints see it; intervals are written without spaces.
-fn text(value: &AttributeValue) -> String {
-    match value {
-        AttributeValue::Ranges(_) | AttributeValue::Set(_) => value.to_string().replace(", ", ","),
-        AttributeValue::Scalar(_) | AttributeValue::Text(_) => value.to_string(),
+fn offer(offer: sdk::offer::Offer) -> Offer {
+    let fields = offer.fields();
+    Offer {
+        id: offer.id,
+        agent: offer.agent,
+        hostname: offer.hostname,
+        role: offer.role,
+        resources: offer.resources,
+        fields,
     }
 }
 
-fn update(status: v1::TaskStatus) -> Option<TaskUpdate> {
-    let addresses = status.container_status.iter().flat_map(|container| &container.network_infos);
-    Some(TaskUpdate {
-        state: TaskState::try_from(status.state).ok()?,
-        addresses: addresses
-            .flat_map(|network| network.ip_addresses.iter().filter_map(|address| address.ip_address.clone()))
-            .collect(),
-        task: status.task_id.into(),
-        agent: status.agent_id.map(AgentId::from),
-        uuid: status.uuid.map(|uuid| uuid.to_vec()),
-        message: status.message.unwrap_or_default(),
-        reason: reason(status.reason),
-        healthy: status.healthy,
-        unreachable_since: status.unreachable_time.as_ref().map(Time::from),
-    })
+fn update(update: Update) -> TaskUpdate {
+    TaskUpdate {
+        reason: update.reason.map_or(Reason::Other, reason),
+        task: update.task,
+        agent: update.agent,
+        state: update.state,
+        uuid: update.uuid,
+        message: update.message,
+        addresses: update.addresses,
+        healthy: update.healthy,
+        unreachable_since: update.unreachable_since,
+    }
 }
 
-fn reason(number: Option<i32>) -> Reason {
+fn reason(reason: v1::task_status::Reason) -> Reason {
     use v1::task_status::Reason as Wire;
-    match number.and_then(|number| Wire::try_from(number).ok()) {
-        Some(Wire::InvalidOffers) => Reason::InvalidOffers,
-        Some(Wire::Reconciliation) => Reason::Reconciliation,
-        Some(Wire::AgentDisconnected) => Reason::AgentDisconnected,
-        Some(Wire::AgentRemoved) => Reason::AgentRemoved,
-        Some(Wire::AgentDraining) => Reason::AgentDraining,
-        Some(Wire::TaskHealthCheckStatusUpdated) => Reason::Health,
+    match reason {
+        Wire::InvalidOffers => Reason::InvalidOffers,
+        Wire::Reconciliation => Reason::Reconciliation,
+        Wire::AgentDisconnected => Reason::AgentDisconnected,
+        Wire::AgentRemoved => Reason::AgentRemoved,
+        Wire::AgentDraining => Reason::AgentDraining,
+        Wire::TaskHealthCheckStatusUpdated => Reason::Health,
         _ => Reason::Other,
     }
 }
 
 /// The master's message for a call; `None` for those that are no message but a connection.
 pub(super) fn message(call: Call) -> Option<wire::scheduler::Call> {
-    use call::Type;
-    let empty = wire::scheduler::Call::default;
-    let typed =
-        |kind: Type, call: wire::scheduler::Call| wire::scheduler::Call { r#type: Some(kind.into()), ..call };
     Some(match call {
         Call::Subscribe { .. } | Call::Disconnect => return None,
         Call::Accept { offer, launches, refuse } => {
-            let task_infos = launches.into_iter().map(task_info).collect();
-            let operation = v1::offer::Operation {
-                r#type: Some(v1::offer::operation::Type::Launch.into()),
-                launch: Some(v1::offer::operation::Launch { task_infos }),
-                ..Default::default()
-            };
-            let accept = call::Accept {
-                offer_ids: vec![offer.into()],
-                operations: vec![operation],
-                filters: Some(filters(refuse)),
-            };
-            typed(Type::Accept, wire::scheduler::Call { accept: Some(accept), ..empty() })
+            let launch = call::launch(launches.into_iter().map(task_info).collect());
+            call::accept(vec![offer], vec![launch], refuse)
         }
-        Call::Decline { offers, refuse } => {
-            let offer_ids = offers.into_iter().map(Into::into).collect();
-            let decline = call::Decline { offer_ids, filters: Some(filters(refuse)) };
-            typed(Type::Decline, wire::scheduler::Call { decline: Some(decline), ..empty() })
-        }
-        Call::Revive => {
-            typed(Type::Revive, wire::scheduler::Call { revive: Some(Default::default()), ..empty() })
-        }
-        Call::Suppress => {
-            typed(Type::Suppress, wire::scheduler::Call { suppress: Some(Default::default()), ..empty() })
-        }
-        Call::Kill(kill) => {
-            let kill = call::Kill {
-                task_id: kill.task.into(),
-                agent_id: Some(kill.agent.into()),
-                kill_policy: kill.grace.map(kill_policy),
-            };
-            typed(Type::Kill, wire::scheduler::Call { kill: Some(kill), ..empty() })
-        }
-        Call::Acknowledge { agent, task, uuid } => {
-            let acknowledge =
-                call::Acknowledge { agent_id: agent.into(), task_id: task.into(), uuid: uuid.into() };
-            typed(Type::Acknowledge, wire::scheduler::Call { acknowledge: Some(acknowledge), ..empty() })
-        }
+        Call::Decline { offers, refuse } => call::decline(offers, refuse),
+        Call::Revive => call::revive(),
+        Call::Suppress => call::suppress(),
+        Call::Kill(kill) => call::kill(kill.task, Some(kill.agent), kill.grace),
+        Call::Acknowledge { agent, task, uuid } => call::acknowledge(agent, task, uuid),
         Call::Reconcile { tasks } => {
-            let tasks = tasks
-                .into_iter()
-                .map(|(task, agent)| call::reconcile::Task {
-                    task_id: task.into(),
-                    agent_id: Some(agent.into()),
-                })
-                .collect();
-            let reconcile = call::Reconcile { tasks };
-            typed(Type::Reconcile, wire::scheduler::Call { reconcile: Some(reconcile), ..empty() })
+            call::reconcile(tasks.into_iter().map(|(task, agent)| (task, Some(agent))))
         }
     })
-}
-
-fn filters(refuse: Span) -> v1::Filters {
-    v1::Filters { refuse_seconds: Some(refuse.as_secs_f64()) }
 }
 
 fn kill_policy(grace: Span) -> v1::KillPolicy {

@@ -5,7 +5,8 @@ use sdk::leadership::{Campaign, Fence, Standing};
 use sdk::mirror::follow;
 use sdk::store::{CommitError, Store, Write};
 use sdk::table::{Expected, Table, TableError};
-use tokio::sync::watch;
+use sdk::terms::{Leader, Terms};
+use tokio::sync::{Notify, watch};
 
 use crate::space::Space;
 
@@ -133,4 +134,38 @@ async fn a_mirror_follows_and_recovers_from_a_gap() {
 
     space.compact("jobs/g");
     mirror.wait_for(|mirror| mirror.get("jobs/g").is_some()).await.unwrap();
+}
+
+/// Gives the first term up at once, and is done with the second.
+#[derive(Default)]
+struct Reluctant {
+    fences: Vec<Fence>,
+    stepped_down: usize,
+}
+
+impl Leader for Reluctant {
+    type Done = ();
+
+    async fn lead(&mut self, fence: Fence, _: watch::Receiver<Standing>) -> Option<()> {
+        self.fences.push(fence);
+        (self.fences.len() > 1).then_some(())
+    }
+
+    fn step_down(&mut self) {
+        self.stepped_down += 1;
+    }
+}
+
+#[tokio::test]
+async fn who_gives_up_by_itself_hands_the_lead_back() {
+    let space = Space::start().await;
+    let terms = Terms { state: space.client(), key: "leader".to_owned(), name: "a:1".to_owned() };
+    let mut reluctant = Reluctant::default();
+    let shown = watch::Sender::new(Standing::Following { leader: None });
+    let done = terms.run(&mut reluctant, &shown, &Notify::new(), std::future::pending()).await;
+    assert_eq!(done, Some(()));
+    assert_ne!(reluctant.fences[0], reluctant.fences[1], "another term, under another fence");
+    assert!(reluctant.stepped_down >= 2);
+    assert_eq!(*shown.borrow(), Standing::Following { leader: None });
+    assert_eq!(space.value("leader"), None);
 }
