@@ -1,6 +1,6 @@
 //! Requests of the prompt's commands: one place that follows redirects and turns a server's error into a sentence.
 
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use super::Target;
@@ -27,6 +27,19 @@ impl Api {
             false => format!("http://{address}"),
         };
         Self { http: reqwest::Client::new(), base, json }
+    }
+
+    /// The same API of another server.
+    pub(crate) fn at(&self, address: &str) -> Self {
+        Self::new(address, self.json)
+    }
+
+    /// The status, and for an error its sentence.
+    pub(crate) async fn outcome(&self, request: RequestBuilder) -> Result<(StatusCode, String), String> {
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        let body = answer.text().await.unwrap_or_default();
+        Ok((status, if status.is_success() { body } else { refusal(status, &body) }))
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -76,7 +89,7 @@ impl Api {
 }
 
 /// What the server said, with the field each complaint concerns.
-fn refusal(status: reqwest::StatusCode, body: &str) -> String {
+fn refusal(status: StatusCode, body: &str) -> String {
     let Ok(value) = serde_json::from_str::<Value>(body) else {
         let text = body.trim();
         return if text.is_empty() { status.to_string() } else { format!("{status}: {text}") };
@@ -93,8 +106,6 @@ fn refusal(status: reqwest::StatusCode, body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::StatusCode;
-
     use super::*;
 
     #[test]

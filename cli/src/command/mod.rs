@@ -4,7 +4,9 @@ mod app;
 mod events;
 mod explain;
 mod http;
+mod logs;
 mod master;
+mod member;
 mod table;
 mod task;
 
@@ -61,6 +63,20 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// The masters of the group: list, remove
+    Member {
+        #[command(subcommand)]
+        action: member::Action,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// What a task has written
+    Logs {
+        #[command(flatten)]
+        what: logs::What,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Frameworks that are subscribed or known
     Framework {
         #[command(flatten)]
@@ -109,6 +125,8 @@ async fn run(command: Command) -> Result<(), String> {
         Command::App { action, target } => app::run(&Api::marathon(&target), action).await,
         Command::Task { action, target } => task::run(&Api::marathon(&target), action).await,
         Command::Node { target } => master::nodes(&Api::master(&target)).await,
+        Command::Member { action, target } => member::run(&Api::master(&target), action).await,
+        Command::Logs { what, target } => logs::show(&Api::master(&target), &what).await,
         Command::Framework { target } => master::frameworks(&Api::master(&target)).await,
         Command::Role { target } => master::roles(&Api::master(&target)).await,
         Command::Events { types, target } => events::follow(&Api::marathon(&target), &types).await,

@@ -23,6 +23,9 @@ pub(crate) struct MasterArgs {
     /// The first members of the group by their advertised addresses, this one included; absent: one master alone
     #[arg(long, env = "STOA_MASTER_PEERS", value_name = "HOST:PORT,...", value_delimiter = ',')]
     peers: Vec<String>,
+    /// A member of a running group that this master shall join; it gets its vote once it has caught up
+    #[arg(long, env = "STOA_MASTER_JOIN", value_name = "HOST:PORT")]
+    join: Option<String>,
     /// Where the log, snapshots and identity live
     #[arg(long, env = "STOA_MASTER_DATA_DIR", value_name = "DIR", default_value = "stoa-master")]
     data_dir: PathBuf,
@@ -33,6 +36,7 @@ pub(crate) fn main(args: MasterArgs) -> ExitCode {
         listen: args.listen,
         advertise: args.advertise,
         peers: args.peers,
+        join: args.join,
         data_dir: args.data_dir,
     };
     play(&args.common, async {

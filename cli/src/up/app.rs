@@ -70,7 +70,7 @@ fn describe(plan: &Plan, id: &str, app: &Value, took: Duration) -> String {
         }
     }
     text.push_str(&format!("  the app's API    http://{}/v2/apps{id}\n", plan.marathon));
-    text.push_str(&format!("  the master       http://{}/\n", plan.master));
+    text.push_str(&format!("  the web page     http://{}/\n", plan.master));
     text.push_str(&format!(
         "\nTry: curl -X PATCH http://{}/v2/apps{id} -H 'Content-Type: application/json' -d '{{\"instances\": 3}}'\n",
         plan.marathon

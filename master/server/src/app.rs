@@ -7,13 +7,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use master_core::input::{LinkId, RequestId};
 use model::time::Time;
-use replica::Members;
 use replica::disk::DirectoryFiles;
 use replica::form::Forming;
+use replica::{Members, NodeId, Status};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::driver::Message;
 use crate::limits;
+use crate::membership::Changes;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 
@@ -61,10 +62,15 @@ pub(crate) struct App {
 
 /// What the routes between peers need of a running replica.
 pub(crate) struct Group {
+    /// This member.
+    pub(crate) node: NodeId,
     pub(crate) peers: Arc<Peers>,
     pub(crate) files: DirectoryFiles,
     /// As of the last index applied here.
     pub(crate) members: watch::Sender<Members>,
+    /// The replica's last numbers.
+    pub(crate) status: watch::Sender<Option<Status>>,
+    pub(crate) changes: Changes,
 }
 
 impl App {

@@ -12,6 +12,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// The first members of the group by their advertised addresses, this one included; empty for one master alone.
     pub peers: Vec<String>,
+    /// A member of a running group that this master shall join; not together with `peers`.
+    pub join: Option<String>,
     /// Where log, snapshots and identity are kept.
     pub data_dir: PathBuf,
 }
@@ -54,6 +56,12 @@ impl Error {
 impl Config {
     /// The address others use, once the one listened on is known.
     pub(crate) fn advertised(&self, listening: SocketAddr) -> Result<String, Error> {
+        if self.join.is_some() && !self.peers.is_empty() {
+            return Err(Error::Config(
+                "--join is for a master that comes later and --peers for the first members: give one of them"
+                    .to_owned(),
+            ));
+        }
         let Some(advertise) = &self.advertise else {
             if listening.ip().is_unspecified() {
                 return Err(Error::Config(format!(
@@ -63,7 +71,7 @@ impl Config {
             }
             return Ok(listening.to_string());
         };
-        for address in self.peers.iter().chain([advertise]) {
+        for address in self.peers.iter().chain(&self.join).chain([advertise]) {
             check_address(address)?;
         }
         Ok(advertise.clone())
@@ -71,7 +79,7 @@ impl Config {
 }
 
 /// `host:port`, the host without anything that could end up in a `Location` header as something else.
-fn check_address(address: &str) -> Result<(), Error> {
+pub(crate) fn check_address(address: &str) -> Result<(), Error> {
     let fits = address.rsplit_once(':').is_some_and(|(host, port)| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
         !host.is_empty() && host.bytes().all(plain) && port.parse::<u16>().is_ok_and(|port| port != 0)
@@ -92,6 +100,7 @@ mod tests {
             listen: listen.parse().expect("an address"),
             advertise: advertise.map(str::to_owned),
             peers: peers.iter().map(|peer| (*peer).to_owned()).collect(),
+            join: None,
             data_dir: PathBuf::new(),
         }
     }

@@ -9,13 +9,17 @@ use replica::disk::RocksDisk;
 use replica::form::{FormError, Founding};
 use replica::thread::{Event, Handle, spawn};
 use replica::wire::Frame;
-use replica::{ClusterId, DataDir, DirError, Fatal, Members, Options, Output, Replica, found, stored};
+use replica::{
+    ClusterId, DataDir, DirError, Fatal, Members, Options, Output, Replica, Ticket, found, stored,
+};
 use tokio::sync::{mpsc, watch};
 
 use crate::app::{App, Group, Standing};
 use crate::config::Error;
+use crate::join::Acquaintances;
 use crate::limits;
 use crate::machine::Registrar;
+use crate::membership::{Changes, NotMade};
 use crate::peers::{Peers, greet};
 use crate::who;
 
@@ -56,6 +60,11 @@ impl Storage {
         }
     }
 
+    /// Whether the disk's own snapshot counts this node among the members. A newcomer that has not caught up yet is none.
+    pub(crate) fn is_member(&self) -> Result<bool, Error> {
+        Ok(stored(&self.disk)?.is_some_and(|(_, members)| members.contains(self.dir.node())))
+    }
+
     fn found(&mut self, founding: &Founding) -> Result<(), Error> {
         found::<Registrar, _>(&mut self.disk, founding)?;
         Ok(self.dir.found(founding.clone())?)
@@ -94,7 +103,7 @@ pub(crate) async fn form(app: &Arc<App>, mut storage: Storage) -> Result<Storage
     }
 }
 
-async fn store(mut storage: Storage, founding: Founding) -> Result<Storage, Error> {
+pub(crate) async fn store(mut storage: Storage, founding: Founding) -> Result<Storage, Error> {
     tracing::info!(group = %founding.cluster, members = founding.members.len(), "group founded");
     let work = move || storage.found(&founding).map(|()| storage);
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::System(error.to_string()))?
@@ -128,17 +137,30 @@ pub(crate) struct Running {
 }
 
 /// Starts the replica on a disk with a group.
-pub(crate) fn start(app: &Arc<App>, storage: Storage) -> Result<Running, Error> {
+///
+/// A member that has just been admitted does not find itself in its own log yet; until it does, `acquaintances` are whom it
+/// answers.
+pub(crate) fn start(
+    app: &Arc<App>,
+    storage: Storage,
+    acquaintances: Acquaintances,
+) -> Result<Running, Error> {
     let Storage { dir, disk } = storage;
     let options = Options { seed: who::random(), ..Options::default() };
     let replica = Replica::<Registrar, _>::open(disk, dir.node(), options)?;
     let members = replica.members().clone();
     check_address(app, &dir, &members)?;
     let (view, files) = (replica.view(), replica.files());
-    let peers = Peers::new(dir.node());
+    let peers = Peers::new(dir.node(), acquaintances);
     let expelled = peers.expelled();
-    let group =
-        Group { peers: peers.clone(), files: files.clone(), members: watch::Sender::new(members.clone()) };
+    let group = Group {
+        node: dir.node(),
+        peers: peers.clone(),
+        files: files.clone(),
+        members: watch::Sender::new(members.clone()),
+        status: watch::Sender::new(None),
+        changes: Changes::default(),
+    };
     // Set once: the replica is started once.
     let _ = app.group.set(group);
     let (sender, events) = mpsc::channel(limits::EVENTS);
@@ -147,13 +169,23 @@ pub(crate) fn start(app: &Arc<App>, storage: Storage) -> Result<Running, Error> 
         move |event| match event {
             Event::Output(Output::Send(message)) => peers.send(message),
             Event::Output(Output::Fetch { from, descriptor }) => peers.fetch(files.clone(), from, descriptor),
-            Event::Output(Output::Members { members, .. }) => {
+            Event::Output(Output::Members { members, ticket, .. }) => {
                 peers.set(&app, &members);
                 if let Some(group) = app.group.get() {
                     group.members.send_replace(members);
+                    if let Some(ticket) = ticket {
+                        group.changes.settle(ticket, Ok(()));
+                    }
                 }
             }
-            Event::Status(status) => app.metrics.replica(&status),
+            Event::Output(Output::Lost(ticket)) if settled(&app, ticket, NotMade::Unknown) => {}
+            Event::Refused(ticket, ref why) if settled(&app, ticket, why.clone().into()) => {}
+            Event::Status(status) => {
+                app.metrics.replica(&status);
+                if let Some(group) = app.group.get() {
+                    group.status.send_replace(Some(status));
+                }
+            }
             other => {
                 // Gone only when the driver is, and then the process ends.
                 let _ = sender.blocking_send(other);
@@ -164,8 +196,16 @@ pub(crate) fn start(app: &Arc<App>, storage: Storage) -> Result<Running, Error> 
     let (handle, thread) =
         started.map_err(|error| Error::System(format!("cannot start a thread: {error}")))?;
     peers.attach(handle.clone());
+    if let Some(group) = app.group.get() {
+        group.changes.attach(handle.clone());
+    }
     peers.set(app, &members);
     Ok(Running { handle, events, view, expelled, thread, dir })
+}
+
+/// Tells whoever waits for a change of the group that it was not made; `false` if the ticket is the core's.
+fn settled(app: &App, ticket: Ticket, why: NotMade) -> bool {
+    app.group.get().is_some_and(|group| group.changes.settle(ticket, Err(why)))
 }
 
 /// A member is known to the others by one address; a second one would never be dialled. Alone it may move.

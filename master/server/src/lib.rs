@@ -7,6 +7,7 @@
 //! | `routes/` | one file per API |
 //! | `streams.rs`, `link.rs` | bounded queues towards schedulers, operators, agents |
 //! | `peers.rs`, `group.rs` | streams between masters; founding and starting the replica |
+//! | `membership.rs`, `join.rs` | changes of the group while it runs; a master that comes later |
 //! | `machine.rs` | the registry as the replica sees it |
 //! | `redirect.rs` | where to go when this master does not lead |
 //!
@@ -22,9 +23,11 @@ mod config;
 mod door;
 mod driver;
 mod group;
+mod join;
 mod limits;
 mod link;
 mod machine;
+mod membership;
 mod metrics;
 mod path;
 mod peers;
@@ -63,6 +66,8 @@ pub struct Master {
     app: Arc<App>,
     inbox: mpsc::Receiver<Message>,
     storage: Storage,
+    /// A member of the group to ask for admission, while this master does not belong to it.
+    join: Option<String>,
 }
 
 impl Master {
@@ -73,7 +78,15 @@ impl Master {
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let advertise = config.advertised(address)?;
-        let peers = if config.peers.is_empty() { vec![advertise.clone()] } else { config.peers.clone() };
+        // Whoever joins founds nothing: that it waits for another member is all that this list has to say.
+        let peers = match &config.join {
+            Some(member) if *member == advertise => {
+                return Err(Error::Config(format!("--join {member} is this master itself")));
+            }
+            Some(member) => vec![advertise.clone(), member.clone()],
+            None if config.peers.is_empty() => vec![advertise.clone()],
+            None => config.peers.clone(),
+        };
         // Refused before anything is written.
         Forming::new(NodeId(1), &advertise, &peers)?;
         let metrics = metrics::Metrics::new();
@@ -84,9 +97,11 @@ impl Master {
             let disk = RocksDisk::open(dir.path(), observer).map_err(Fatal::from)?;
             let mut storage = Storage { dir, disk };
             let founding = storage.founding()?;
-            Ok::<_, Error>((storage, founding))
+            let member = storage.is_member()?;
+            Ok::<_, Error>((storage, founding, member))
         });
-        let (storage, founding) = opened.await.map_err(|error| Error::System(error.to_string()))??;
+        let (storage, founding, member) =
+            opened.await.map_err(|error| Error::System(error.to_string()))??;
         let forming = match founding {
             Some(founding) => Forming::member(storage.dir.node(), &advertise, founding),
             None => Forming::new(storage.dir.node(), &advertise, &peers)?,
@@ -95,7 +110,8 @@ impl Master {
         let flags = flags(&config, &advertise);
         let (sender, inbox) = mpsc::channel(limits::INBOX);
         let app = Arc::new(App::new(advertise.into(), ip, flags, forming, metrics, sender));
-        Ok(Self { listener, address, app, inbox, storage })
+        let join = config.join.filter(|_| !member);
+        Ok(Self { listener, address, app, inbox, storage, join })
     }
 
     /// Where it listens.
@@ -105,11 +121,11 @@ impl Master {
 
     /// Serves until `shutdown` resolves or the master cannot go on. Ends within ten seconds of the request.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { listener, address, app, inbox, storage } = self;
+        let Self { listener, address, app, inbox, storage, join } = self;
         tracing::info!(%address, advertise = %app.advertise, node = %storage.dir.node(), "master listening");
         let (ending, ended) = watch::channel(false);
         let door = tokio::spawn(door::serve(listener, routes::router(app.clone()), ended.clone()));
-        let result = life(&app, storage, inbox, &ending, ended, shutdown).await;
+        let result = life(&app, (storage, join), inbox, &ending, ended, shutdown).await;
         app.standing.send_replace(Standing::Ending);
         ending.send_replace(true);
         if let Err(error) = door.await {
@@ -126,7 +142,7 @@ impl Master {
 /// From the founding of the group to the end of the driver.
 async fn life(
     app: &Arc<App>,
-    storage: Storage,
+    (storage, join): (Storage, Option<String>),
     inbox: mpsc::Receiver<Message>,
     ending: &watch::Sender<bool>,
     ended: watch::Receiver<bool>,
@@ -134,15 +150,16 @@ async fn life(
 ) -> Result<(), Error> {
     let mut shutdown = std::pin::pin!(shutdown);
     let newly = storage.dir.founding().is_none();
-    let storage = tokio::select! {
-        formed = group::form(app, storage) => formed?,
+    let (storage, acquaintances) = tokio::select! {
+        formed = belong(app, storage, join) => formed?,
         () = &mut shutdown => return Ok(()),
     };
     let starting = app.clone();
     // Reads the snapshot and the log, which may take a while.
-    let started = tokio::task::spawn_blocking(move || group::start(&starting, storage));
+    let started = tokio::task::spawn_blocking(move || group::start(&starting, storage, acquaintances));
     let running = started.await.map_err(|error| Error::System(error.to_string()))??;
     let Running { handle, events, view, mut expelled, thread, dir } = running;
+    let promotion = tokio::spawn(membership::promote_newcomers(app.clone()));
     let driver = Driver::new(app.clone(), handle.clone(), events, inbox, view);
     let mut driver = tokio::spawn(driver.run(ended));
     if newly && app.with_forming(|forming| forming.is_founder()) {
@@ -164,6 +181,7 @@ async fn life(
             Ok(())
         }
     };
+    promotion.abort();
     app.standing.send_replace(Standing::Ending);
     ending.send_replace(true);
     if !driver.is_finished() {
@@ -179,6 +197,18 @@ async fn life(
         tracing::warn!("the replica did not end in order");
     }
     result
+}
+
+/// To a group that is founded now, was founded before, or runs and admits us.
+async fn belong(
+    app: &Arc<App>,
+    storage: Storage,
+    join: Option<String>,
+) -> Result<(Storage, join::Acquaintances), Error> {
+    match join {
+        Some(member) => join::join(app, storage, &member).await,
+        None => group::form(app, storage).await.map(|storage| (storage, Vec::new())),
+    }
 }
 
 /// Resolves when another member says that this one has no place in the group any more.
@@ -212,6 +242,7 @@ fn flags(config: &Config, advertise: &str) -> Vec<(&'static str, String)> {
     vec![
         ("advertise", advertise.to_owned()),
         ("data_dir", config.data_dir.display().to_string()),
+        ("join", config.join.clone().unwrap_or_default()),
         ("listen", config.listen.to_string()),
         ("peers", config.peers.join(",")),
     ]

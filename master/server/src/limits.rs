@@ -99,3 +99,18 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(4);
 
 /// Real time of one tick of the replica. An election takes ten to twenty of them.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// A learner that lacks at most so many entries gets its vote: at the rate of a busy group that is a tenth of a second.
+pub(crate) const PROMOTION_LAG: u64 = 1_000;
+
+/// After a promotion that could not be made.
+pub(crate) const PROMOTION_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between attempts to join a group whose members cannot admit this one yet.
+pub(crate) const JOIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// Redirects followed by one attempt to join: the leader is one step away, unless it changes just then.
+pub(crate) const JOIN_HOPS: usize = 4;
+
+/// A request to join and its answer.
+pub(crate) const JOIN_BYTES: usize = 64 << 10;

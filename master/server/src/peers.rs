@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::join::Acquaintances;
 use crate::limits;
 use crate::machine::Registrar;
 use crate::wireup::{self, Stream, within};
@@ -31,6 +32,8 @@ pub(crate) const SNAPSHOT_PATH: &str = "/internal/raft/snapshot";
 /// The other members, and the queues in front of their streams.
 pub(crate) struct Peers {
     node: NodeId,
+    /// Whom we talk to until our own log says who the members are.
+    acquaintances: Acquaintances,
     runtime: tokio::runtime::Handle,
     queues: RwLock<HashMap<NodeId, Queue>>,
     handle: OnceLock<Handle<Registrar>>,
@@ -51,9 +54,10 @@ impl Drop for Queue {
 }
 
 impl Peers {
-    pub(crate) fn new(node: NodeId) -> Arc<Self> {
+    pub(crate) fn new(node: NodeId, acquaintances: Acquaintances) -> Arc<Self> {
         Arc::new(Self {
             node,
+            acquaintances,
             runtime: tokio::runtime::Handle::current(),
             queues: RwLock::default(),
             handle: OnceLock::new(),
@@ -73,14 +77,18 @@ impl Peers {
 
     /// Keeps a stream to each member, and none to anybody else.
     pub(crate) fn set(self: &Arc<Self>, app: &Arc<App>, members: &Members) {
+        let mut others: HashMap<NodeId, String> =
+            members.iter().map(|member| (member.id, member.address)).collect();
+        if !members.contains(self.node) {
+            others.extend(self.acquaintances.iter().cloned());
+        }
+        others.remove(&self.node);
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
-        queues.retain(|id, queue| members.address(*id) == Some(queue.address.as_str()));
-        for member in members.iter().filter(|member| member.id != self.node) {
-            queues.entry(member.id).or_insert_with(|| {
+        queues.retain(|id, queue| others.get(id) == Some(&queue.address));
+        for (id, address) in others {
+            queues.entry(id).or_insert_with(|| {
                 let (messages, outbox) = mpsc::channel(limits::PEER_MESSAGES);
-                let link =
-                    Link { peers: self.clone(), app: app.clone(), id: member.id, address: member.address };
-                let address = link.address.clone();
+                let link = Link { peers: self.clone(), app: app.clone(), id, address: address.clone() };
                 Queue { address, messages, task: self.runtime.spawn(link.keep(outbox)) }
             });
         }
@@ -304,6 +312,10 @@ pub(crate) async fn receive(app: Arc<App>, mut stream: Stream) {
         let mut reader = tokio::io::BufReader::with_capacity(256 << 10, stream);
         loop {
             match read_frame(&mut reader).await? {
+                // It dials again, and is told in the answer to its greeting.
+                Frame::Message(_) if group.members.borrow().was_removed(sender) => {
+                    return Err(io::Error::other("the sender was removed from the group"));
+                }
                 Frame::Message(message) if message.from() == sender => group.peers.step(message),
                 _ => return Err(io::Error::other("a frame that does not belong on this stream")),
             }

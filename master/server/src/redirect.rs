@@ -49,6 +49,11 @@ pub(crate) fn leader(app: &App) -> Response {
     }
 }
 
+/// Where a redirect of ours leads: its `HOST:PORT`.
+pub(crate) fn host(location: &HeaderValue) -> Option<&str> {
+    location.to_str().ok()?.strip_prefix("//")?.split('/').next().filter(|host| !host.is_empty())
+}
+
 pub(crate) fn forming(missing: &[String]) -> String {
     if missing.is_empty() {
         return "The group of masters is being founded".to_owned();

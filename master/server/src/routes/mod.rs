@@ -2,6 +2,7 @@
 
 mod internal;
 mod legacy;
+mod members;
 mod operator;
 mod page;
 mod scheduler;
@@ -40,7 +41,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(peers::PATH, any(internal::raft))
         .route(peers::HELLO_PATH, any(internal::hello))
         .route(peers::SNAPSHOT_PATH, any(internal::snapshot))
-        .route("/", any(page::page))
+        .route("/", any(page::cluster))
+        .route("/ui/{name}", any(page::file))
+        .route("/members", any(members::group))
+        .route("/members/{id}", any(members::member))
         .route("/health", any(legacy::health))
         .route("/version", any(legacy::version))
         .route("/flags", any(legacy::flags))

@@ -1,63 +1,24 @@
-//! `GET /`: a page for people, and the 200 that some clients probe for.
+//! `GET /`: the cluster for people to look at, and the 200 that some clients probe for.
 
-use std::sync::Arc;
-
-use axum::extract::State;
+use axum::extract::Path;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue};
 
-use crate::app::{App, Standing};
-use crate::{answer, redirect, who};
+use crate::answer;
 
-pub(super) async fn page(State(app): State<Arc<App>>) -> Response {
-    let standing = app.standing.borrow().clone();
-    let (role, leader) = match &standing {
-        Standing::Leading { .. } => ("This master leads.".to_owned(), Some(app.advertise.clone())),
-        Standing::Following { leader } => ("This master follows.".to_owned(), Some(leader.clone())),
-        Standing::Electing => ("No leader is known at present.".to_owned(), None),
-        Standing::Forming { missing } => (format!("{}.", redirect::forming(missing)), None),
-        Standing::Ending => ("This master is ending.".to_owned(), None),
-    };
-    let leader = leader.map_or_else(
-        || "none".to_owned(),
-        |leader| format!("<a href=\"http://{0}/\">{0}</a>", escape(&leader)),
-    );
-    let (term, applied) = app.metrics.raft();
-    let members = app.group.get().map_or_else(String::new, |group| {
-        let members = group.members.borrow();
-        let items = members
-            .iter()
-            .map(|member| format!("<li>{0} <small>{1}</small></li>", escape(&member.address), member.id));
-        items.collect()
-    });
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Stoa master {name}</title>\
-         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem}}\
-         dt{{font-weight:600}}small{{color:#777}}</style></head><body>\
-         <h1>Stoa master</h1><p>{role}</p>\
-         <dl><dt>Address</dt><dd>{name}</dd><dt>Leader</dt><dd>{leader}</dd>\
-         <dt>Version</dt><dd>{version} (API {api})</dd>\
-         <dt>Log</dt><dd>term {term}, applied up to {applied}</dd>\
-         <dt>Members</dt><dd><ul>{members}</ul></dd></dl>\
-         <p><a href=\"/state\">state</a> · <a href=\"/metrics\">metrics</a> · <a href=\"/health\">health</a></p>\
-         </body></html>",
-        name = escape(&app.advertise),
-        version = who::VERSION,
-        api = who::API_VERSION,
-    );
-    let response = answer::typed("text/html; charset=utf-8", html);
-    let response = answer::with(
-        response,
-        HeaderName::from_static("content-security-policy"),
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
-    );
-    answer::with(
-        response,
-        HeaderName::from_static("x-content-type-options"),
-        HeaderValue::from_static("nosniff"),
-    )
+/// The same on each master; on one that follows it says where the leader is.
+pub(super) async fn cluster() -> Response {
+    serve(ui::CLUSTER)
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// A file that pages share.
+pub(super) async fn file(Path(name): Path<String>) -> Response {
+    ui::asset(&name).map_or_else(answer::not_found, serve)
+}
+
+fn serve(asset: ui::Asset) -> Response {
+    let response = answer::typed(asset.media_type, asset.body);
+    ui::HEADERS.iter().fold(response, |response, (name, value)| {
+        answer::with(response, HeaderName::from_static(name), HeaderValue::from_static(value))
+    })
 }

@@ -19,7 +19,12 @@ async fn a_master_alone_leads_and_tells_who_it_is() {
     assert_eq!((redirect.status, redirect.header("location")), (307, Some(&*format!("//{at}"))));
     let page = get(at, "/").await;
     assert_eq!(page.status, 200);
-    assert!(page.text().contains("This master leads."));
+    assert!(page.text().contains("/ui/cluster.js"));
+    assert_eq!(
+        get(at, "/ui/cluster.js").await.header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
+    assert_eq!(get(at, "/ui/nothing").await.status, 404);
     let state = get(at, "/state").await.json();
     assert_eq!(state["leader_info"]["port"], at.port());
     assert_eq!(state["frameworks"], json!([]));

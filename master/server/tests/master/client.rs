@@ -32,12 +32,29 @@ impl TestMaster {
         peers: &[String],
         data_dir: &Path,
     ) -> Result<Self, master::Error> {
-        let config = master::Config {
+        Self::open(master::Config {
             listen: listen.parse().expect("an address"),
             advertise: (!peers.is_empty()).then(|| listen.to_owned()),
             peers: peers.to_vec(),
+            join: None,
             data_dir: data_dir.to_owned(),
-        };
+        })
+        .await
+    }
+
+    /// Starts a master that joins the group `member` belongs to.
+    pub(crate) async fn join(listen: &str, member: &str, data_dir: &Path) -> Result<Self, master::Error> {
+        Self::open(master::Config {
+            listen: listen.parse().expect("an address"),
+            advertise: Some(listen.to_owned()),
+            peers: Vec::new(),
+            join: Some(member.to_owned()),
+            data_dir: data_dir.to_owned(),
+        })
+        .await
+    }
+
+    async fn open(config: master::Config) -> Result<Self, master::Error> {
         let opened = master::Master::open(config).await?;
         let address = opened.address();
         let (stop, stopped) = oneshot::channel();

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::client::{TestMaster, free_address, get, post, until};
+use crate::client::{TestMaster, free_address, get, post, raw, until};
 use crate::state_api::{put, read};
 
 const PATH: &str = "/api/v1/state";
@@ -207,4 +207,111 @@ async fn a_member_whose_entries_are_gone_pulls_a_snapshot_and_can_lead() {
     let next = group.leader().await;
     assert_eq!(read(group.at(next), "small").await.as_deref(), Some("eA=="));
     group.stop().await;
+}
+
+async fn delete(at: std::net::SocketAddr, id: &str) -> crate::client::Answer {
+    raw(at, format!("DELETE /members/{id} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).await
+}
+
+async fn members(at: std::net::SocketAddr) -> serde_json::Value {
+    serde_json::from_str(&get(at, "/members").await.text()).expect("JSON")
+}
+
+/// The one that leads by its own word.
+async fn leading(masters: &[std::net::SocketAddr]) -> std::net::SocketAddr {
+    let mut found = None;
+    until("one of them leads", async || {
+        for at in masters {
+            if members(*at).await["leading"] == true {
+                found = Some(*at);
+            }
+        }
+        found.is_some()
+    })
+    .await;
+    found.expect("found")
+}
+
+fn voters(group: &serde_json::Value) -> Vec<String> {
+    let mut addresses: Vec<String> = group["members"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|member| member["standing"] == "VOTER")
+        .map(|member| member["address"].as_str().expect("an address").to_owned())
+        .collect();
+    addresses.sort_unstable();
+    addresses
+}
+
+fn id_of(group: &serde_json::Value, address: &str) -> String {
+    let all = group["members"].as_array().expect("members");
+    let member = all.iter().find(|member| member["address"] == address).expect("a member of this address");
+    member["id"].as_str().expect("an id").to_owned()
+}
+
+/// As an operator replaces a machine: the new one joins, then the old one leaves, then the group must live without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_is_replaced_while_the_group_runs() {
+    let mut group = Group::three().await;
+    let leader = group.leader().await;
+    assert_eq!(post(group.at(leader), PATH, &put("before", "eA==")).await.status, 200);
+
+    // Through a follower, which sends the newcomer on to the leader.
+    let address = free_address().await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let through = group.addresses[(leader + 1) % 3].clone();
+    let newcomer = TestMaster::join(&address, &through, dir.path()).await.expect("starts");
+    until("the newcomer votes", async || voters(&members(group.at(leader)).await).contains(&address)).await;
+    until("the newcomer follows", async || get(newcomer.address, "/health").await.status == 200).await;
+
+    // A member that leads hands over before it goes.
+    let id = id_of(&members(group.at(leader)).await, &group.addresses[leader]);
+    let everybody = [group.at(0), group.at(1), group.at(2), newcomer.address];
+    until("the old leader is removed", async || delete(leading(&everybody).await, &id).await.status == 200)
+        .await;
+    let removed = group.masters[leader].take().expect("runs");
+    let error = removed.ended().await.expect_err("it is told");
+    assert!(error.to_string().contains("removed"), "{error}");
+
+    // With the removed one and one more gone, two of three remain, one of them the newcomer.
+    let (last, other) = (group.running()[0], group.running()[1]);
+    group.masters[other].take().expect("runs").stop().await;
+    let left = group.at(last);
+    until("the two that are left can write", async || {
+        let leader = leading(&[left, newcomer.address]).await;
+        post(leader, PATH, &put("after", "eQ==")).await.status == 200
+    })
+    .await;
+    let left = leading(&[left, newcomer.address]).await;
+    assert_eq!(read(left, "before").await.as_deref(), Some("eA=="));
+
+    // Started again with the same words, the newcomer is the member it has become.
+    newcomer.stop().await;
+    let again = TestMaster::join(&address, &through, dir.path()).await.expect("starts");
+    until("it works again", async || get(again.address, "/health").await.status == 200).await;
+    again.stop().await;
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_the_group_that_make_no_sense_are_refused_with_a_sentence() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let master = TestMaster::alone(temp.path()).await;
+    let own = members(master.address).await["members"][0]["id"].as_str().expect("an id").to_owned();
+    for (body, status, words) in [
+        (json!({}), 400, "missing field `id`"),
+        (json!({ "id": "xyz", "address": "m:1" }), 400, "xyz"),
+        (json!({ "id": "12", "address": "nowhere" }), 400, "HOST:PORT"),
+        (json!({ "id": "12", "address": "m:1", "vote": true }), 400, "vote"),
+        (json!({ "id": own, "address": "m:1" }), 409, "is known as"),
+    ] {
+        let answer = post(master.address, "/members", &body).await;
+        assert_eq!(answer.status, status, "{body}");
+        assert!(answer.text().contains(words), "{body}: {}", answer.text());
+    }
+    let stranger = delete(master.address, "12").await;
+    assert_eq!((stranger.status, stranger.text().contains("no member")), (404, true));
+    assert_eq!(raw(master.address, b"PUT /members HTTP/1.1\r\nHost: test\r\n\r\n").await.status, 405);
+    master.stop().await;
 }

@@ -6,6 +6,7 @@ mod drains;
 pub(super) mod events;
 mod groups;
 mod info;
+mod page;
 mod queue;
 mod tasks;
 
@@ -22,6 +23,9 @@ use crate::driver::now;
 pub(super) async fn local(api: &Api, parts: &Parts, path: &[&str]) -> Option<Answered> {
     let get = parts.method == Method::GET || parts.method == Method::HEAD;
     let answer = match path {
+        [] => page::to_page(),
+        ["ui"] => page::apps(),
+        ["ui", name] => page::file(name),
         ["ping"] => info::ping(&parts.headers),
         ["health"] => info::health(api),
         ["version"] => info::version(),
