@@ -18,8 +18,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent", &["wire", "model", "agent-core", "sandbox"]),
     ("sdk", &["wire", "model", "client"]),
     ("marathon", &["wire", "model", "client", "sdk", "ui"]),
+    ("chronos", &["wire", "model", "sdk"]),
     ("haproxy", &["wire", "model"]),
-    ("stoa", &["wire", "model", "master", "agent", "marathon", "haproxy", "sandbox"]),
+    ("stoa", &["wire", "model", "master", "agent", "marathon", "chronos", "haproxy", "sandbox"]),
 ];
 
 fn manifests() -> BTreeMap<String, toml::Table> {

@@ -1,0 +1,3 @@
+//! What is decided, without IO, clock or randomness.
+
+pub mod schedule;
