@@ -20,6 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("marathon", &["wire", "model", "client", "sdk", "ui"]),
     ("chronos", &["wire", "model", "sdk"]),
     ("haproxy", &["wire", "model"]),
+    // What an author of a scheduler has: the kit and nothing behind it.
+    ("batch", &["sdk"]),
     ("stoa", &["wire", "model", "master", "agent", "marathon", "chronos", "haproxy", "sandbox"]),
 ];
 

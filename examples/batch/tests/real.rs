@@ -1,0 +1,87 @@
+//! The example on a cluster of real processes, and the guide that tells how it is written.
+
+use std::fs::File;
+use std::future::ready;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use e2e::cluster::{Cluster, Shape};
+use e2e::wait::{check, until};
+
+const SOON: Duration = Duration::from_secs(60);
+/// As many of the commands as the two agents can run at once.
+const AT_ONCE: usize = 8;
+const COMMANDS: usize = 12;
+
+/// Starts the batch of `folder/commands`; what it prints goes to `folder/out`.
+fn start(cluster: &Cluster, folder: &Path) -> Child {
+    let log = |name| File::options().create(true).append(true).open(folder.join(name)).expect("a log");
+    Command::new(env!("CARGO_BIN_EXE_batch"))
+        .arg("--master")
+        .arg(cluster.master_addresses.join(","))
+        .args(["--need", "cpus:1;mem:32", "--attempts", "2"])
+        .arg(folder.join("commands"))
+        .stdin(Stdio::null())
+        .stdout(log("out"))
+        .stderr(log("err"))
+        .spawn()
+        .expect("the example starts")
+}
+
+fn read(folder: &Path, name: &str) -> String {
+    std::fs::read_to_string(folder.join(name)).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_runs_to_its_end_though_the_leading_master_and_the_batch_itself_are_killed() {
+    let mut cluster = Cluster::start(Shape { masters: 3, agents: 2, marathons: 0, haproxy: false }).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path().display();
+    // Each says that it has begun, waits for the word, and notes that it ran.
+    let mut commands: Vec<String> = (0..COMMANDS)
+        .map(|n| {
+            format!("touch {at}/begun-{n}; until test -e {at}/go; do sleep 0.1; done; echo {n} >> {at}/ran")
+        })
+        .collect();
+    commands.push(format!("mkdir {at}/second || exit 0; exit 3"));
+    commands.push("exit 4".to_owned());
+    std::fs::write(folder.path().join("commands"), commands.join("\n")).expect("written");
+
+    let mut batch = start(&cluster, folder.path());
+    let begun = || std::fs::read_dir(folder.path()).expect("a folder").flatten();
+    let begun = || begun().filter(|entry| entry.file_name().to_string_lossy().starts_with("begun-")).count();
+    until("the agents are full", SOON, async || {
+        check(begun() == AT_ONCE, || format!("{} have begun\n{}", begun(), read(folder.path(), "err")))
+    })
+    .await;
+    let leader = cluster.leading_master().await;
+    cluster.masters[leader].kill();
+    cluster.leading_master().await;
+    batch.kill().expect("killed");
+    batch.wait().expect("waited for");
+    let mut batch = start(&cluster, folder.path());
+    std::fs::write(folder.path().join("go"), "").expect("written");
+    let status = until("the batch is over", SOON, || {
+        let ended = batch.try_wait().expect("asked");
+        ready(ended.ok_or_else(|| format!("{}\n{}", read(folder.path(), "err"), cluster.logs())))
+    })
+    .await;
+
+    let table = read(folder.path(), "out");
+    assert_eq!(status.code(), Some(1), "one command fails each time\n{table}");
+    let mut ran: Vec<usize> =
+        read(folder.path(), "ran").lines().map(|line| line.parse().expect("a number")).collect();
+    ran.sort_unstable();
+    assert_eq!(ran, (0..COMMANDS).collect::<Vec<_>>(), "each ran once\n{table}");
+    let row = |command: &str| table.lines().find(|line| line.contains(command)).expect("a row").to_owned();
+    assert!(row(&commands[COMMANDS]).starts_with("Done    2 "), "{table}");
+    assert!(row("exit 4 ").starts_with("Failed  2 "), "{table}");
+    assert_eq!(table.lines().filter(|line| line.starts_with("Done ")).count(), COMMANDS + 1, "{table}");
+
+    let leader = cluster.leading_master().await;
+    let url = format!("http://{}/frameworks", cluster.master_addresses[leader]);
+    let answer = cluster.http.get(url).send().await.expect("an answer");
+    let known: serde_json::Value = answer.json().await.expect("JSON");
+    assert_eq!(known["frameworks"].as_array().map(Vec::len), Some(0), "it has left: {known}");
+}
