@@ -3,7 +3,7 @@
 //! While one batch is on its way to the masters, later steps gather; the next batch takes as many of them as fit one
 //! transaction. A step without writes waits for those before it and no longer. Passive.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::limits;
 use crate::store::{Write, size};
@@ -83,7 +83,7 @@ impl<E> Journal<E> {
             self.in_flight = 0;
             return None;
         }
-        Some(batch)
+        Some(last_of_each(batch))
     }
 
     /// The batch is stored: what waited for it may be done.
@@ -93,6 +93,21 @@ impl<E> Journal<E> {
         let mut effects: Vec<E> = self.waiting.drain(..done).flat_map(|held| held.effects).collect();
         effects.extend(self.release());
         effects
+    }
+}
+
+/// A transaction may write a key once, and nobody sees what is overwritten within it: the last write of each key counts.
+fn last_of_each(batch: Vec<Write>) -> Vec<Write> {
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<Write> =
+        batch.into_iter().rev().filter(|write| seen.insert(key(write).to_owned())).collect();
+    kept.reverse();
+    kept
+}
+
+fn key(write: &Write) -> &str {
+    match write {
+        Write::Put { key, .. } | Write::Delete { key } => key,
     }
 }
 
@@ -136,6 +151,16 @@ mod tests {
         assert_eq!(log, [(limits::WRITES, vec![]), (2, vec!["many"]), (1, vec!["large"])]);
     }
 
+    #[test]
+    fn a_key_written_by_several_steps_of_a_batch_is_written_once() {
+        let mut journal = Journal::new();
+        journal.push(vec![put("a", 1), put("b", 1)], vec!["first"]);
+        journal.push(vec![put("a", 2), Write::Delete { key: "b".to_owned() }], vec!["second"]);
+        journal.push(vec![put("b", 3), put("b", 4)], vec!["third"]);
+        assert_eq!(journal.next_batch(), Some(vec![put("a", 2), put("b", 4)]));
+        assert_eq!(journal.stored(), ["first", "second", "third"]);
+    }
+
     proptest! {
         /// However steps and commits interleave: effects come in order, and each after all writes before it.
         #[test]
@@ -159,7 +184,7 @@ mod tests {
                 match what {
                     0 => {
                         written += count;
-                        journal.push((0..count).map(|n| put(&n.to_string(), 1)).collect(), vec![(pushed, written)]);
+                        journal.push((0..count).map(|n| put(&format!("{pushed}-{n}"), 1)).collect(), vec![(pushed, written)]);
                         pushed += 1;
                         check(journal.release(), stored, &mut done)?;
                     }

@@ -20,6 +20,8 @@ pub const BATCH: usize = 256;
 pub const RECORD_BYTES: usize = 1 << 20;
 /// The pause before a write or a read without an answer is sent again: the client has tried long by then.
 pub const STORE_AGAIN: Duration = Duration::from_millis(100);
+/// The pause before a write that the masters refuse is sent again: somebody has to make room meanwhile.
+pub const REFUSED_AGAIN: Duration = Duration::from_secs(2);
 /// How long handing leadership back may take: past it the lease runs out by itself.
 pub const RESIGN: Duration = Duration::from_secs(3);
 /// After leadership is given up by request, another instance has so long to take it.

@@ -221,6 +221,25 @@ async fn an_update_is_acknowledged_when_it_is_stored_and_not_before() {
 }
 
 #[tokio::test]
+async fn steps_that_write_the_same_record_are_stored_together() {
+    let (space, mut masters) = masters::<1>().await;
+    let (mut run, mut stream) = with_one_task(&space, &mut masters).await;
+    space.turn_away();
+    // The first is turned away; the others gather behind it.
+    for (uuid, state) in [(2, Wire::TaskStarting), (3, Wire::TaskRunning), (4, Wire::TaskFinished)] {
+        stream.update("t1", state, Some(uuid)).await;
+        run.hear(&format!("t1 {}", state.as_str_name())).await;
+    }
+    space.turned_one_away().await;
+    space.take();
+    for _ in 0..3 {
+        masters[0].expect(call::Type::Acknowledge).await;
+    }
+    assert_eq!(space.value("records/tasks/t1").as_deref(), Some("\"TASK_FINISHED\""));
+    run.end().await;
+}
+
+#[tokio::test]
 async fn a_repeated_update_is_told_once_and_acknowledged_each_time() {
     let (space, mut masters) = masters::<1>().await;
     let (mut run, mut stream) = with_one_task(&space, &mut masters).await;

@@ -171,7 +171,7 @@ impl Space {
         }
         let (status, body) = match self.change(|facts| facts.call(call)) {
             Ok(answer) => ("200 OK", serde_json::to_string(&answer)?),
-            Err(failure) => ("404 Not Found", serde_json::to_string(&failure)?),
+            Err(failure) => ("400 Bad Request", serde_json::to_string(&failure)?),
         };
         let length = body.len();
         let answer =
@@ -207,6 +207,15 @@ impl Space {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The key that an operation changes.
+fn written(operation: &Operation) -> Option<&str> {
+    match operation {
+        Operation::Put(put) => Some(&put.key),
+        Operation::Delete(key) => Some(&key.key),
+        Operation::Get(_) | Operation::Range(_) => None,
     }
 }
 
@@ -267,6 +276,13 @@ impl Facts {
                         results: Vec::new(),
                         ..first.clone()
                     }));
+                }
+                let mut written: Vec<&str> = txn.then.iter().filter_map(written).collect();
+                written.sort_unstable();
+                // As the masters do.
+                if written.windows(2).any(|pair| pair[0] == pair[1]) {
+                    let error = "is written twice in this branch".to_owned();
+                    return Err(Failure { error, field: Some("then".to_owned()) });
                 }
                 let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
                 let branch = if succeeded { txn.then } else { txn.otherwise };
