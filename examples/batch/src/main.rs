@@ -130,7 +130,7 @@ impl Scheduler for Batch {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Failure> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let arguments = Arguments::parse();
     let settings = Settings::new(&arguments.name, &arguments.master);
     let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };

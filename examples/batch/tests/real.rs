@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use e2e::cluster::{Cluster, Shape};
+use e2e::guide;
 use e2e::wait::{check, until};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -84,4 +85,24 @@ async fn a_batch_runs_to_its_end_though_the_leading_master_and_the_batch_itself_
     let answer = cluster.http.get(url).send().await.expect("an answer");
     let known: serde_json::Value = answer.json().await.expect("JSON");
     assert_eq!(known["frameworks"].as_array().map(Vec::len), Some(0), "it has left: {known}");
+}
+
+#[test]
+fn the_guide_shows_the_whole_program() {
+    let guide = guide::read("docs/guides/write-a-framework.md");
+    let shown: Vec<String> = guide::blocks(&guide)
+        .into_iter()
+        .filter(|block| block.kind == "rust")
+        .map(|block| block.text)
+        .collect();
+    assert_eq!(shown.join("\n"), guide::read("examples/batch/src/main.rs"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_guides_commands_do_what_it_says() {
+    let cluster = Cluster::start(Shape { masters: 1, agents: 1, marathons: 0, haproxy: false }).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = format!("{} --master {}", env!("CARGO_BIN_EXE_batch"), cluster.master_addresses[0]);
+    let replace = [("cargo run --release -p batch --", program.as_str())];
+    guide::run(&guide::read("docs/guides/write-a-framework.md"), folder.path(), &replace);
 }
