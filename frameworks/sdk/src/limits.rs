@@ -6,8 +6,10 @@ use model::time::Span;
 
 /// The most writes in one transaction; the masters take 128 operations.
 pub const WRITES: usize = 128;
-/// The most bytes of values in one transaction: well below what a master takes as one request.
-pub const WRITE_BYTES: usize = 4 << 20;
+/// The most bytes of keys and values in one transaction: the masters take 4 MiB, the fence's own key among them.
+pub const WRITE_BYTES: usize = (4 << 20) - KEY_BYTES;
+/// The longest key that the masters take.
+pub const KEY_BYTES: usize = 1 << 10;
 /// How long leadership lasts without a keepalive: the time until a standby takes over from a leader that was killed.
 pub const LEADERSHIP: Duration = Duration::from_secs(3);
 /// Keepalives per time to live: two may be lost.

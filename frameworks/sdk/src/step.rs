@@ -90,10 +90,15 @@ impl Step {
 
     /// Stores a record as JSON, in place of the one under this key.
     ///
-    /// One that is larger than [`limits::RECORD_BYTES`] or is no JSON ends the run with [`RunError::Record`].
+    /// One that is larger than [`limits::RECORD_BYTES`], has too long a key or is no JSON ends the run with
+    /// [`RunError::Record`].
     pub fn put(&mut self, key: impl Into<String>, value: &(impl Serialize + ?Sized)) {
         let key = key.into();
         match serde_json::to_vec(value) {
+            _ if stored(&key).len() > limits::KEY_BYTES => {
+                let (len, most) = (key.len(), limits::KEY_BYTES - RECORDS.len());
+                self.fail(key, format!("its key has {len} bytes, at most {most} are allowed"));
+            }
             Ok(bytes) if bytes.len() > limits::RECORD_BYTES => {
                 let (len, most) = (bytes.len(), limits::RECORD_BYTES);
                 self.fail(key, format!("it has {len} bytes, at most {most} are allowed"));
@@ -105,7 +110,11 @@ impl Step {
 
     /// Removes the record under a key, if there is one.
     pub fn delete(&mut self, key: &str) {
-        self.writes.push(Write::Delete { key: stored(key) });
+        let key = stored(key);
+        // Under a longer one there is none.
+        if key.len() <= limits::KEY_BYTES {
+            self.writes.push(Write::Delete { key });
+        }
     }
 
     /// Makes a call of the API for which there is no method here.

@@ -47,7 +47,7 @@ pub enum CommitError {
     TooMuch {
         /// How many.
         writes: usize,
-        /// Their values together.
+        /// Their keys and values together.
         bytes: usize,
     },
     /// No answer, or a refusal. After [`StateError::Unavailable`] the same request id must be used to try again.
@@ -137,8 +137,8 @@ impl Store {
 /// The bytes that count against [`limits::WRITE_BYTES`].
 pub fn size(write: &Write) -> usize {
     match write {
-        Write::Put { value, .. } => value.len(),
-        Write::Delete { .. } => 0,
+        Write::Put { key, value } => key.len() + value.len(),
+        Write::Delete { key } => key.len(),
     }
 }
 

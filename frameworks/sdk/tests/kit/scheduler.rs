@@ -388,6 +388,18 @@ async fn too_large_a_record_ends_the_run_by_name() {
     assert_eq!((error.to_string().as_str(), space.value("records/large")), (expected, None));
 }
 
+#[tokio::test]
+async fn too_long_a_key_ends_the_run_by_name() {
+    let (_space, mut masters) = masters::<1>().await;
+    let mut run = start(&masters, 1);
+    let (_stream, _) = masters[0].subscribed("F").await;
+    run.hear_first(&mut masters[0], "F").await;
+    let asked = run.handle.ask(|_, step| step.put("k".repeat(1017), "")).await;
+    assert_eq!(asked, Err(AskError::Unknown));
+    let Err(error) = run.task.await.unwrap() else { panic!("it goes on") };
+    assert!(error.to_string().ends_with("`: its key has 1017 bytes, at most 1016 are allowed"), "{error}");
+}
+
 #[test]
 fn settings_that_make_no_sense_are_named() {
     let refused = |change: fn(&mut Settings)| {

@@ -81,7 +81,7 @@ async fn too_large_a_commit_is_not_sent() {
     let store = Store::new(space.client(), leading(&mut campaign.standing()).await);
     let many = vec![Write::Delete { key: "k".to_owned() }; sdk::limits::WRITES + 1];
     let refused = store.commit("r1", many).await.unwrap_err().to_string();
-    assert_eq!(refused, "129 writes of 0 bytes are too much for one transaction");
+    assert_eq!(refused, "129 writes of 129 bytes are too much for one transaction");
 }
 
 #[tokio::test]
