@@ -4,6 +4,7 @@
 #   make test     every test; the last line says how many passed and failed
 #   make check    format, lints, licences
 #   make e2e      the tests on real processes alone
+#   make sim      a simulated cluster: SEED=n the first seed, SEEDS=m how many
 #   make bench    the measurements of bench/, each with its floor
 #
 # Everything builds with one profile into one directory outside the checkout, so that a second checkout does not
@@ -17,7 +18,7 @@ export CARGO_TERM_COLOR ?= auto
 CARGO := $(shell command -v cargo 2>/dev/null || echo $(HOME)/.cargo/bin/cargo)
 STOA := $(CARGO_TARGET_DIR)/release/stoa
 
-.PHONY: run build test check fmt lint licences e2e bench prepare prepare-run
+.PHONY: run build test check fmt lint licences e2e sim bench prepare prepare-run
 
 run: prepare-run build
 	@./scripts/run.sh $(STOA)
@@ -43,6 +44,14 @@ licences:
 
 e2e: prepare-run build
 	@./scripts/test.sh $(CARGO) -p e2e
+
+SEED ?= 1
+SEEDS ?= 1
+# With many seeds a line each is enough, unless one fails.
+SIM_FLAGS ?= $(if $(filter 1,$(SEEDS)),,--brief)
+
+sim: build
+	@$(CARGO_TARGET_DIR)/release/sim --seed $(SEED) --seeds $(SEEDS) $(SIM_FLAGS)
 
 bench: prepare-run build
 	@./scripts/bench.sh $(CARGO)

@@ -26,7 +26,7 @@ mod group;
 mod join;
 mod limits;
 mod link;
-mod machine;
+pub mod machine;
 mod membership;
 mod metrics;
 mod path;

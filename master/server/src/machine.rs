@@ -5,7 +5,7 @@ use replica::{Chunks, Corrupt, Index, Machine};
 
 /// The core knows nothing of replication and the replica nothing of masters; here they meet.
 #[derive(Debug, Default)]
-pub(crate) struct Registrar(Registry);
+pub struct Registrar(Registry);
 
 impl Machine for Registrar {
     type Command = Command;

@@ -18,6 +18,8 @@ pub struct MemoryDisk {
     unsynced: Vec<Batch>,
     files: MemoryFiles,
     broken: Option<String>,
+    /// The next write is the last.
+    doomed: bool,
     syncs: u64,
 }
 
@@ -52,6 +54,7 @@ impl MemoryDisk {
             self.synced.write(&batch);
         }
         self.now = self.synced.clone();
+        self.doomed = false;
     }
 
     /// Batches that a crash may lose.
@@ -62,6 +65,17 @@ impl MemoryDisk {
     /// Syncs so far; the price of durability.
     pub fn syncs(&self) -> u64 {
         self.syncs
+    }
+
+    /// The power goes in the middle of the next write: it fails, and whether it is on the disk is decided by
+    /// [`MemoryDisk::crash`], as for any batch that was not synced.
+    pub fn cut_power(&mut self) {
+        self.doomed = true;
+    }
+
+    /// Whether [`MemoryDisk::cut_power`] was called and nothing has been written since.
+    pub fn is_doomed(&self) -> bool {
+        self.doomed
     }
 
     /// From now on every write fails with this sentence: full, read-only, broken.
@@ -99,6 +113,9 @@ impl Disk for MemoryDisk {
         }
         self.now.write(&batch);
         self.unsynced.push(batch);
+        if self.doomed {
+            return Err(DiskError::new("write the log", "the power is gone"));
+        }
         if sync {
             self.syncs += 1;
             for batch in self.unsynced.drain(..) {

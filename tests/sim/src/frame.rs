@@ -1,0 +1,68 @@
+//! What machines say to each other, with the real types of the wire.
+
+use wire::link::{ToAgent, ToMaster};
+
+/// The head of a connection: what the client wants of the server.
+#[derive(Debug)]
+pub enum Ask {
+    /// The agents' link.
+    Link,
+    /// A call of the scheduler API, with its `Mesos-Stream-Id` if it has one.
+    Scheduler { stream: Option<String>, call: Box<wire::scheduler::Call> },
+    /// A call of the key-value API.
+    State(Box<wire::state::Call>),
+}
+
+/// What travels on a connection.
+#[derive(Debug)]
+pub enum Frame {
+    /// The first, from the client.
+    Ask(Ask),
+    /// The link stands.
+    Linked,
+    /// Another leads: `host:port`.
+    Redirect(String),
+    /// Nobody is known to lead, or the outcome is unknown.
+    Unavailable,
+    /// Refused with a status and a sentence.
+    Refused { status: u16, text: String },
+    /// Taken, or done.
+    Taken,
+    /// A stream follows, under this id.
+    Opened { stream: String },
+    /// On a link.
+    ToMaster(Box<ToMaster>),
+    /// On a link.
+    ToAgent(Box<ToAgent>),
+    /// A record of a subscription.
+    Event(Box<wire::scheduler::Event>),
+    /// The answer of the key-value API.
+    State(Box<wire::state::Answer>),
+    /// A record of a watch.
+    Watch(wire::state::WatchRecord),
+    /// The last: the sender has closed, or its system says that nobody listens.
+    End,
+}
+
+impl Frame {
+    /// A number for the trace: which kind of frame it is.
+    pub(crate) fn kind(&self) -> u64 {
+        match self {
+            Self::Ask(Ask::Link) => 1,
+            Self::Ask(Ask::Scheduler { .. }) => 2,
+            Self::Ask(Ask::State(_)) => 3,
+            Self::Linked => 4,
+            Self::Redirect(_) => 5,
+            Self::Unavailable => 6,
+            Self::Refused { .. } => 7,
+            Self::Taken => 8,
+            Self::Opened { .. } => 9,
+            Self::ToMaster(_) => 10,
+            Self::ToAgent(_) => 11,
+            Self::Event(_) => 12,
+            Self::State(_) => 13,
+            Self::Watch(_) => 14,
+            Self::End => 15,
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! An agent: the real core on a disk that may lose what was not synced, with containers that outlive it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use agent_core::{Agent as Core, Effect, Input, LinkDown, LinkId, Record, Settings, checkpoint, convert};
+use model::id::ContainerId;
+use model::resources::{Bag, Form};
+use rand::RngExt;
+use wire::v1;
+
+use super::containers::Containers;
+use super::{Crash, Due, Machine};
+use crate::context::Context;
+use crate::frame::{Ask, Frame};
+use crate::net::{ConnId, Host, MS, Micros};
+
+/// Records in the log after which it is written anew.
+const COMPACT: usize = 400;
+
+/// A machine with an agent on it.
+pub struct Agent {
+    host: Host,
+    masters: Vec<(String, Host)>,
+    total: Bag,
+    /// What would be found after a power cut.
+    synced: Vec<Record>,
+    unsynced: Vec<(u64, Record)>,
+    /// Counts the boots of the machine.
+    boots: u64,
+    containers: Containers,
+    /// Launches that an earlier process gave up before they happened.
+    never: BTreeSet<ContainerId>,
+    run: Option<Running>,
+    compactions: u64,
+    starts: u64,
+    /// The highest term of which an order was obeyed and stored.
+    term: u64,
+}
+
+struct Running {
+    core: Core,
+    conns: BTreeMap<ConnId, LinkId>,
+    current: Option<(LinkId, ConnId)>,
+    armed: Option<Micros>,
+    syncing: bool,
+}
+
+impl Agent {
+    pub(crate) fn new(host: Host, masters: &[(String, Host)], total: Bag) -> Self {
+        Self {
+            host,
+            masters: masters.to_vec(),
+            total,
+            synced: Vec::new(),
+            unsynced: Vec::new(),
+            boots: 0,
+            containers: Containers::default(),
+            never: BTreeSet::new(),
+            run: None,
+            compactions: 0,
+            starts: 0,
+            term: 0,
+        }
+    }
+
+    /// What its containers use now, and what there is.
+    pub(crate) fn load(&self, now: Micros) -> (Bag, &Bag) {
+        (self.containers.live(now).map(|container| &container.resources).sum(), &self.total)
+    }
+
+    /// Tasks that run now.
+    pub fn running(&self, now: Micros) -> usize {
+        self.containers.live(now).count()
+    }
+
+    /// Whether it is registered with a master.
+    pub fn registered(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.core.master().is_some())
+    }
+
+    fn settings(&self, cx: &mut Context) -> Settings {
+        let info = v1::AgentInfo {
+            hostname: cx.of(self.host).name.clone(),
+            port: Some(5051),
+            resources: self.total.to_wire(Form::Stack),
+            ..Default::default()
+        };
+        Settings {
+            masters: self.masters.iter().map(|(address, _)| address.clone()).collect(),
+            info: Arc::new(info),
+            total: self.total.clone(),
+            version: "0.1.0".into(),
+            boot: format!("boot-{}", self.boots),
+            ip: cx.of(self.host).name.clone(),
+            seed: cx.random.random(),
+        }
+    }
+
+    fn input(&mut self, input: Input, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        let mut effects = Vec::new();
+        run.core.handle(cx.clock(self.host), input, &mut effects);
+        for effect in effects {
+            self.execute(effect, cx);
+        }
+        self.arm(cx);
+    }
+
+    fn arm(&mut self, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        let Some(deadline) = run.core.next_deadline() else { return };
+        let at = cx.of(self.host).clock.reaches(deadline).max(cx.now);
+        if run.armed.is_none_or(|armed| armed > at) {
+            run.armed = Some(at);
+            cx.later(self.host, at - cx.now, Due::Wake);
+        }
+    }
+
+    fn execute(&mut self, effect: Effect, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        match effect {
+            Effect::Checkpoint { seq, record } => {
+                self.unsynced.push((seq, record));
+                if !run.syncing {
+                    run.syncing = true;
+                    let took = cx.sync_time();
+                    cx.later(self.host, took, Due::Synced(seq));
+                }
+            }
+            Effect::Dial { link, address } => {
+                let known = self.masters.iter().find(|(known, _)| *known == address).map(|(_, host)| *host);
+                match known {
+                    Some(host) => {
+                        let conn = cx.dial(self.host, host, Ask::Link);
+                        run.conns.insert(conn, link);
+                        run.current = Some((link, conn));
+                    }
+                    None => cx.judge.broken("masters name masters", address),
+                }
+            }
+            Effect::Hangup { link } => {
+                if let Some((_, conn)) = run.current.take_if(|(current, _)| *current == link) {
+                    run.conns.remove(&conn);
+                    cx.close(conn, self.host);
+                }
+            }
+            Effect::Send { link, report } => {
+                if let Some((_, conn)) = run.current.filter(|(current, _)| *current == link) {
+                    cx.send(conn, self.host, Frame::ToMaster(Box::new(convert::to_master(&report))));
+                }
+            }
+            Effect::Fetch(job) => {
+                let took = cx.between((MS, 2_000 * MS));
+                cx.later(self.host, took, Due::Fetched(job.container));
+            }
+            Effect::Launch(job) => {
+                let key = job.task.key.clone();
+                cx.judge.tasks.launched(&key, self.host, cx.now);
+                let resources = job.task.resources.clone();
+                let id = job.container;
+                let (starts, ends) =
+                    self.containers.launch(id.clone(), key, resources, &job.task.command.value, cx);
+                cx.later(self.host, starts - cx.now, Due::Started(id.clone()));
+                if let Some(ends) = ends {
+                    cx.later(self.host, ends - cx.now, Due::Exited(id));
+                }
+            }
+            Effect::Kill { container, grace } => {
+                self.judge_kill(&container, cx);
+                if let Some(ends) = self.containers.kill(&container, grace, cx) {
+                    cx.later(self.host, ends.saturating_sub(cx.now), Due::Exited(container));
+                }
+            }
+            Effect::Destroy { container } => {
+                self.judge_kill(&container, cx);
+                if let Some(ends) = self.containers.destroy(&container, cx) {
+                    cx.later(self.host, ends.saturating_sub(cx.now), Due::Exited(container));
+                }
+            }
+            Effect::Forget { container } => {
+                if self.containers.0.get(&container).is_some_and(|known| known.is_over(cx.now)) {
+                    self.containers.0.remove(&container);
+                }
+                self.never.remove(&container);
+            }
+            Effect::Recover { containers } => self.recover(&containers, cx),
+            Effect::MeasureDisk => cx.later(self.host, MS, Due::Measured),
+            // Nobody cancels in this world's fetches, checks or reads: a late answer is ignored by the core.
+            Effect::CancelFetch { .. } | Effect::Probe { .. } | Effect::Remove(_) => {}
+            Effect::Stop(ending) => {
+                let why = format!("{}: {ending:?}", cx.of(self.host).name);
+                cx.judge.broken("agents go on", why);
+            }
+        }
+    }
+
+    fn judge_kill(&self, container: &ContainerId, cx: &mut Context) {
+        if let Some(known) = self.containers.0.get(container).filter(|known| !known.is_over(cx.now)) {
+            cx.judge.survival.killed(&known.key, cx.now);
+        }
+    }
+
+    /// What the launcher tells of the containers of an earlier process.
+    fn recover(&mut self, known: &[ContainerId], cx: &mut Context) {
+        let strangers: Vec<ContainerId> =
+            self.containers.0.keys().filter(|id| !known.contains(id)).cloned().collect();
+        for id in strangers {
+            if let Some(container) = self.containers.0.remove(&id).filter(|c| !c.is_over(cx.now)) {
+                cx.judge.survival.orphaned(&container.key, cx.now);
+            }
+        }
+        let took = cx.between((MS, 20 * MS));
+        for id in known {
+            let due = match self.containers.0.get(id) {
+                Some(container) if container.is_over(cx.now) => Due::Exited(id.clone()),
+                Some(container) => {
+                    if let Some(ends) = container.ends {
+                        cx.later(self.host, (ends - cx.now).max(took), Due::Exited(id.clone()));
+                    }
+                    Due::Started(id.clone())
+                }
+                None => Due::Lost { container: id.clone(), never_started: self.never.contains(id) },
+            };
+            cx.later(self.host, took, due);
+        }
+        cx.later(self.host, took, Due::Recovered);
+    }
+
+    fn synced(&mut self, seq: u64, cx: &mut Context) {
+        let count = self.unsynced.iter().take_while(|(number, _)| *number <= seq).count();
+        let stored: Vec<Record> = self.unsynced.drain(..count).map(|(_, record)| record).collect();
+        self.store(stored, cx);
+        if let Some(run) = &mut self.run {
+            run.syncing = false;
+            if let Some((last, _)) = self.unsynced.last() {
+                run.syncing = true;
+                let took = cx.sync_time();
+                cx.later(self.host, took, Due::Synced(*last));
+            } else if self.synced.len() > COMPACT {
+                self.synced = run.core.snapshot();
+                self.compactions += 1;
+            }
+        }
+        self.input(Input::Synced(seq), cx);
+    }
+
+    /// These records are on the disk now, whatever comes.
+    fn store(&mut self, records: Vec<Record>, cx: &mut Context) {
+        for record in &records {
+            match record {
+                Record::Update { key, update } => cx.judge.updates.stored(key, update, self.host),
+                Record::Term(term) => self.term = self.term.max(*term),
+                Record::Dropped(key) => cx.judge.updates.dropped(key),
+                _ => {}
+            }
+        }
+        self.synced.extend(records);
+    }
+
+    fn link_down(&mut self, conn: ConnId, why: LinkDown, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        let Some(link) = run.conns.remove(&conn) else { return };
+        run.current.take_if(|(_, current)| *current == conn);
+        cx.close(conn, self.host);
+        self.input(Input::LinkDown { link, why }, cx);
+    }
+
+    /// An order of a leader of the past must do nothing but be refused.
+    fn order(&mut self, link: LinkId, frame: wire::link::ToAgent, cx: &mut Context) {
+        let old = frame.term < self.term;
+        let direction = matches!(frame.frame, Some(wire::link::to_agent::Frame::Refused(_)));
+        let envelope = match convert::envelope(frame) {
+            Ok(envelope) => envelope,
+            Err(error) => return cx.judge.broken("frames are understood", error.to_string()),
+        };
+        let Some(run) = &mut self.run else { return };
+        let mut effects = Vec::new();
+        let term = envelope.term;
+        run.core.handle(cx.clock(self.host), Input::FromMaster { link, envelope }, &mut effects);
+        if old && !direction {
+            let name = &cx.standing[self.host.0 as usize].name;
+            cx.judge.fencing.order(name, term, self.term, &effects);
+        }
+        for effect in effects {
+            self.execute(effect, cx);
+        }
+        self.arm(cx);
+    }
+}
+
+impl Machine for Agent {
+    fn start(&mut self, cx: &mut Context) {
+        self.starts += 1;
+        if self.boots == 0 {
+            self.boots = 1;
+        }
+        let settings = self.settings(cx);
+        // As the disk would be read: through bytes.
+        let bytes = checkpoint::encode(&self.synced);
+        let records = match checkpoint::decode(&bytes) {
+            Ok(records) => records,
+            Err(error) => return cx.judge.broken("what was written can be read", error.to_string()),
+        };
+        let core = match Core::recover(settings, records) {
+            Ok(core) => core,
+            Err(error) => return cx.judge.broken("agents recover", error.to_string()),
+        };
+        self.run = Some(Running { core, conns: BTreeMap::new(), current: None, armed: None, syncing: false });
+        let mut effects = Vec::new();
+        let now = cx.clock(self.host);
+        if let Some(run) = &mut self.run {
+            run.core.start(now, &mut effects);
+        }
+        for effect in effects {
+            self.execute(effect, cx);
+        }
+        self.arm(cx);
+    }
+
+    fn due(&mut self, what: Due, cx: &mut Context) {
+        match what {
+            Due::Wake => {
+                let now = cx.clock(self.host);
+                let Some(run) = &mut self.run else { return };
+                if run.armed.is_some_and(|armed| armed <= cx.now) {
+                    run.armed = None;
+                }
+                if run.core.next_deadline().is_some_and(|deadline| deadline <= now) {
+                    self.input(Input::Wake, cx);
+                } else {
+                    self.arm(cx);
+                }
+            }
+            Due::Synced(seq) => self.synced(seq, cx),
+            Due::Fetched(container) => self.input(Input::Fetched { container, result: Ok(()) }, cx),
+            Due::Started(container) => {
+                let over = self.containers.0.get(&container).is_none_or(|known| known.is_over(cx.now));
+                if over {
+                    return;
+                }
+                self.input(Input::Started { container, pid: 4711 }, cx);
+            }
+            Due::Exited(container) => {
+                let over = self.containers.0.get(&container).filter(|known| known.is_over(cx.now));
+                if let Some(exit) = over.map(super::containers::Container::exit) {
+                    self.input(Input::Exited { container, exit }, cx);
+                }
+            }
+            Due::Lost { container, never_started } => {
+                let message = "nothing is known of it".to_owned();
+                self.input(Input::ContainerLost { container, never_started, message }, cx);
+            }
+            Due::Recovered => self.input(Input::Recovered, cx),
+            Due::Measured => self.input(Input::Disk { used: 100 }, cx),
+            _ => {}
+        }
+    }
+
+    fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        let Some(link) = run.conns.get(&conn).copied() else { return cx.close(conn, self.host) };
+        match frame {
+            Frame::Linked => self.input(Input::LinkUp(link), cx),
+            Frame::ToAgent(frame) => self.order(link, *frame, cx),
+            Frame::Redirect(leader) => self.link_down(conn, LinkDown::Redirect(leader), cx),
+            Frame::Unavailable => self.link_down(conn, LinkDown::Unavailable, cx),
+            _ => self.link_down(conn, LinkDown::Broken("the connection ended".into()), cx),
+        }
+    }
+
+    fn crash(&mut self, how: Crash, cx: &mut Context) {
+        if self.run.take().is_none() {
+            return;
+        }
+        let survivors = match how {
+            Crash::Killed => self.unsynced.len(),
+            Crash::Power => cx.random.random_range(0..=self.unsynced.len()),
+        };
+        let kept = self.unsynced.drain(..).take(survivors).map(|(_, record)| record).collect();
+        self.store(kept, cx);
+        match how {
+            Crash::Killed => {
+                // Of launches under way some happen and some do not.
+                let starting: Vec<ContainerId> = self
+                    .containers
+                    .0
+                    .iter()
+                    .filter(|(_, container)| container.starts > cx.now)
+                    .map(|(id, _)| id.clone())
+                    .collect();
+                for id in starting {
+                    if cx.chance(5_000) {
+                        self.containers.0.remove(&id);
+                        self.never.insert(id);
+                    }
+                }
+            }
+            Crash::Power => {
+                self.boots += 1;
+                self.containers.0.clear();
+                self.never.clear();
+            }
+        }
+    }
+
+    fn wipe(&mut self, cx: &mut Context) {
+        self.synced.clear();
+        self.containers.0.clear();
+        self.never.clear();
+        self.term = 0;
+        cx.judge.updates.wiped(self.host);
+    }
+
+    fn unfinished(&self, _: &Context) -> Vec<String> {
+        let Some(run) = &self.run else { return vec!["does not run".to_owned()] };
+        let mut missing = Vec::new();
+        if run.core.master().is_none() {
+            missing.push("is not registered".to_owned());
+        }
+        let pending = run.core.summary().pending_updates;
+        if pending > 0 {
+            missing.push(format!("{pending} updates are not acknowledged"));
+        }
+        missing
+    }
+
+    fn report(&self) -> String {
+        let ran = self.starts;
+        format!(
+            "started {ran} times on {} boots, {} compactions, {} containers held",
+            self.boots,
+            self.compactions,
+            self.containers.0.len()
+        )
+    }
+}

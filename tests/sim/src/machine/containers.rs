@@ -1,0 +1,96 @@
+//! What runs on an agent's machine: a launcher without processes, which outlives the agent's own.
+
+use std::collections::BTreeMap;
+
+use agent_core::{Exit, ExitStatus, TaskKey};
+use model::id::ContainerId;
+use model::resources::Bag;
+use model::time::Span;
+use rand::RngExt;
+
+use crate::context::Context;
+use crate::net::{MS, Micros};
+
+/// One container.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) key: TaskKey,
+    pub(crate) resources: Bag,
+    /// From when on the command executes.
+    pub(crate) starts: Micros,
+    /// When it ends, if it does.
+    pub(crate) ends: Option<Micros>,
+    /// How.
+    pub(crate) exit: ExitStatus,
+}
+
+impl Container {
+    pub(crate) fn is_over(&self, now: Micros) -> bool {
+        self.ends.is_some_and(|ends| ends <= now)
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        Exit { status: self.exit, out_of_memory: None }
+    }
+
+    fn end_by(&mut self, at: Micros, exit: ExitStatus) {
+        if self.ends.is_none_or(|ends| ends > at) {
+            self.ends = Some(at);
+            self.exit = exit;
+        }
+    }
+}
+
+const TERMINATED: ExitStatus = ExitStatus::Signal(15, "Terminated");
+const KILLED: ExitStatus = ExitStatus::Signal(9, "Killed");
+
+/// The containers of a machine, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Containers(pub(crate) BTreeMap<ContainerId, Container>);
+
+impl Containers {
+    /// Starts a command that runs for as long as its text says: `run MILLIS CODE`, or for ever.
+    pub(crate) fn launch(
+        &mut self,
+        id: ContainerId,
+        key: TaskKey,
+        resources: Bag,
+        command: &str,
+        cx: &mut Context,
+    ) -> (Micros, Option<Micros>) {
+        let starts = cx.now + cx.between((MS, 20 * MS));
+        let mut words = command.split(' ').skip(1).map(|word| word.parse::<u64>().unwrap_or(0));
+        let millis = words.next();
+        let code = words.next().unwrap_or(0);
+        let ends = millis.map(|millis| starts + millis * MS);
+        let exit = ExitStatus::Code(i32::try_from(code).unwrap_or(1));
+        self.0.insert(id, Container { key, resources, starts, ends, exit });
+        (starts, ends)
+    }
+
+    /// SIGTERM, and SIGKILL after `grace`; when the container will have ended.
+    pub(crate) fn kill(&mut self, id: &ContainerId, grace: Span, cx: &mut Context) -> Option<Micros> {
+        let obeys = cx.random.random_range(0..10) < 7;
+        let at_once = cx.now + cx.between((MS, 30 * MS));
+        let container = self.0.get_mut(id)?;
+        let at_last = cx.now + grace.as_millis() * MS;
+        if obeys {
+            container.end_by(at_once, TERMINATED);
+        } else {
+            container.end_by(at_last.max(cx.now + MS), KILLED);
+        }
+        container.ends
+    }
+
+    /// SIGKILL.
+    pub(crate) fn destroy(&mut self, id: &ContainerId, cx: &Context) -> Option<Micros> {
+        let container = self.0.get_mut(id)?;
+        container.end_by(cx.now + MS, KILLED);
+        container.ends
+    }
+
+    /// What runs at this moment, or is about to.
+    pub(crate) fn live(&self, now: Micros) -> impl Iterator<Item = &Container> {
+        self.0.values().filter(move |container| !container.is_over(now))
+    }
+}

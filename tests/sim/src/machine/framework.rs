@@ -1,0 +1,499 @@
+//! A plain framework: wants a number of tasks to run, kills some, replaces those that ended, and forgets nothing.
+//!
+//! Its subscription is the real passive session of the client; calls go one by one on connections of their own, so
+//! they may overtake each other, as those of a client with several connections do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use client::session::{Effect as Do, Input as Said, Session};
+use model::id::TaskId;
+use model::task::TaskState;
+use model::time::Span;
+use rand::RngExt;
+use wire::scheduler::{Call, call, event};
+use wire::v1::{self, framework_info::capability::Type as Capability};
+
+use super::{Crash, Due, Guess, Machine};
+use crate::context::Context;
+use crate::frame::{Ask, Frame};
+use crate::net::{ConnId, Host, MS, Micros, SECOND};
+
+/// For the head of an answer, as the client has it.
+const ANSWER: Micros = 5 * SECOND;
+/// Between two looks at what there is to do.
+const ROUND: Micros = 700 * MS;
+/// Between two questions about the same task.
+const ASK_AGAIN: Micros = 8 * SECOND;
+
+/// A machine with the framework's scheduler on it. Its tables are as good as stored: it writes before it acts.
+pub struct Framework {
+    host: Host,
+    guess: Guess,
+    wanted: usize,
+    id: Option<v1::FrameworkId>,
+    tasks: BTreeMap<TaskId, Task>,
+    made: u64,
+    run: Option<Running>,
+    updates: u64,
+    subscriptions: u64,
+    ended: u64,
+}
+
+#[derive(Debug)]
+struct Task {
+    agent: v1::AgentId,
+    state: TaskState,
+    asked: Micros,
+    kill: bool,
+}
+
+struct Running {
+    session: Session,
+    /// The attempt or the stream.
+    stream: Option<(ConnId, Option<String>)>,
+    subscribed: bool,
+    armed: Option<Micros>,
+    /// Calls on their way, with the tasks an ACCEPT would launch.
+    calls: BTreeMap<ConnId, Vec<TaskId>>,
+    revived: Micros,
+}
+
+impl Framework {
+    pub(crate) fn new(host: Host, masters: &[(String, Host)], wanted: usize) -> Self {
+        Self {
+            host,
+            guess: Guess::new(masters),
+            wanted,
+            id: None,
+            tasks: BTreeMap::new(),
+            made: 0,
+            run: None,
+            updates: 0,
+            subscriptions: 0,
+            ended: 0,
+        }
+    }
+
+    /// Tasks believed to run.
+    pub fn running(&self) -> usize {
+        self.tasks.values().filter(|task| task.state == TaskState::Running && !task.kill).count()
+    }
+
+    /// Tasks that count against what is wanted.
+    fn alive(&self) -> usize {
+        self.tasks.values().filter(|task| !task.kill && task.state != TaskState::Unreachable).count()
+    }
+
+    fn said(&mut self, said: &Said, cx: &mut Context) {
+        let now = cx.clock(self.host);
+        let Some(run) = &mut self.run else { return };
+        let mut effects = Vec::new();
+        run.session.handle(now, said, &mut effects);
+        for effect in effects {
+            match effect {
+                Do::Connect => self.connect(cx),
+                Do::Disconnect => {
+                    self.guess.failed();
+                    self.hang_up(cx);
+                }
+                Do::Stop => cx.judge.broken("frameworks stay", "the subscription ended for good".to_owned()),
+            }
+        }
+        self.arm(cx);
+    }
+
+    fn arm(&mut self, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        let Some(deadline) = run.session.next_deadline() else { return };
+        let at = cx.of(self.host).clock.reaches(deadline).max(cx.now);
+        if run.armed.is_none_or(|armed| armed > at) {
+            run.armed = Some(at);
+            cx.later(self.host, at - cx.now, Due::Wake);
+        }
+    }
+
+    fn connect(&mut self, cx: &mut Context) {
+        let call = Call {
+            framework_id: self.id.clone(),
+            r#type: Some(call::Type::Subscribe.into()),
+            subscribe: Some(call::Subscribe { framework_info: self.info(), ..Default::default() }),
+            ..Call::default()
+        };
+        let ask = Ask::Scheduler { stream: None, call: Box::new(call) };
+        let conn = cx.dial(self.host, self.guess.host(), ask);
+        if let Some(run) = &mut self.run {
+            run.stream = Some((conn, None));
+        }
+        cx.later(self.host, ANSWER, Due::Timeout(conn));
+    }
+
+    fn info(&self) -> v1::FrameworkInfo {
+        let capability = |kind: Capability| v1::framework_info::Capability { r#type: Some(kind.into()) };
+        let kinds = [Capability::PartitionAware, Capability::TaskKillingState, Capability::MultiRole];
+        v1::FrameworkInfo {
+            user: "nobody".into(),
+            name: "plain".into(),
+            id: self.id.clone(),
+            failover_timeout: Some(100_000.0),
+            checkpoint: Some(true),
+            roles: vec!["plain".into()],
+            capabilities: kinds.map(capability).to_vec(),
+            ..Default::default()
+        }
+    }
+
+    fn hang_up(&mut self, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        run.subscribed = false;
+        if let Some((conn, _)) = run.stream.take() {
+            cx.close(conn, self.host);
+        }
+    }
+
+    fn call(
+        &mut self,
+        kind: call::Type,
+        fill: impl FnOnce(&mut Call),
+        launches: Vec<TaskId>,
+        cx: &mut Context,
+    ) {
+        let Some(run) = &mut self.run else { return };
+        let Some((_, Some(stream))) = &run.stream else { return };
+        let mut call = Call { framework_id: self.id.clone(), r#type: Some(kind.into()), ..Call::default() };
+        fill(&mut call);
+        let ask = Ask::Scheduler { stream: Some(stream.clone()), call: Box::new(call) };
+        let conn = cx.dial(self.host, self.guess.host(), ask);
+        run.calls.insert(conn, launches);
+        cx.later(self.host, ANSWER, Due::Timeout(conn));
+    }
+
+    fn event(&mut self, event: event::Type, record: wire::scheduler::Event, cx: &mut Context) {
+        match event {
+            event::Type::Subscribed => {
+                let Some(subscribed) = record.subscribed else { return };
+                self.subscriptions += 1;
+                cx.judge.facts.subscribed(subscribed.framework_id.value.as_str().into());
+                if self.id.as_ref().is_some_and(|id| *id != subscribed.framework_id) {
+                    let why = "the framework was given another id".to_owned();
+                    cx.judge.broken("frameworks stay", why);
+                }
+                self.id = Some(subscribed.framework_id);
+                let seconds = subscribed.heartbeat_interval_seconds.unwrap_or(15.0);
+                let heartbeat = Span::from_secs_f64(seconds).unwrap_or(Span::from_secs(15));
+                if let Some(run) = &mut self.run {
+                    run.subscribed = true;
+                }
+                for task in self.tasks.values_mut() {
+                    task.asked = 0;
+                }
+                self.said(&Said::Subscribed { heartbeat }, cx);
+                self.round(cx);
+            }
+            event::Type::Error => {
+                let why = record.error.map_or(String::new(), |error| error.message);
+                cx.judge.broken("frameworks stay", why);
+                self.said(&Said::Refused, cx);
+            }
+            kind => {
+                self.said(&Said::Heard, cx);
+                match kind {
+                    event::Type::Offers => {
+                        for offer in record.offers.map(|offers| offers.offers).unwrap_or_default() {
+                            self.offer(&offer, cx);
+                        }
+                    }
+                    event::Type::Update => {
+                        if let Some(update) = record.update {
+                            self.update(&update.status, cx);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn offer(&mut self, offer: &v1::Offer, cx: &mut Context) {
+        let mut cpus = amount(offer, "cpus");
+        let mut mem = amount(offer, "mem");
+        let mut infos = Vec::new();
+        let mut launches = Vec::new();
+        while self.alive() < self.wanted && infos.len() < 3 {
+            let want_cpus = f64::from(cx.random.random_range(1..=10_u32)) / 10.0;
+            let want_mem = f64::from(cx.random.random_range(16..=128_u32));
+            if want_cpus > cpus || want_mem > mem {
+                break;
+            }
+            cpus -= want_cpus;
+            mem -= want_mem;
+            self.made += 1;
+            let id = format!("t{}", self.made);
+            infos.push(task_info(&id, offer, want_cpus, want_mem, cx));
+            let id = TaskId::from(id);
+            let task =
+                Task { agent: offer.agent_id.clone(), state: TaskState::Staging, asked: cx.now, kill: false };
+            self.tasks.insert(id.clone(), task);
+            launches.push(id);
+        }
+        let refuse = [0.0, 1.0, 5.0, 30.0][cx.random.random_range(0..4)];
+        let filters = Some(v1::Filters { refuse_seconds: Some(refuse) });
+        let offer_ids = vec![offer.id.clone()];
+        if infos.is_empty() {
+            let decline = call::Decline { offer_ids, filters };
+            return self.call(call::Type::Decline, |call| call.decline = Some(decline), Vec::new(), cx);
+        }
+        let launch = v1::offer::Operation {
+            r#type: Some(v1::offer::operation::Type::Launch.into()),
+            launch: Some(v1::offer::operation::Launch { task_infos: infos }),
+            ..Default::default()
+        };
+        let accept = call::Accept { offer_ids, operations: vec![launch], filters };
+        self.call(call::Type::Accept, |call| call.accept = Some(accept), launches, cx);
+    }
+
+    fn update(&mut self, status: &v1::TaskStatus, cx: &mut Context) {
+        self.updates += 1;
+        let state = v1::TaskState::try_from(status.state).ok();
+        let Some(state) = state.and_then(|state| TaskState::from_name(state.as_str_name())) else { return };
+        let id = TaskId::from(status.task_id.value.as_str());
+        let framework = self.id.as_ref().map_or("", |id| id.value.as_str());
+        cx.judge.updates.received(framework, status);
+        if let Some(task) = self.tasks.get_mut(&id) {
+            // The master's own answers may be older than what the agent has said meanwhile.
+            task.state = state;
+            if state.is_terminal() || matches!(state, TaskState::Unknown | TaskState::GoneByOperator) {
+                self.ended += 1;
+                self.tasks.remove(&id);
+            }
+        } else if !state.is_terminal() && state != TaskState::Unreachable && state != TaskState::Unknown {
+            // Taken for lost, and there after all.
+            if let Some(agent) = &status.agent_id {
+                let task = Task { agent: agent.clone(), state, asked: cx.now, kill: false };
+                self.tasks.insert(id, task);
+            }
+        }
+        if let (Some(uuid), Some(agent)) =
+            (status.uuid.clone().filter(|uuid| !uuid.is_empty()), status.agent_id.clone())
+        {
+            let acknowledge = call::Acknowledge { agent_id: agent, task_id: status.task_id.clone(), uuid };
+            self.call(call::Type::Acknowledge, |call| call.acknowledge = Some(acknowledge), Vec::new(), cx);
+        }
+    }
+
+    /// Kills, asks and revives, as there is need.
+    fn round(&mut self, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        if !run.subscribed {
+            return;
+        }
+        if !cx.judge.healed && cx.chance(2_000) {
+            let running: Vec<TaskId> = self
+                .tasks
+                .iter()
+                .filter(|(_, task)| task.state == TaskState::Running)
+                .map(|(id, _)| id.clone())
+                .collect();
+            if !running.is_empty() {
+                let victim = &running[cx.random.random_range(0..running.len())];
+                if let Some(task) = self.tasks.get_mut(victim) {
+                    task.kill = true;
+                    task.asked = 0;
+                }
+            }
+        }
+        // More than is wanted came back from the dead.
+        let surplus = self.alive().saturating_sub(self.wanted);
+        let surplus: BTreeSet<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| !task.kill)
+            .map(|(id, _)| id.clone())
+            .take(surplus)
+            .collect();
+        for id in surplus {
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.kill = true;
+                task.asked = 0;
+            }
+        }
+        self.ask_about_tasks(cx);
+        let Some(run) = &mut self.run else { return };
+        if self.tasks.len() < self.wanted && cx.now >= run.revived + 3 * SECOND {
+            run.revived = cx.now;
+            self.call(call::Type::Revive, |call| call.revive = Some(call::Revive::default()), Vec::new(), cx);
+        }
+    }
+
+    fn ask_about_tasks(&mut self, cx: &mut Context) {
+        let due = |task: &Task| {
+            let settled = task.state == TaskState::Running && !task.kill;
+            task.asked == 0 || (!settled && cx.now >= task.asked + ASK_AGAIN)
+        };
+        let due: Vec<(TaskId, v1::AgentId, bool)> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| due(task))
+            .map(|(id, task)| (id.clone(), task.agent.clone(), task.kill))
+            .collect();
+        let mut questions = Vec::new();
+        let framework = self.id.clone().map_or(String::new(), |id| id.value);
+        for (id, agent, kill) in due {
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.asked = cx.now.max(1);
+            }
+            let task_id = v1::TaskId { value: id.to_string() };
+            if kill {
+                cx.judge.survival.asked(&framework, &id);
+                let kill =
+                    call::Kill { task_id: task_id.clone(), agent_id: Some(agent.clone()), kill_policy: None };
+                self.call(call::Type::Kill, |call| call.kill = Some(kill), Vec::new(), cx);
+            }
+            questions.push(call::reconcile::Task { task_id, agent_id: Some(agent) });
+        }
+        if !questions.is_empty() {
+            let reconcile = call::Reconcile { tasks: questions };
+            self.call(call::Type::Reconcile, |call| call.reconcile = Some(reconcile), Vec::new(), cx);
+        }
+    }
+
+    /// The end of a call's connection, or its answer.
+    fn answered(&mut self, conn: ConnId, frame: &Frame, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        let Some(launches) = run.calls.remove(&conn) else { return };
+        cx.close(conn, self.host);
+        if matches!(frame, Frame::Refused { .. } | Frame::Redirect(_)) {
+            // Not taken for certain: these were never launched.
+            for id in launches {
+                self.tasks.remove(&id);
+            }
+        }
+    }
+
+    fn stream_ended(&mut self, again: bool, cx: &mut Context) {
+        self.hang_up(cx);
+        self.said(&Said::Ended { again }, cx);
+    }
+}
+
+impl Machine for Framework {
+    fn start(&mut self, cx: &mut Context) {
+        let seed = cx.random.random();
+        self.run = Some(Running {
+            session: Session::new(seed),
+            stream: None,
+            subscribed: false,
+            armed: None,
+            calls: BTreeMap::new(),
+            revived: 0,
+        });
+        self.said(&Said::Wake, cx);
+        cx.later(self.host, ROUND, Due::Next);
+    }
+
+    fn due(&mut self, what: Due, cx: &mut Context) {
+        match what {
+            Due::Wake => {
+                if let Some(run) = &mut self.run {
+                    run.armed = None;
+                    self.said(&Said::Wake, cx);
+                }
+            }
+            Due::Next => {
+                cx.later(self.host, ROUND, Due::Next);
+                self.round(cx);
+            }
+            Due::Timeout(conn) => {
+                let attempt = self.run.as_ref().and_then(|run| run.stream.as_ref());
+                if attempt.is_some_and(|(known, stream)| *known == conn && stream.is_none()) {
+                    self.guess.failed();
+                    self.stream_ended(false, cx);
+                } else {
+                    self.answered(conn, &Frame::End, cx);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        let Some((known, stream)) = run.stream.as_mut().filter(|(known, _)| *known == conn) else {
+            return self.answered(conn, &frame, cx);
+        };
+        debug_assert_eq!(*known, conn);
+        match frame {
+            Frame::Opened { stream: id } => {
+                *stream = Some(id);
+                self.said(&Said::Opened, cx);
+            }
+            Frame::Event(event) => self.event(event.r#type(), *event, cx),
+            Frame::Redirect(leader) => {
+                let again = self.guess.redirected(&leader);
+                self.stream_ended(again, cx);
+            }
+            _ => {
+                self.guess.failed();
+                self.stream_ended(false, cx);
+            }
+        }
+    }
+
+    fn crash(&mut self, _: Crash, _: &mut Context) {
+        self.run = None;
+    }
+
+    fn unfinished(&self, _: &Context) -> Vec<String> {
+        let mut missing = Vec::new();
+        if self.run.as_ref().is_none_or(|run| !run.subscribed) {
+            missing.push("is not subscribed".to_owned());
+        }
+        let running = self.running();
+        if running != self.wanted {
+            missing.push(format!("{running} tasks run, {} are wanted", self.wanted));
+        }
+        missing
+    }
+
+    fn report(&self) -> String {
+        format!(
+            "{} of {} tasks run, {} made, {} ended, {} updates, subscribed {} times",
+            self.running(),
+            self.wanted,
+            self.made,
+            self.ended,
+            self.updates,
+            self.subscriptions
+        )
+    }
+}
+
+fn amount(offer: &v1::Offer, name: &str) -> f64 {
+    let named = offer.resources.iter().filter(|resource| resource.name == name);
+    named.filter_map(|resource| resource.scalar).map(|scalar| scalar.value).sum()
+}
+
+fn task_info(id: &str, offer: &v1::Offer, cpus: f64, mem: f64, cx: &mut Context) -> v1::TaskInfo {
+    let scalar = |name: &str, value: f64| v1::Resource {
+        name: name.into(),
+        r#type: v1::value::Type::Scalar as i32,
+        scalar: Some(v1::value::Scalar { value }),
+        allocation_info: Some(v1::resource::AllocationInfo { role: Some("plain".into()) }),
+        ..Default::default()
+    };
+    let command = match cx.random.random_range(0..4) {
+        _ if cx.judge.healed => "serve".to_owned(),
+        0 => format!("run {} 0", cx.random.random_range(100..20_000)),
+        1 => format!("run {} 1", cx.random.random_range(0..5_000)),
+        _ => "serve".to_owned(),
+    };
+    let uri = v1::command_info::Uri { value: "http://files/app.tgz".into(), ..Default::default() };
+    let uris = if cx.chance(2_000) { vec![uri] } else { Vec::new() };
+    v1::TaskInfo {
+        name: id.into(),
+        task_id: v1::TaskId { value: id.into() },
+        agent_id: offer.agent_id.clone(),
+        resources: vec![scalar("cpus", cpus), scalar("mem", mem)],
+        command: Some(v1::CommandInfo { value: Some(command), uris, ..Default::default() }),
+        ..Default::default()
+    }
+}

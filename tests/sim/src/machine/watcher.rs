@@ -1,0 +1,142 @@
+//! A client that follows the changes of the writers' keys, over every master that fails it.
+
+use wire::state::{Call, Event, Watch, WatchRecord};
+
+use super::writer::NAMESPACE;
+use super::{Crash, Due, Guess, Machine};
+use crate::context::Context;
+use crate::frame::{Ask, Frame};
+use crate::net::{ConnId, Host, MS, Micros, SECOND};
+
+/// Silence after which a watch is given up, as the client has it.
+const SILENCE: Micros = 11 * SECOND;
+
+/// A machine with such a client on it.
+pub struct Watcher {
+    host: Host,
+    number: u64,
+    guess: Guess,
+    conn: Option<ConnId>,
+    heard: Micros,
+    /// The first revision not yet told of; nothing before the first answer.
+    next: Option<u64>,
+    events: u64,
+    streams: u64,
+}
+
+impl Watcher {
+    pub(crate) fn new(host: Host, number: u64, masters: &[(String, Host)]) -> Self {
+        let guess = Guess::new(masters);
+        Self { host, number, guess, conn: None, heard: 0, next: None, events: 0, streams: 0 }
+    }
+
+    fn connect(&mut self, cx: &mut Context) {
+        if self.conn.is_some() {
+            return;
+        }
+        let watch = Watch { namespace: NAMESPACE.into(), prefix: "k".into(), from: self.next };
+        let ask = Ask::State(Box::new(Call::Watch(watch)));
+        self.conn = Some(cx.dial(self.host, self.guess.host(), ask));
+        self.heard = cx.now;
+    }
+
+    fn record(&mut self, record: WatchRecord, cx: &mut Context) {
+        match record {
+            WatchRecord::Started { revision } => {
+                self.streams += 1;
+                match self.next {
+                    None => {
+                        cx.judge.watches.starts(self.number, revision);
+                        self.next = Some(revision);
+                    }
+                    Some(next) if next != revision => {
+                        let why = format!("asked from {next}, was begun at {revision}");
+                        cx.judge.broken("a watch has no gap", why);
+                    }
+                    Some(_) => {}
+                }
+            }
+            WatchRecord::Events { revision, events } => {
+                for event in &events {
+                    self.events += 1;
+                    let (key, at, put) = match event {
+                        Event::Put { entry } => (&entry.key, entry.mod_revision, true),
+                        Event::Delete { key, revision } => (key, *revision, false),
+                    };
+                    cx.judge.watches.heard(self.number, key, at, put);
+                }
+                self.progress(revision, cx);
+            }
+            WatchRecord::Progress { revision } => self.progress(revision, cx),
+            WatchRecord::Compacted { revision } => {
+                cx.judge.watches.starts(self.number, revision + 1);
+                self.next = Some(revision + 1);
+            }
+        }
+    }
+
+    /// Everything up to `revision` has been told.
+    fn progress(&mut self, revision: u64, cx: &mut Context) {
+        cx.judge.watches.complete(self.number, revision);
+        self.next = Some(self.next.unwrap_or(0).max(revision + 1));
+    }
+
+    fn ended(&mut self, pause: Micros, cx: &mut Context) {
+        if let Some(conn) = self.conn.take() {
+            cx.close(conn, self.host);
+        }
+        cx.later(self.host, pause, Due::Again);
+    }
+}
+
+impl Machine for Watcher {
+    fn start(&mut self, cx: &mut Context) {
+        self.connect(cx);
+        cx.later(self.host, SECOND, Due::Next);
+    }
+
+    fn due(&mut self, what: Due, cx: &mut Context) {
+        match what {
+            Due::Again => self.connect(cx),
+            Due::Next => {
+                cx.later(self.host, SECOND, Due::Next);
+                if self.conn.is_some() && cx.now > self.heard + SILENCE {
+                    self.guess.failed();
+                    self.ended(50 * MS, cx);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
+        if self.conn != Some(conn) {
+            return cx.close(conn, self.host);
+        }
+        self.heard = cx.now;
+        match frame {
+            Frame::Opened { .. } => {}
+            Frame::Watch(record) => self.record(record, cx),
+            Frame::Redirect(leader) => {
+                let at_once = self.guess.redirected(&leader);
+                self.ended(if at_once { 1 } else { 50 * MS }, cx);
+            }
+            _ => {
+                self.guess.failed();
+                self.ended(50 * MS, cx);
+            }
+        }
+    }
+
+    fn crash(&mut self, _: Crash, _: &mut Context) {
+        self.conn = None;
+    }
+
+    fn unfinished(&self, cx: &Context) -> Vec<String> {
+        cx.judge.watches.behind(self.number, self.next).into_iter().collect()
+    }
+
+    fn report(&self) -> String {
+        format!("{} events on {} streams", self.events, self.streams)
+    }
+}

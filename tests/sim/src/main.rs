@@ -1,0 +1,91 @@
+//! `sim`: runs seeds and says what each machine did, which promises held, and how to repeat a failure.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use sim::{Choices, Report, run};
+
+/// Runs a simulated cluster.
+#[derive(Parser)]
+struct Arguments {
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many seeds from there.
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Agents, in place of what the seed says.
+    #[arg(long)]
+    agents: Option<u32>,
+    /// Seconds of faults, in place of what the seed says.
+    #[arg(long)]
+    storm: Option<u64>,
+    /// No faults.
+    #[arg(long)]
+    calm: bool,
+    /// Only a line a seed, unless it fails.
+    #[arg(long)]
+    brief: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let choices = Choices { agents: arguments.agents, storm: arguments.storm, calm: arguments.calm };
+    let mut failed = Vec::new();
+    let (mut virtual_micros, begun) = (0, Instant::now());
+    for seed in arguments.seed..arguments.seed + arguments.seeds {
+        let started = Instant::now();
+        let report = run(seed, choices);
+        let took = started.elapsed().as_secs_f64();
+        virtual_micros += report.time;
+        if !arguments.brief || !report.holds() {
+            details(&report);
+        }
+        let times = report.time as f64 / 1e6 / took;
+        println!(
+            "seed {seed}: {}, trace {:016x}, {} s of cluster in {took:.2} s ({times:.0} times real time), {} events, well after {} s",
+            if report.holds() { "every promise held" } else { "BROKEN" },
+            report.hash,
+            report.time / 1_000_000,
+            report.events,
+            report.recovery.map_or("?".to_owned(), |micros| (micros / 1_000_000).to_string()),
+        );
+        if !report.holds() {
+            failed.push(seed);
+        }
+    }
+    let times = virtual_micros as f64 / 1e6 / begun.elapsed().as_secs_f64();
+    println!(
+        "{} seeds, {} failed, {} s of cluster at {times:.0} times real time",
+        arguments.seeds,
+        failed.len(),
+        virtual_micros / 1_000_000
+    );
+    for seed in &failed {
+        println!("repeat: make sim SEED={seed}{}", again(&arguments));
+    }
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What else was chosen, as the command repeats it.
+fn again(arguments: &Arguments) -> String {
+    let mut more = String::new();
+    more += &arguments.agents.map(|agents| format!(" --agents {agents}")).unwrap_or_default();
+    more += &arguments.storm.map(|storm| format!(" --storm {storm}")).unwrap_or_default();
+    more += if arguments.calm { " --calm" } else { "" };
+    if more.is_empty() { more } else { format!(" SIM_FLAGS='{}'", more.trim()) }
+}
+
+fn details(report: &Report) {
+    for (name, deeds) in &report.machines {
+        println!("  {name:<12} {deeds}");
+    }
+    for (name, promise, findings) in &report.checks {
+        let verdict = if findings.wrong.is_empty() { "held" } else { "BROKEN" };
+        println!("  {verdict:<7} {name:<13} {promise} ({} looks)", findings.looks);
+        for wrong in &findings.wrong {
+            println!("          {wrong}");
+        }
+    }
+}

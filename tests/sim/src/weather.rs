@@ -1,0 +1,79 @@
+//! What a seed chooses: how large the world is, how unkind, and for how long.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use crate::net::{MS, Micros, SECOND};
+
+/// The choices of one run. Probabilities are in parts per ten thousand.
+#[derive(Debug, Clone)]
+pub struct Weather {
+    /// Agents.
+    pub agents: u32,
+    /// Clients of the key-value API.
+    pub writers: u32,
+    /// Clients that compete for a lease.
+    pub lockers: u32,
+    /// Tasks the framework wants to have running.
+    pub tasks: usize,
+    /// Least and most time of a message on its way.
+    pub latency: (Micros, Micros),
+    /// Messages that take much longer.
+    pub slow: u32,
+    /// Messages between masters that are lost.
+    pub loss: u32,
+    /// Messages between masters that arrive twice.
+    pub double: u32,
+    /// Least and most time of a sync.
+    pub sync: (Micros, Micros),
+    /// Syncs that take up to a second.
+    pub stall: u32,
+    /// Mean time between faults.
+    pub fault_every: Micros,
+    /// Length of the phase with faults.
+    pub storm: Micros,
+    /// How far clocks run apart, in parts per million.
+    pub drift: u64,
+    /// Bytes of log after which masters take a snapshot.
+    pub snapshot_bytes: u64,
+}
+
+impl Weather {
+    /// What the generator of a seed chooses. `agents` overrules the number of agents.
+    pub fn draw(random: &mut ChaCha8Rng, agents: Option<u32>) -> Self {
+        let drawn = match random.random_range(0..10) {
+            0..6 => random.random_range(2..8),
+            6..9 => random.random_range(8..30),
+            _ => random.random_range(30..100),
+        };
+        let agents = agents.unwrap_or(drawn);
+        let base = [50, 300, 2 * MS, 20 * MS][random.random_range(0..4)];
+        let sync = [50, 500, 5 * MS][random.random_range(0..3)];
+        Self {
+            agents,
+            writers: random.random_range(2..6),
+            lockers: random.random_range(2..4),
+            tasks: agents as usize * random.random_range(1..4),
+            latency: (base, base * random.random_range(2..6)),
+            slow: random.random_range(0..100),
+            loss: random.random_range(0..300),
+            double: random.random_range(0..200),
+            sync: (sync, sync * 4),
+            stall: random.random_range(0..60),
+            fault_every: random.random_range(1..6) * SECOND,
+            storm: random.random_range(40..90) * SECOND,
+            drift: random.random_range(0..=200),
+            snapshot_bytes: [8 << 10, 64 << 10, 64 << 20][random.random_range(0..3)],
+        }
+    }
+
+    /// From here on the world is kind.
+    pub fn clear(&mut self) {
+        self.latency = (300, 900);
+        self.slow = 0;
+        self.loss = 0;
+        self.double = 0;
+        self.sync = (200, 600);
+        self.stall = 0;
+    }
+}

@@ -1,0 +1,475 @@
+//! The world: who is in it, what happens next, and when it has to be well again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::resources::Bag;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use replica::disk::MemoryDisk;
+use replica::form::Founding;
+use replica::{ClusterId, Disk, NodeId};
+
+use crate::check::Findings;
+use crate::context::{Context, Event};
+use crate::faults::{self, Deed, Fault, Places};
+use crate::machine::agent::Agent;
+use crate::machine::framework::Framework;
+use crate::machine::locker::Locker;
+use crate::machine::master::{Group, Master, Registrar};
+use crate::machine::watcher::Watcher;
+use crate::machine::writer::Writer;
+use crate::machine::{Crash, Due, Machine};
+use crate::net::{Host, Micros, SECOND};
+use crate::weather::Weather;
+
+/// Masters.
+const MASTERS: u64 = 3;
+/// After everything has healed, all must be well within so long.
+const PATIENCE: Micros = 240 * SECOND;
+/// All stays well for so long before the last look.
+const REST: Micros = 3 * SECOND;
+
+/// What is chosen from outside.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choices {
+    /// Agents, in place of what the seed says.
+    pub agents: Option<u32>,
+    /// Length of the phase with faults in seconds, in place of what the seed says.
+    pub storm: Option<u64>,
+    /// No faults at all.
+    pub calm: bool,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// Its seed.
+    pub seed: u64,
+    /// What it did, as a number.
+    pub hash: u64,
+    /// True time that passed in it.
+    pub time: Micros,
+    /// Events that happened.
+    pub events: u64,
+    /// After the end of the faults, how long it took until all was well.
+    pub recovery: Option<Micros>,
+    /// Name and deeds of each machine.
+    pub machines: Vec<(String, String)>,
+    /// Name and promise of each checker, and what it saw.
+    pub checks: Vec<(&'static str, &'static str, Findings)>,
+}
+
+impl Report {
+    /// Whether every promise held.
+    pub fn holds(&self) -> bool {
+        self.checks.iter().all(|(_, _, findings)| findings.wrong.is_empty())
+    }
+}
+
+enum Actor {
+    Master(Box<Master>),
+    Agent(Box<Agent>),
+    Framework(Box<Framework>),
+    Writer(Box<Writer>),
+    Watcher(Box<Watcher>),
+    Locker(Box<Locker>),
+}
+
+impl Actor {
+    fn machine(&mut self) -> &mut dyn Machine {
+        match self {
+            Self::Master(machine) => &mut **machine,
+            Self::Agent(machine) => &mut **machine,
+            Self::Framework(machine) => &mut **machine,
+            Self::Writer(machine) => &mut **machine,
+            Self::Watcher(machine) => &mut **machine,
+            Self::Locker(machine) => &mut **machine,
+        }
+    }
+
+    fn view(&self) -> &dyn Machine {
+        match self {
+            Self::Master(machine) => &**machine,
+            Self::Agent(machine) => &**machine,
+            Self::Framework(machine) => &**machine,
+            Self::Writer(machine) => &**machine,
+            Self::Watcher(machine) => &**machine,
+            Self::Locker(machine) => &**machine,
+        }
+    }
+}
+
+/// All of it.
+pub struct World {
+    cx: Context,
+    actors: Vec<Actor>,
+    places: Places,
+    stormy: bool,
+}
+
+/// Runs the world of a seed to its end.
+pub fn run(seed: u64, choices: Choices) -> Report {
+    let mut world = World::new(seed, choices);
+    let storm = world.cx.weather.storm;
+    world.storm(storm);
+    world.heal();
+    let healed = world.cx.now;
+    let recovery = world.recover();
+    world.report(seed, recovery.map(|at| at - healed))
+}
+
+impl World {
+    fn new(seed: u64, choices: Choices) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut weather = Weather::draw(&mut random, choices.agents);
+        if let Some(seconds) = choices.storm {
+            weather.storm = seconds * SECOND;
+        }
+        let cx = Context::new(random, weather);
+        let mut world = Self { cx, actors: Vec::new(), places: Places::default(), stormy: !choices.calm };
+        let masters = world.masters();
+        world.agents(&masters);
+        world.clients(&masters);
+        for at in 0..world.actors.len() {
+            world.start(Host(u32::try_from(at).expect("counted as such before")));
+        }
+        if world.stormy {
+            let first = world.cx.weather.fault_every;
+            world.cx.schedule(first, Event::Fault(Fault::Another));
+        }
+        world
+    }
+
+    fn masters(&mut self) -> Vec<(String, Host)> {
+        let nodes: Vec<NodeId> = (1..=MASTERS).map(NodeId).collect();
+        let addresses: Vec<String> = nodes.iter().map(|node| format!("m{}:5050", node.0)).collect();
+        let founding = Founding {
+            cluster: ClusterId(1),
+            members: nodes.iter().copied().zip(addresses.iter().cloned()).collect(),
+        };
+        let mut members = BTreeMap::new();
+        let mut disks = Vec::new();
+        for (node, address) in nodes.iter().zip(&addresses) {
+            let mut disk = MemoryDisk::new();
+            replica::found::<Registrar, _>(&mut disk, &founding).expect("an empty disk takes it");
+            let host = self.cx.add_host(format!("m{}", node.0));
+            self.places.masters.push(host);
+            members.insert(*node, (host, address.clone(), disk.files()));
+            disks.push((*node, host, disk));
+        }
+        let group = Arc::new(Group { founding, members });
+        for (node, host, disk) in disks {
+            self.actors.push(Actor::Master(Box::new(Master::new(host, node, disk, group.clone()))));
+        }
+        addresses.into_iter().zip(self.places.masters.iter().copied()).collect()
+    }
+
+    fn agents(&mut self, masters: &[(String, Host)]) {
+        for number in 1..=self.cx.weather.agents {
+            let host = self.cx.add_host(format!("a{number}"));
+            self.places.agents.push(host);
+            let cpus = self.cx.random.random_range(4..9);
+            let total = Bag::parse(&format!("cpus:{cpus};mem:4096;ports:[31000-31100]"));
+            let total = total.expect("a lawful text of resources");
+            self.actors.push(Actor::Agent(Box::new(Agent::new(host, masters, total))));
+        }
+    }
+
+    fn clients(&mut self, masters: &[(String, Host)]) {
+        let wanted = self.cx.weather.tasks;
+        let host = self.client("framework".to_owned());
+        self.actors.push(Actor::Framework(Box::new(Framework::new(host, masters, wanted))));
+        for number in 1..=u64::from(self.cx.weather.writers) {
+            let host = self.client(format!("writer{number}"));
+            self.actors.push(Actor::Writer(Box::new(Writer::new(host, number, masters))));
+        }
+        for number in 1..=2 {
+            let host = self.client(format!("watcher{number}"));
+            self.actors.push(Actor::Watcher(Box::new(Watcher::new(host, number, masters))));
+        }
+        for number in 1..=u64::from(self.cx.weather.lockers) {
+            let host = self.client(format!("locker{number}"));
+            self.actors.push(Actor::Locker(Box::new(Locker::new(host, number, masters))));
+        }
+    }
+
+    fn client(&mut self, name: String) -> Host {
+        let host = self.cx.add_host(name);
+        self.places.clients.push(host);
+        host
+    }
+
+    // --- what happens
+
+    /// Lets the world run until `end`.
+    fn run_until(&mut self, end: Micros) {
+        while let Some(event) = self.cx.next(end) {
+            self.happen(event);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrive { conn, side, frame } => {
+                if let Some((host, frame)) = self.cx.arrive(conn, side, frame) {
+                    self.note(host, frame.kind());
+                    self.actors[host.0 as usize].machine().heard(conn, frame, &mut self.cx);
+                }
+            }
+            Event::Stuck { conn, side, stops } => {
+                if let Some(host) = self.cx.stuck(conn, side, stops) {
+                    self.broken(host, conn);
+                }
+            }
+            Event::Undialled { conn } => {
+                if let Some(host) = self.cx.undialled(conn) {
+                    self.broken(host, conn);
+                }
+            }
+            Event::Peer { from, to, message } => {
+                if !self.cx.of(to).up || self.cx.net.blocked(from, to) {
+                    return;
+                }
+                if self.cx.of(to).paused_until > self.cx.now {
+                    self.cx.of_mut(to).backlog.push_back(Event::Peer { from, to, message });
+                    return;
+                }
+                self.note(to, 100 + u64::from(from.0));
+                self.actors[to.0 as usize].machine().peer(*message, &mut self.cx);
+            }
+            Event::Due { host, life, what } => {
+                if !self.cx.of(host).up || self.cx.of(host).life != life {
+                    return;
+                }
+                if self.cx.of(host).paused_until > self.cx.now {
+                    self.cx.of_mut(host).backlog.push_back(Event::Due { host, life, what });
+                    return;
+                }
+                self.note(host, 200);
+                self.actors[host.0 as usize].machine().due(what, &mut self.cx);
+            }
+            Event::Fault(fault) => self.fault(fault),
+        }
+    }
+
+    /// A connection broke without a word of the other side.
+    fn broken(&mut self, host: Host, conn: crate::net::ConnId) {
+        self.note(host, 300);
+        self.actors[host.0 as usize].machine().heard(conn, crate::frame::Frame::End, &mut self.cx);
+    }
+
+    fn note(&mut self, host: Host, what: u64) {
+        let now = self.cx.now;
+        self.cx.trace.note(now);
+        self.cx.trace.note(u64::from(host.0) << 32 | what);
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Another if self.stormy => {
+                for deed in faults::strike(&self.places, &mut self.cx) {
+                    self.commit(deed);
+                }
+                let mean = self.cx.weather.fault_every;
+                let pause = self.cx.between((1, 2 * mean));
+                self.cx.schedule(pause, Event::Fault(Fault::Another));
+            }
+            Fault::Another => {}
+            Fault::Heal(wall) => {
+                self.cx.net.walls.remove(&wall);
+                self.cx.release();
+            }
+            Fault::Flap { from, to, left } if self.stormy => faults::flap(from, to, left, &mut self.cx),
+            Fault::Flap { .. } => {}
+            Fault::Restart { host, wiped } => self.restart(host, wiped),
+            Fault::Resume(host) => self.resume(host),
+        }
+    }
+
+    fn commit(&mut self, deed: Deed) {
+        match deed {
+            Deed::Crash { host, how, back, wiped } => {
+                if self.cx.of(host).up {
+                    self.crash(host, how);
+                    self.cx.schedule(back, Event::Fault(Fault::Restart { host, wiped }));
+                }
+            }
+            Deed::Cut { host, back } => {
+                if let (true, Actor::Master(master)) =
+                    (self.cx.of(host).up, &mut self.actors[host.0 as usize])
+                {
+                    master.cut_power();
+                    self.cx.schedule(back, Event::Fault(Fault::Restart { host, wiped: false }));
+                }
+            }
+        }
+    }
+
+    fn crash(&mut self, host: Host, how: Crash) {
+        let standing = self.cx.of_mut(host);
+        standing.up = false;
+        standing.power = how == Crash::Killed;
+        standing.life += 1;
+        standing.paused_until = 0;
+        standing.backlog.clear();
+        self.note(host, 400);
+        self.actors[host.0 as usize].machine().crash(how, &mut self.cx);
+        self.cx.process_ended(host);
+        if how == Crash::Killed && self.places.masters.contains(&host) {
+            self.tell_masters(host);
+        }
+    }
+
+    /// The system of a master whose process has ended refuses its peers, who take it for gone.
+    fn tell_masters(&mut self, gone: Host) {
+        let node = NodeId(u64::from(gone.0) + 1);
+        for other in self.places.masters.clone() {
+            if other != gone && !self.cx.net.blocked(gone, other) && self.cx.of(other).up {
+                let after = self.cx.between((200, 60_000));
+                self.cx.later(other, after, Due::PeerGone(node));
+            }
+        }
+    }
+
+    fn restart(&mut self, host: Host, wiped: bool) {
+        if self.actors[host.0 as usize].view().ended() {
+            return;
+        }
+        if self.cx.of(host).up && !self.cut_short(host) {
+            return;
+        }
+        if self.cx.of(host).up {
+            self.crash(host, Crash::Power);
+        }
+        if wiped {
+            self.actors[host.0 as usize].machine().wipe(&mut self.cx);
+        }
+        self.start(host);
+    }
+
+    /// Whether the power of a machine was to go at its next write, and it has not written since.
+    fn cut_short(&self, host: Host) -> bool {
+        matches!(&self.actors[host.0 as usize], Actor::Master(master) if master.is_doomed())
+    }
+
+    fn start(&mut self, host: Host) {
+        let standing = self.cx.of_mut(host);
+        standing.up = true;
+        standing.power = true;
+        standing.life += 1;
+        standing.paused_until = 0;
+        standing.backlog.clear();
+        self.cx.release();
+        self.note(host, 500);
+        self.actors[host.0 as usize].machine().start(&mut self.cx);
+    }
+
+    fn resume(&mut self, host: Host) {
+        if self.cx.of(host).paused_until > self.cx.now {
+            return;
+        }
+        let backlog = std::mem::take(&mut self.cx.of_mut(host).backlog);
+        for event in backlog {
+            self.happen(event);
+        }
+    }
+
+    // --- phases
+
+    fn storm(&mut self, length: Micros) {
+        while self.cx.now < length {
+            self.run_until((self.cx.now + SECOND).min(length));
+            self.look();
+        }
+    }
+
+    /// What can be seen from outside at any moment.
+    fn look(&mut self) {
+        for host in &self.places.agents {
+            if let Actor::Agent(agent) = &self.actors[host.0 as usize] {
+                let (used, total) = agent.load(self.cx.now);
+                let name = &self.cx.standing[host.0 as usize].name;
+                self.cx.judge.books.truth(name, &used, total);
+            }
+        }
+    }
+
+    /// Everything that was broken is whole again, and stays so.
+    fn heal(&mut self) {
+        self.stormy = false;
+        self.cx.weather.clear();
+        self.cx.judge.healed = true;
+        self.cx.net.walls.clear();
+        for at in 0..self.actors.len() {
+            let host = Host(u32::try_from(at).expect("counted as such before"));
+            self.cx.of_mut(host).paused_until = 0;
+            self.resume(host);
+            if !self.cx.of(host).up || self.cut_short(host) {
+                self.restart(host, false);
+            }
+        }
+        self.cx.release();
+    }
+
+    /// Waits until all is well; when it was.
+    fn recover(&mut self) -> Option<Micros> {
+        let end = self.cx.now + PATIENCE;
+        let mut well_since = None;
+        while self.cx.now < end {
+            self.run_until(self.cx.now + SECOND);
+            self.look();
+            match (self.unfinished().is_empty(), well_since) {
+                (false, _) => well_since = None,
+                (true, None) => well_since = Some(self.cx.now),
+                (true, Some(since)) if self.cx.now >= since + REST => {
+                    self.cx.judge.conclude();
+                    return Some(since);
+                }
+                (true, Some(_)) => {}
+            }
+        }
+        for missing in self.unfinished() {
+            self.cx.judge.progress.wrong(missing);
+        }
+        None
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        for (actor, standing) in self.actors.iter().zip(&self.cx.standing) {
+            let own = actor.view().unfinished(&self.cx);
+            missing.extend(own.into_iter().map(|text| format!("{} {text}", standing.name)));
+        }
+        let masters = self.actors.iter().filter_map(|actor| match actor {
+            Actor::Master(master) => Some(master),
+            _ => None,
+        });
+        let leaders = masters.clone().filter(|master| master.leads()).count();
+        if leaders != 1 {
+            missing.push(format!("{leaders} masters lead"));
+        }
+        let mut positions = masters.map(|master| master.position());
+        let first = positions.next().flatten();
+        if positions.any(|other| other != first) {
+            missing.push("the masters are not in one state".to_owned());
+        }
+        missing
+    }
+
+    fn report(mut self, seed: u64, recovery: Option<Micros>) -> Report {
+        self.cx.judge.progress.looks += 1;
+        let names = self.cx.standing.iter().map(|standing| standing.name.clone());
+        let machines = names.zip(self.actors.iter().map(|actor| actor.view().report())).collect();
+        let checks = self.cx.judge.verdict(self.cx.now);
+        Report {
+            seed,
+            hash: self.cx.trace.value(),
+            time: self.cx.now,
+            events: self.cx.events,
+            recovery,
+            machines,
+            checks,
+        }
+    }
+}

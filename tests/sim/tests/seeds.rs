@@ -1,0 +1,54 @@
+//! A few seeds at every run of the tests; `make sim` runs as many as one likes.
+
+use sim::{Choices, Report, run};
+
+fn must_hold(report: &Report) {
+    let broken: Vec<String> = report
+        .checks
+        .iter()
+        .filter(|(_, _, findings)| !findings.wrong.is_empty())
+        .map(|(name, promise, findings)| format!("{name} ({promise}):\n  {}", findings.wrong.join("\n  ")))
+        .collect();
+    let seed = report.seed;
+    assert!(broken.is_empty(), "repeat with: make sim SEED={seed}\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_promise_holds_on_twenty_five_seeds() {
+    for seed in 1..=25 {
+        must_hold(&run(seed, Choices::default()));
+    }
+}
+
+#[test]
+fn a_seed_is_a_run_bit_for_bit() {
+    let choices = Choices { storm: Some(30), ..Choices::default() };
+    for seed in [3, 57] {
+        let (one, two) = (run(seed, choices), run(seed, choices));
+        assert_eq!((one.hash, one.events, one.time), (two.hash, two.events, two.time), "seed {seed}");
+        assert_eq!(one.machines, two.machines, "seed {seed}");
+    }
+    assert_ne!(run(3, choices).hash, run(4, choices).hash);
+}
+
+/// A world in which nothing breaks must show that each checker has something to look at.
+#[test]
+fn no_checker_is_idle_in_a_storm() {
+    let choices = Choices { storm: Some(60), ..Choices::default() };
+    let mut looks = std::collections::BTreeMap::new();
+    for seed in 1..=8 {
+        for (name, _, findings) in run(seed, choices).checks {
+            *looks.entry(name).or_insert(0) += findings.looks;
+        }
+    }
+    let idle: Vec<_> = looks.iter().filter(|(name, looks)| **looks == 0 && **name != "world").collect();
+    assert!(idle.is_empty(), "nothing was looked at by {idle:?}");
+}
+
+#[test]
+fn a_thousand_agents_are_taken_in_by_a_new_leader() {
+    let choices = Choices { agents: Some(1_000), storm: Some(20), ..Choices::default() };
+    let report = run(7, choices);
+    must_hold(&report);
+    assert_eq!(report.machines.iter().filter(|(name, _)| name.starts_with('a')).count(), 1_000);
+}
