@@ -1,13 +1,22 @@
 //! A small real web server, packed as a zip that agents fetch, and the file server they fetch it from.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+use crate::wait::{check, until};
+
+/// From a change at the supervisor to what HAProxy does with a request, on a busy machine.
+const ROUTED: Duration = Duration::from_secs(30);
 
 /// The server's program: it answers with its version and pid, and ends in order on `SIGTERM`.
 const SERVER: &str = r#"
@@ -50,6 +59,47 @@ pub async fn serve() -> SocketAddr {
 
 async fn download(State(archive): State<Bytes>) -> impl IntoResponse {
     archive
+}
+
+/// The app that runs it, one instance, with a health check and a service port.
+pub fn app(uri: &str, service_port: u16) -> Value {
+    json!({
+        "id": "/site",
+        "cmd": "cd site && exec python3 server.py $PORT",
+        "cpus": 0.1,
+        "mem": 64,
+        "instances": 1,
+        "fetch": [{ "uri": uri }],
+        "portDefinitions": [{ "port": service_port, "protocol": "tcp", "name": "http" }],
+        "healthChecks": [{
+            "protocol": "MESOS_HTTP", "path": "/", "portIndex": 0,
+            "gracePeriodSeconds": 20, "delaySeconds": 0, "intervalSeconds": 1, "timeoutSeconds": 5, "maxConsecutiveFailures": 5
+        }],
+        "backoffSeconds": 0.2,
+        "upgradeStrategy": { "minimumHealthCapacity": 1.0, "maximumOverCapacity": 1.0 }
+    })
+}
+
+/// Waits until exactly `count` instances of `version` answer through HAProxy.
+pub async fn wait_routed(cluster: &Cluster, url: &str, version: &str, count: usize) {
+    until(&format!("{count} instances of `{version}` answer through {url}"), ROUTED, async || {
+        let mut seen = BTreeSet::new();
+        for _ in 0..count * 8 {
+            // A connection of its own each time: HAProxy balances connections of a client over the servers.
+            let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
+            let answer =
+                http.get(url).send().await.map_err(|error| format!("{error:?}\n{}", cluster.logs()))?;
+            let status = answer.status();
+            let text = answer.text().await.map_err(|error| error.to_string())?;
+            if !status.is_success() {
+                return Err(format!("{status}"));
+            }
+            seen.insert(text.trim().to_owned());
+        }
+        let right = seen.iter().filter(|text| text.starts_with(version)).count();
+        check(right == count && seen.len() == count, || format!("{seen:?}"))
+    })
+    .await;
 }
 
 fn archive(version: &str) -> Bytes {

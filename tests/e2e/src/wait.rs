@@ -1,16 +1,16 @@
 //! Waiting for an event with a deadline.
 
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// How often a condition is asked again: short beside what is waited for, long beside the question.
 const AGAIN: Duration = Duration::from_millis(25);
 
 /// Asks until `condition` gives a value. Past the deadline the test fails with `what` and the last reason.
-pub async fn until<T, F>(what: &str, deadline: Duration, mut condition: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Result<T, String>>,
-{
+pub async fn until<T>(
+    what: &str,
+    deadline: Duration,
+    mut condition: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let started = Instant::now();
     loop {
         let why = match condition().await {

@@ -1,6 +1,6 @@
 //! What a new user does, from the first deployment to the last process gone, with everything killed once on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::cluster::{Cluster, Shape};
@@ -8,7 +8,7 @@ use e2e::load::Load;
 use e2e::wait::{check, until};
 use e2e::{ports, site, tasks};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(30);
 /// After a machine's process died: detection, registration, relaunch.
@@ -19,21 +19,21 @@ async fn a_service_is_deployed_scaled_upgraded_and_survives_every_death() {
     let files = site::serve().await;
     let mut cluster = Cluster::start(Shape { masters: 3, agents: 2, marathons: 2, haproxy: true }).await;
     let service_port = ports::free();
-    let app = app(&format!("http://{files}/site-1.zip"), service_port);
+    let app = site::app(&format!("http://{files}/site-1.zip"), service_port);
 
     let (status, created) = cluster.ask(Method::POST, "/v2/apps", Some(&app)).await;
     assert_eq!(status, 201, "{created}");
     cluster.wait_healthy("/site", 1, SOON).await;
     let url = format!("http://127.0.0.1:{service_port}/");
-    wait_routed(&cluster, &url, "one", 1).await;
+    site::wait_routed(&cluster, &url, "one", 1).await;
 
     scale(&cluster, 4).await;
-    wait_routed(&cluster, &url, "one", 4).await;
+    site::wait_routed(&cluster, &url, "one", 4).await;
     let load = Load::start(&url, 4);
     scale(&cluster, 2).await;
-    wait_routed(&cluster, &url, "one", 2).await;
+    site::wait_routed(&cluster, &url, "one", 2).await;
     upgrade(&cluster, &format!("http://{files}/site-2.zip")).await;
-    wait_routed(&cluster, &url, "two", 2).await;
+    site::wait_routed(&cluster, &url, "two", 2).await;
     let sent = load.sent();
     until("some more requests are sent", SOON, async || check(load.sent() > sent + 50, || "few".into()))
         .await;
@@ -56,7 +56,7 @@ async fn a_service_is_deployed_scaled_upgraded_and_survives_every_death() {
     kill_agent(&mut cluster).await;
     assert_eq!(pids(&cluster).await, before, "an agent's death touched tasks");
     kill_instance(&cluster, &before).await;
-    wait_routed(&cluster, &url, "two", 4).await;
+    site::wait_routed(&cluster, &url, "two", 4).await;
 
     let (status, body) = cluster.ask(Method::DELETE, "/v2/apps/site", None).await;
     assert_eq!(status, 200, "{body}");
@@ -67,46 +67,6 @@ async fn a_service_is_deployed_scaled_upgraded_and_survives_every_death() {
     .await;
     let (status, _) = cluster.ask(Method::GET, "/v2/apps/site", None).await;
     assert_eq!(status, 404);
-}
-
-fn app(uri: &str, service_port: u16) -> Value {
-    json!({
-        "id": "/site",
-        "cmd": "cd site && exec python3 server.py $PORT",
-        "cpus": 0.1,
-        "mem": 64,
-        "instances": 1,
-        "fetch": [{ "uri": uri }],
-        "portDefinitions": [{ "port": service_port, "protocol": "tcp", "name": "http" }],
-        "healthChecks": [{
-            "protocol": "MESOS_HTTP", "path": "/", "portIndex": 0,
-            "gracePeriodSeconds": 20, "delaySeconds": 0, "intervalSeconds": 1, "timeoutSeconds": 5, "maxConsecutiveFailures": 5
-        }],
-        "backoffSeconds": 0.2,
-        "upgradeStrategy": { "minimumHealthCapacity": 1.0, "maximumOverCapacity": 1.0 }
-    })
-}
-
-/// Waits until exactly `count` instances of `version` answer through HAProxy.
-async fn wait_routed(cluster: &Cluster, url: &str, version: &str, count: usize) {
-    until(&format!("{count} instances of `{version}` answer through {url}"), SOON, async || {
-        let mut seen = BTreeSet::new();
-        for _ in 0..count * 8 {
-            // A connection of its own each time: HAProxy balances connections of a client over the servers.
-            let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
-            let answer =
-                http.get(url).send().await.map_err(|error| format!("{error:?}\n{}", cluster.logs()))?;
-            let status = answer.status();
-            let text = answer.text().await.map_err(|error| error.to_string())?;
-            if !status.is_success() {
-                return Err(format!("{status}"));
-            }
-            seen.insert(text.trim().to_owned());
-        }
-        let right = seen.iter().filter(|text| text.starts_with(version)).count();
-        check(right == count && seen.len() == count, || format!("{seen:?}"))
-    })
-    .await;
 }
 
 async fn scale(cluster: &Cluster, instances: usize) {

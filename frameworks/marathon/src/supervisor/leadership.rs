@@ -29,6 +29,9 @@ impl Supervisor {
         self.random = Random::new(seed);
         self.journal = super::journal::Journal::with_window(&loaded.events);
         self.state = loaded.state;
+        let expected_until = self.drain_deadline(now);
+        self.state.drains = Arc::new(Drains::expecting(loaded.drainers, expected_until));
+        self.timers.set(Timer::ForgetDrainers, expected_until);
         let events = loaded.events.into_iter().flat_map(|record| {
             (record.first..).zip(record.events).filter_map(|(number, (kind, payload))| {
                 Some(Arc::new(Published { number, kind: events::kind(&kind)?, payload }))
@@ -164,8 +167,30 @@ impl Supervisor {
         self.timers.set(Timer::Confirm, now + limits::CONFIRM_INTERVAL);
     }
 
-    pub(super) fn drainer(&mut self, change: impl FnOnce(&mut Drains)) {
-        change(Arc::make_mut(&mut self.state.drains));
+    pub(super) fn drainer_connected(&mut self, name: &str) {
+        if Arc::make_mut(&mut self.state.drains).connect(name) {
+            // Stored, so that the next leader waits for it even before it has come back.
+            self.journal.touch(Key::Drainers);
+        }
+        self.view_changed = true;
+    }
+
+    pub(super) fn drainer_disconnected(&mut self, now: Time, name: &str) {
+        let until = self.drain_deadline(now);
+        Arc::make_mut(&mut self.state.drains).disconnect(name, until);
+        self.timers.set_earlier(Timer::ForgetDrainers, until);
+        self.view_changed = true;
+    }
+
+    /// Those that were expected back did not come.
+    pub(super) fn forget_drainers(&mut self, now: Time) {
+        let drains = Arc::make_mut(&mut self.state.drains);
+        if drains.forget(now) {
+            self.journal.touch(Key::Drainers);
+        }
+        if let Some(next) = drains.next_forgotten() {
+            self.timers.set(Timer::ForgetDrainers, next);
+        }
         self.view_changed = true;
     }
 

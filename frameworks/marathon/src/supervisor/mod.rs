@@ -99,6 +99,7 @@ enum Timer {
     HealthKill(AppId, InstanceId),
     /// The load balancers had their time.
     KillBy(AppId, InstanceId),
+    ForgetDrainers,
     KillRetry,
     Revive,
     Confirm,
@@ -152,8 +153,8 @@ impl Supervisor {
                 Input::Request { request, origin, command } => {
                     self.request(now, request, &origin, command, out)
                 }
-                Input::DrainerConnected { name } => self.drainer(|drains| drains.connect(&name)),
-                Input::DrainerDisconnected { name } => self.drainer(|drains| drains.disconnect(&name)),
+                Input::DrainerConnected { name } => self.drainer_connected(&name),
+                Input::DrainerDisconnected { name } => self.drainer_disconnected(now, &name),
             }
         }
         if self.leading {
@@ -198,6 +199,7 @@ impl Supervisor {
             Timer::HealthKill(app, id) => self.check_health(now, &app, &id),
             Timer::KillBy(app, id) => self.kill_now(&app, &id),
             // The kills and the revival themselves follow in `settle`.
+            Timer::ForgetDrainers => self.forget_drainers(now),
             Timer::KillRetry => {}
             Timer::Revive => self.interest.revive = true,
             Timer::Confirm => self.confirm(now, out),

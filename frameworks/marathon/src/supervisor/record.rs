@@ -27,6 +27,7 @@ use crate::core::version::Version;
 pub enum Key {
     // In this order they are written: what others refer to first.
     Framework,
+    Drainers,
     Version(AppId, Version),
     App(AppId),
     Deployment(DeploymentId),
@@ -34,6 +35,7 @@ pub enum Key {
 }
 
 const FRAMEWORK: &str = "framework";
+const DRAINERS: &str = "drainers";
 const VERSION: &str = "version";
 const APP: &str = "app";
 const DEPLOYMENT: &str = "deployment/";
@@ -44,6 +46,7 @@ impl Key {
     pub fn text(&self) -> String {
         match self {
             Self::Framework => FRAMEWORK.to_owned(),
+            Self::Drainers => DRAINERS.to_owned(),
             // Ids begin with a slash.
             Self::App(app) => format!("{APP}{app}"),
             // Of fixed width, so that versions lie in order.
@@ -63,6 +66,10 @@ pub fn events_key(first: u64) -> String {
 pub fn encode(state: &State, key: &Key) -> Option<Vec<u8>> {
     match key {
         Key::Framework => state.framework.as_ref().map(|id| json(&FrameworkRecord { id: id.to_string() })),
+        Key::Drainers => {
+            let names: Vec<String> = state.drains.known().map(str::to_owned).collect();
+            (!names.is_empty()).then(|| json(&DrainersRecord { names }))
+        }
         Key::App(id) => {
             let app = state.apps.get(id)?;
             app.current.map(|version| json(&AppRecord::of(app, version)))
@@ -97,6 +104,8 @@ pub struct EventsRecord {
 pub struct Loaded {
     pub state: State,
     pub events: Vec<EventsRecord>,
+    /// Load balancers that were here.
+    pub drainers: Vec<String>,
     pub unreadable: Vec<String>,
 }
 
@@ -108,6 +117,8 @@ pub fn decode(records: &[Record]) -> Loaded {
         let readable = if key == FRAMEWORK {
             read::<FrameworkRecord>(value)
                 .map(|record| loaded.state.framework = Some(FrameworkId::from(record.id)))
+        } else if key == DRAINERS {
+            read::<DrainersRecord>(value).map(|record| loaded.drainers = record.names)
         } else if key.starts_with(EVENTS) {
             read::<EventsRecord>(value).map(|record| loaded.events.push(record))
         } else if key.starts_with(DEPLOYMENT) {
@@ -191,6 +202,11 @@ impl App {
 #[derive(Serialize, Deserialize)]
 struct FrameworkRecord {
     id: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DrainersRecord {
+    names: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]

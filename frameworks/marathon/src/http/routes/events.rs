@@ -118,7 +118,7 @@ impl Drainer {
             let most = limits::DRAINER_NAME_BYTES;
             return Err(Problem::BadRequest(format!("drainer must be a name of 1 to {most} characters")));
         }
-        if api.view_now().is_some_and(|state| state.drains.names().count() >= limits::DRAINERS) {
+        if api.view_now().is_some_and(|state| state.drains.known().count() >= limits::DRAINERS) {
             return Err(Problem::Unavailable(format!("there are {} drainers already", limits::DRAINERS)));
         }
         api.tell(engine::Request::DrainerConnected { name: name.to_owned() }).await;

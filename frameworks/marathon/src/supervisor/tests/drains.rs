@@ -58,9 +58,36 @@ fn they_are_not_waited_for_for_ever() {
 
 #[test]
 fn without_them_nothing_is_waited_for() {
+    let mut world = drained_by(&[]);
+    world.scale("/a", 1);
+    assert!(world.take_log().contains("call: KILL"));
+}
+
+/// Its load balancer sends requests to the instance all the same.
+#[test]
+fn one_whose_stream_broke_is_waited_for_until_it_should_be_back() {
     let mut world = drained_by(&["east"]);
     world.input(Input::DrainerDisconnected { name: "east".to_owned() });
     world.scale("/a", 1);
+    assert!(!world.take_log().contains("call: KILL"));
+    world.advance(11);
+    assert!(world.take_log().contains("call: KILL"));
+    world.end_killed();
+    world.scale("/a", 0);
+    assert!(world.take_log().contains("call: KILL"), "it did not come back and is not waited for again");
+}
+
+/// A sidecar needs a moment to find the next leader, which meanwhile goes on with deployments.
+#[test]
+fn a_new_leader_waits_for_those_that_the_last_one_knew() {
+    let mut world = drained_by(&["east"]);
+    world.fail_over();
+    world.take_log();
+    world.scale("/a", 1);
+    assert!(!world.take_log().contains("call: KILL"));
+    world.input(Input::DrainerConnected { name: "east".to_owned() });
+    let tasks = world.running();
+    world.command(Command::Drained { drainer: "east".to_owned(), tasks });
     assert!(world.take_log().contains("call: KILL"));
 }
 
