@@ -122,6 +122,12 @@ pub enum AgentOrder {
         framework: Arc<wire::v1::FrameworkInfo>,
         task: Arc<wire::v1::TaskInfo>,
     },
+    /// All of them or none, in one executor.
+    RunGroup {
+        framework: Arc<wire::v1::FrameworkInfo>,
+        executor: Arc<wire::v1::ExecutorInfo>,
+        tasks: Vec<Arc<wire::v1::TaskInfo>>,
+    },
     Kill {
         framework: FrameworkId,
         task: TaskId,

@@ -4,6 +4,7 @@
 //! master never parses. What it refuses is step 9 of the ladder of the scheduler endpoint (spec mesos-v1, section
 //! 1.5); later steps need the leader's state and are its own.
 
+mod operation;
 mod operator;
 
 use std::sync::Arc;
@@ -11,15 +12,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::id::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId};
 use model::limits;
-use model::resources::{Bag, ResourceError};
 use model::time::Span;
 use wire::scheduler::call::Type;
-use wire::v1::offer::operation::Type as OperationType;
 use wire::v1::{self, FrameworkInfo, KillPolicy};
 
 use crate::refusal::Refusal;
 
 pub use crate::registry::StateCall;
+pub use operation::{Accept, ExecutorSpec, GroupSpec, Operation, OperationKind, TaskSpec};
 pub use operator::{OperatorCall, WeightValue};
 
 /// `SUBSCRIBE`, or the body of `UPDATE_FRAMEWORK`.
@@ -91,47 +91,6 @@ pub enum Verb {
     Unknown,
 }
 
-#[derive(Clone, Debug)]
-pub struct Accept {
-    pub offers: Vec<OfferId>,
-    pub operations: Vec<Operation>,
-    pub refuse: Span,
-}
-
-#[derive(Clone, Debug)]
-pub struct Operation {
-    /// Asks for feedback.
-    pub id: Option<OperationId>,
-    pub kind: OperationKind,
-}
-
-#[derive(Clone, Debug)]
-pub enum OperationKind {
-    Launch(Vec<TaskSpec>),
-    /// A task group; its tasks are known to be answered for.
-    LaunchGroup(Vec<TaskSpec>),
-    /// One this master does not do, by its name on the wire.
-    Other(&'static str),
-}
-
-/// A task to launch: what the core relays, and what it reads, read once.
-#[derive(Clone, Debug)]
-pub struct TaskSpec {
-    /// As sent; whether it is a lawful id is checked with everything else about the task.
-    pub id: TaskId,
-    pub info: Arc<v1::TaskInfo>,
-    pub agent: AgentId,
-    pub resources: Result<Bag, ResourceError>,
-    pub executor: Option<ExecutorSpec>,
-}
-
-#[derive(Clone, Debug)]
-pub struct ExecutorSpec {
-    pub id: ExecutorId,
-    pub info: Arc<v1::ExecutorInfo>,
-    pub resources: Result<Bag, ResourceError>,
-}
-
 /// A call on the scheduler endpoint.
 #[derive(Clone, Debug)]
 pub enum SchedulerCall {
@@ -166,7 +125,7 @@ impl SchedulerCall {
         let verb = match kind {
             Type::Unknown | Type::Subscribe => Verb::Unknown,
             Type::Teardown => Verb::Teardown,
-            Type::Accept => Verb::Accept(accept(call.accept.ok_or_else(|| missing("accept"))?)),
+            Type::Accept => Verb::Accept(operation::accept(call.accept.ok_or_else(|| missing("accept"))?)),
             Type::Decline => {
                 let decline = call.decline.ok_or_else(|| missing("decline"))?;
                 Verb::Decline {
@@ -307,65 +266,9 @@ fn refusal(filters: Option<&v1::Filters>) -> Span {
     Span::from_secs_f64(seconds).unwrap_or(limits::REFUSE_DEFAULT)
 }
 
-fn accept(accept: wire::scheduler::call::Accept) -> Accept {
-    let refuse = refusal(accept.filters.as_ref());
-    let operations = accept.operations.into_iter().map(operation).collect();
-    Accept { offers: offer_ids(accept.offer_ids), operations, refuse }
-}
-
-fn operation(operation: v1::offer::Operation) -> Operation {
-    let id = operation.id.map(|id| id.value.into());
-    let kind = operation.r#type.and_then(|kind| OperationType::try_from(kind).ok());
-    let kind = match kind.unwrap_or(OperationType::Unknown) {
-        OperationType::Launch => {
-            let tasks = operation.launch.map(|launch| launch.task_infos).unwrap_or_default();
-            OperationKind::Launch(tasks.into_iter().map(task).collect())
-        }
-        OperationType::LaunchGroup => {
-            let tasks = operation.launch_group.map(|group| group.task_group.tasks).unwrap_or_default();
-            OperationKind::LaunchGroup(tasks.into_iter().map(task).collect())
-        }
-        other => OperationKind::Other(other.as_str_name()),
-    };
-    Operation { id, kind }
-}
-
-fn task(mut info: v1::TaskInfo) -> TaskSpec {
-    if let Some(check) = &mut info.health_check {
-        infer_health_check(check);
-    }
-    let executor = info.executor.as_ref().map(|executor| ExecutorSpec {
-        id: executor.executor_id.value.as_str().into(),
-        info: Arc::new(executor.clone()),
-        resources: Bag::from_wire(&executor.resources),
-    });
-    TaskSpec {
-        id: info.task_id.value.as_str().into(),
-        agent: info.agent_id.value.as_str().into(),
-        resources: Bag::from_wire(&info.resources),
-        executor,
-        info: Arc::new(info),
-    }
-}
-
-/// Old clients say what to probe without saying the kind of the probe.
-fn infer_health_check(check: &mut v1::HealthCheck) {
-    use v1::health_check::Type as Kind;
-    if check.r#type.is_none() {
-        let kind = match (&check.command, &check.http) {
-            (Some(_), None) => Some(Kind::Command),
-            (None, Some(_)) => Some(Kind::Http),
-            _ => None,
-        };
-        check.r#type = kind.map(|kind| kind as i32);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use v1::health_check::Type as Kind;
-    use v1::{CommandInfo, HealthCheck};
 
     fn refused_for(seconds: Option<f64>) -> Span {
         refusal(Some(&v1::Filters { refuse_seconds: seconds }))
@@ -381,26 +284,6 @@ mod tests {
         assert_eq!(refused_for(Some(0.25)), Span::from_millis(250));
         assert_eq!(refused_for(Some(f64::INFINITY)), limits::REFUSE_MAX);
         assert_eq!(refused_for(Some(1e300)), limits::REFUSE_MAX);
-    }
-
-    #[test]
-    fn the_kind_of_a_health_check_is_inferred_where_it_can_be() {
-        let command = || Some(CommandInfo::default());
-        let http = || Some(v1::health_check::HttpCheckInfo::default());
-        let cases = [
-            (HealthCheck { command: command(), ..HealthCheck::default() }, Some(Kind::Command)),
-            (HealthCheck { http: http(), ..HealthCheck::default() }, Some(Kind::Http)),
-            (HealthCheck { command: command(), http: http(), ..HealthCheck::default() }, None),
-            (HealthCheck::default(), None),
-            (
-                HealthCheck { command: command(), r#type: Some(Kind::Tcp.into()), ..HealthCheck::default() },
-                Some(Kind::Tcp),
-            ),
-        ];
-        for (mut check, expected) in cases {
-            infer_health_check(&mut check);
-            assert_eq!(check.r#type, expected.map(i32::from));
-        }
     }
 
     #[test]

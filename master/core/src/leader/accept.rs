@@ -15,7 +15,7 @@ use wire::v1::{self, OperationState, OperationStatus};
 
 use super::Turn;
 use super::validate::{Launch, Site};
-use crate::call::{Accept, Operation, OperationKind, TaskSpec};
+use crate::call::{Accept, GroupSpec, Operation, OperationKind, TaskSpec};
 use crate::effect::{AgentOrder, OperatorEvent, SchedulerEvent};
 use crate::snapshot::{Executor, Offer, Task};
 
@@ -96,7 +96,7 @@ impl Turn<'_> {
         let state = self.told(framework, TaskState::Dropped);
         for operation in &call.operations {
             match &operation.kind {
-                OperationKind::Launch(tasks) | OperationKind::LaunchGroup(tasks) => {
+                OperationKind::Launch(tasks) | OperationKind::LaunchGroup(GroupSpec { tasks, .. }) => {
                     let message = format!("Task launched with invalid offers: {fault}");
                     for task in tasks {
                         self.turn_down(framework, &task.id, &task.agent, state, Why::InvalidOffers, &message);
@@ -128,14 +128,15 @@ impl Turn<'_> {
                     self.launch(framework, deal, task);
                 }
             }
-            OperationKind::LaunchGroup(tasks) => {
+            OperationKind::LaunchGroup(group) if operation.id.is_some() => {
                 self.refuse_tasks(
                     framework,
-                    &tasks,
+                    &group.tasks,
                     Why::TaskGroupInvalid,
-                    "LAUNCH_GROUP is not supported by this master",
+                    "'id' must not be set on a LAUNCH_GROUP operation",
                 );
             }
+            OperationKind::LaunchGroup(group) => self.launch_group(framework, deal, group),
             OperationKind::Other(name) => {
                 self.fail_operation(
                     framework,
@@ -204,6 +205,35 @@ impl Turn<'_> {
         self.record_launch(framework, deal, spec, launch);
         self.order(&deal.agent, order);
         self.leader.counters.count("tasks_launched");
+    }
+
+    /// Launches all tasks of a group, or says of each why none was.
+    fn launch_group(&mut self, framework: &FrameworkId, deal: &mut Deal, mut group: GroupSpec) {
+        for spec in &mut group.tasks {
+            super::validate::fill(spec, framework, &deal.role);
+        }
+        let Some(executor) = &mut group.executor else { return };
+        super::validate::fill_executor(executor, framework, &deal.role);
+        let Some(record) = self.framework(framework) else { return };
+        let site = Site { framework: record, agent: &deal.agent, role: &deal.role, rest: &deal.rest };
+        let (verdict, info) = (site.check_group(executor, &group.tasks), Arc::clone(&record.info));
+        let launches = match verdict {
+            Ok(launches) => launches,
+            Err(fault) => {
+                return self.refuse_tasks(framework, &group.tasks, Why::TaskGroupInvalid, &fault);
+            }
+        };
+        let order = AgentOrder::RunGroup {
+            framework: info,
+            executor: Arc::clone(&executor.info),
+            tasks: group.tasks.iter().map(|spec| Arc::clone(&spec.info)).collect(),
+        };
+        for (spec, launch) in group.tasks.into_iter().zip(launches) {
+            deal.rest.remove(&launch.all);
+            self.record_launch(framework, deal, spec, launch);
+            self.leader.counters.count("tasks_launched");
+        }
+        self.order(&deal.agent, order);
     }
 
     /// Writes a launch into the tables: the task, and its executor if it is the first of it on that agent.

@@ -22,6 +22,7 @@ mod subscribe;
 mod teardown;
 mod timers;
 mod validate;
+mod validate_group;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

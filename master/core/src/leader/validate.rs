@@ -40,10 +40,15 @@ pub(crate) fn fill(spec: &mut TaskSpec, framework: &FrameworkId, role: &Role) {
         executor.framework_id.get_or_insert_with(|| v1::FrameworkId::from(framework));
     }
     if let Some(executor) = &mut spec.executor {
-        let info = Arc::make_mut(&mut executor.info);
-        allocate(&mut info.resources, role);
-        info.framework_id.get_or_insert_with(|| v1::FrameworkId::from(framework));
+        fill_executor(executor, framework, role);
     }
+}
+
+/// As [`fill`], for the executor of a group.
+pub(crate) fn fill_executor(executor: &mut ExecutorSpec, framework: &FrameworkId, role: &Role) {
+    let info = Arc::make_mut(&mut executor.info);
+    allocate(&mut info.resources, role);
+    info.framework_id.get_or_insert_with(|| v1::FrameworkId::from(framework));
 }
 
 fn allocate(resources: &mut [v1::Resource], role: &Role) {
@@ -53,15 +58,31 @@ fn allocate(resources: &mut [v1::Resource], role: &Role) {
     }
 }
 
-type Verdict = Result<(), String>;
+pub(super) type Verdict = Result<(), String>;
 
-fn demand(holds: bool, fault: &str) -> Verdict {
+pub(super) fn demand(holds: bool, fault: &str) -> Verdict {
     if holds { Ok(()) } else { Err(fault.to_owned()) }
 }
 
 impl Site<'_> {
     /// Judges a task whose left-outs are filled in.
     pub(crate) fn check(&self, spec: &TaskSpec) -> Result<Launch, String> {
+        let task = self.task(spec)?;
+        self.limits(&spec.info, &task)?;
+        demand(
+            spec.info.command.is_some() != spec.info.executor.is_some(),
+            "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present",
+        )?;
+        let executor = match &spec.executor {
+            Some(executor) => self.executor(executor, &task)?,
+            None => None,
+        };
+        let all = self.fit(&task, executor.as_ref().map(|(_, _, resources)| resources))?;
+        Ok(Launch { task, executor, all })
+    }
+
+    /// What is to be said of every task, however it is launched; what it takes.
+    pub(super) fn task(&self, spec: &TaskSpec) -> Result<Bag, String> {
         id::check(spec.id.as_str()).map_err(|error| id_text(spec.id.as_str(), &error))?;
         let taken =
             self.framework.tasks.contains_key(&spec.id) || self.framework.unreachable.contains_key(&spec.id);
@@ -88,21 +109,11 @@ impl Site<'_> {
         if let Some(container) = &spec.info.container {
             container_info(container)?;
         }
-        self.limits(&spec.info, &task)?;
-        demand(
-            spec.info.command.is_some() != spec.info.executor.is_some(),
-            "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present",
-        )?;
-        let executor = match &spec.executor {
-            Some(executor) => self.executor(executor, &task)?,
-            None => None,
-        };
-        let all = self.fit(&task, executor.as_ref().map(|(_, _, resources)| resources))?;
-        Ok(Launch { task, executor, all })
+        Ok(task)
     }
 
     /// Reads resources that must all be of the offer's role.
-    fn resources(
+    pub(super) fn resources(
         &self,
         wire: &[v1::Resource],
         read: &Result<Bag, ResourceError>,
@@ -155,7 +166,7 @@ impl Site<'_> {
         Ok(())
     }
 
-    /// Judges the executor; returns what it takes if the agent has not got it yet.
+    /// Judges the executor of a LAUNCH; returns what it takes if the agent has not got it yet.
     fn executor(
         &self,
         executor: &ExecutorSpec,
@@ -163,7 +174,6 @@ impl Site<'_> {
     ) -> Result<Option<(ExecutorId, Arc<ExecutorInfo>, Bag)>, String> {
         use v1::executor_info::Type as Kind;
         let info = &executor.info;
-        id::check(executor.id.as_str()).map_err(|error| id_text(executor.id.as_str(), &error))?;
         match info.r#type.and_then(|kind| Kind::try_from(kind).ok()) {
             None | Some(Kind::Unknown | Kind::Custom) => {
                 demand(info.command.is_some(), "'ExecutorInfo.command' must be set for 'CUSTOM' executor")?;
@@ -172,6 +182,17 @@ impl Site<'_> {
                 return Err("'ExecutorInfo.type' must be 'CUSTOM' in a LAUNCH operation".to_owned());
             }
         }
+        self.any_executor(executor, task)
+    }
+
+    /// What is to be said of every executor, and of it together with what its tasks take.
+    pub(super) fn any_executor(
+        &self,
+        executor: &ExecutorSpec,
+        task: &Bag,
+    ) -> Result<Option<(ExecutorId, Arc<ExecutorInfo>, Bag)>, String> {
+        let info = &executor.info;
+        id::check(executor.id.as_str()).map_err(|error| id_text(executor.id.as_str(), &error))?;
         if let Some(owner) =
             info.framework_id.as_ref().filter(|owner| owner.value != self.framework.id.as_str())
         {
@@ -211,7 +232,7 @@ impl Site<'_> {
     }
 
     /// What task and executor take together, if there is so much.
-    fn fit(&self, task: &Bag, executor: Option<&Bag>) -> Result<Bag, String> {
+    pub(super) fn fit(&self, task: &Bag, executor: Option<&Bag>) -> Result<Bag, String> {
         let mut wanted = task.clone();
         for item in executor.into_iter().flatten() {
             wanted.try_insert(item.clone()).map_err(|item| {

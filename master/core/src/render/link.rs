@@ -26,6 +26,11 @@ pub fn order(term: Term, order: &AgentOrder) -> ToAgent {
         AgentOrder::Run { framework, task } => {
             Frame::Run(link::Run { framework: (**framework).clone(), task: (**task).clone() })
         }
+        AgentOrder::RunGroup { framework, executor, tasks } => Frame::RunGroup(link::RunGroup {
+            framework: (**framework).clone(),
+            executor: (**executor).clone(),
+            tasks: tasks.iter().map(|task| (**task).clone()).collect(),
+        }),
         AgentOrder::Kill { framework, task, policy } => Frame::Kill(link::Kill {
             framework_id: framework.into(),
             task_id: task.into(),

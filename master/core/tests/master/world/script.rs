@@ -499,7 +499,7 @@ impl Script {
             if args.has("group") {
                 operation.r#type = Some(OperationType::LaunchGroup.into());
                 operation.launch_group = Some(v1::offer::operation::LaunchGroup {
-                    executor: executor_info("group", Some("cpus:0.1;mem:32")),
+                    executor: group_executor(args),
                     task_group: v1::TaskGroupInfo { tasks },
                 });
             } else {
@@ -655,6 +655,20 @@ fn executor_info(id: &str, text: Option<&str>) -> v1::ExecutorInfo {
         resources: text.map(resources).unwrap_or_default(),
         ..v1::ExecutorInfo::default()
     }
+}
+
+/// The executor of a group: the default one, unless `group-type` or `group-command` say otherwise.
+fn group_executor(args: &Args<'_>) -> v1::ExecutorInfo {
+    let mut executor =
+        executor_info("group", Some(args.get("group-res").unwrap_or("cpus:0.1;mem:32;disk:10")));
+    if args.get("group-command").is_none() {
+        executor.command = None;
+    }
+    executor.r#type = match args.get("group-type").unwrap_or("DEFAULT") {
+        "none" => None,
+        kind => v1::executor_info::Type::from_str_name(kind).map(Into::into),
+    };
+    executor
 }
 
 /// What a script may add to its tasks, good and bad.

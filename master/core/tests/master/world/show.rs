@@ -174,6 +174,11 @@ fn order(order: &AgentOrder) -> String {
             let owner = framework.id.as_ref().map(|id| id.value.as_str()).unwrap_or_default();
             format!("Run {} of {owner}", task.task_id.value)
         }
+        AgentOrder::RunGroup { framework, executor, tasks } => {
+            let owner = framework.id.as_ref().map(|id| id.value.as_str()).unwrap_or_default();
+            let tasks: Vec<&str> = tasks.iter().map(|task| task.task_id.value.as_str()).collect();
+            format!("RunGroup {} of {owner} in {}", tasks.join(","), executor.executor_id.value)
+        }
         AgentOrder::Kill { framework, task, policy } => {
             let grace = policy.as_ref().and_then(|policy| policy.grace_period.as_ref());
             let grace =
