@@ -1,5 +1,6 @@
 //! Commands of a person at a prompt: the same public APIs that everybody else uses, shown as tables.
 
+mod allocation;
 mod app;
 mod events;
 mod explain;
@@ -7,6 +8,7 @@ mod http;
 mod logs;
 mod master;
 mod member;
+mod quota;
 mod table;
 mod task;
 
@@ -87,6 +89,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Quotas of roles: list, set, remove
+    Quota {
+        #[command(subcommand)]
+        action: quota::Action,
+        #[command(flatten)]
+        target: Target,
+    },
     /// The supervisor's event stream, a line an event
     Events {
         /// Only events of this type; may be repeated
@@ -95,10 +104,20 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Why an app is not running as asked
+    /// Why an app is not running as asked, or why a framework is not offered more
     Explain {
         /// The app's id
-        app: String,
+        #[arg(required_unless_present = "framework", conflicts_with = "framework")]
+        app: Option<String>,
+        /// The framework's id
+        #[arg(long, value_name = "ID")]
+        framework: Option<String>,
+        /// Only in this role of the framework
+        #[arg(long, requires = "framework")]
+        role: Option<String>,
+        /// Why it is not offered this agent
+        #[arg(long, value_name = "ID", requires = "framework")]
+        agent: Option<String>,
         #[command(flatten)]
         target: Target,
     },
@@ -129,8 +148,15 @@ async fn run(command: Command) -> Result<(), String> {
         Command::Logs { what, target } => logs::show(&Api::master(&target), &what).await,
         Command::Framework { target } => master::frameworks(&Api::master(&target)).await,
         Command::Role { target } => master::roles(&Api::master(&target)).await,
+        Command::Quota { action, target } => quota::run(&Api::master(&target), action).await,
         Command::Events { types, target } => events::follow(&Api::marathon(&target), &types).await,
-        Command::Explain { app, target } => explain::explain(&Api::marathon(&target), &app).await,
+        Command::Explain { app: Some(app), target, .. } => {
+            explain::explain(&Api::marathon(&target), &app).await
+        }
+        Command::Explain { app: None, framework, role, agent, target } => {
+            let query = [("framework_id", framework), ("role", role), ("agent_id", agent)];
+            allocation::explain(&Api::master(&target), &query).await
+        }
         Command::Completion { shell } => {
             let mut program = <crate::Cli as clap::CommandFactory>::command();
             clap_complete::generate(shell, &mut program, "stoa", &mut std::io::stdout());
