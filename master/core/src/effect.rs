@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::id::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
+use model::role::Role;
 use model::time::{Span, Time};
 use wire::state::WatchRecord;
 
+use crate::alloc::{Account, Tally};
 use crate::input::{Barrier, LinkId, Peer, RequestId, StreamId, Term, Ticket};
 use crate::refusal::Refusal;
 use crate::registry::Command;
@@ -48,8 +50,29 @@ pub enum Reply {
     Stream(StreamId),
     /// The whole state, cheap to hold; the driver renders the part that was asked for, off the loop.
     Snapshot(Arc<Snapshot>),
+    /// What became of offers, and why there are not more.
+    Explanation(Box<Explanation>),
     /// The answer of the key-value API.
     State(Box<wire::state::Answer>),
+}
+
+/// The answer to `GET /allocation`.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    pub at: Time,
+    /// How many agents there are.
+    pub agents: usize,
+    /// Of every framework, in its order: what was counted, role by role. Empty when one was named.
+    pub all: Vec<(FrameworkId, Role, Tally)>,
+    pub one: Option<FrameworkAccount>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FrameworkAccount {
+    pub id: FrameworkId,
+    pub name: String,
+    pub connected: bool,
+    pub accounts: Vec<Account>,
 }
 
 /// What a scheduler is told, in order.

@@ -36,5 +36,9 @@ pub const WATCHES: usize = 10_000;
 /// Subscriptions whose framework waits for the registry are bounded by `PROPOSALS`; connected ones by this.
 pub const FRAMEWORK_STREAMS: usize = 10_000;
 
+/// Agents looked at to explain one framework's offers. The first of its roles is always explained; a hundred thousand
+/// looks take some ten milliseconds of the one loop.
+pub const EXPLAIN_LOOKS: usize = 100_000;
+
 /// Statuses kept of one task: one for each state it can be in.
 pub const TASK_STATUSES: usize = 16;

@@ -40,10 +40,9 @@ impl Master {
     /// When to call with `Input::Wake` if nothing else happens before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        [self.leader.next_deadline(), self.leader.leads().and_then(|_| self.allocator.next_deadline())]
-            .into_iter()
-            .flatten()
-            .min()
+        let allocates = self.leader.leads().is_some() && !self.leader.holds_offers(&self.view);
+        let allocation = allocates.then(|| self.allocator.next_deadline()).flatten();
+        [self.leader.next_deadline(), allocation].into_iter().flatten().min()
     }
 
     /// The registry as of the newest `Applied`.

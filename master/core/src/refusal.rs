@@ -51,6 +51,8 @@ pub enum Refusal {
     UnknownAgent,
     #[error("Failed to validate update weights request JSON for role '{role}': {fault}")]
     WeightInvalid { role: String, fault: String },
+    #[error("Invalid QuotaConfig: {0}")]
+    QuotaInvalid(String),
     /// What the registry itself refused; the text is its own.
     #[error("{0}")]
     Registry(#[from] crate::registry::Refusal),
@@ -76,6 +78,7 @@ impl Refusal {
             | Self::NoSuchFramework
             | Self::UnknownAgent
             | Self::WeightInvalid { .. }
+            | Self::QuotaInvalid(_)
             | Self::Registry(_) => 400,
         }
     }

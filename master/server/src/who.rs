@@ -57,7 +57,7 @@ pub(crate) fn master_info(advertise: &str, ip: IpAddr) -> MasterInfo {
             port: port.into(),
         }),
         domain: None,
-        capabilities: vec![can(capability::Type::AgentUpdate)],
+        capabilities: vec![can(capability::Type::AgentUpdate), can(capability::Type::QuotaV2)],
     }
 }
 

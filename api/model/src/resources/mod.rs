@@ -7,6 +7,7 @@
 mod bag;
 mod convert;
 mod key;
+mod quantities;
 mod reserve;
 mod search;
 mod text;
@@ -15,6 +16,7 @@ mod value;
 pub use bag::{Bag, Item, Lacking};
 pub use convert::{Form, ResourceError, Rule};
 pub use key::{Disk, Labels, Name, Persistence, Reservation, Source, SourceKind, Tag};
+pub use quantities::Quantities;
 pub use reserve::ReserveError;
 pub use text::TextError;
 pub use value::{Set, Value};

@@ -7,9 +7,11 @@ use model::resources::{Bag, Lacking};
 use model::role::Role;
 use model::time::{Span, Time};
 
+use super::explain::Refused;
 use super::filters;
 use super::grant::{AgentFacts, FrameworkChange, Held, Minimum, Misuse, PolicyChange};
 use super::ledger::{Agent, Index, Touch};
+use super::quota::Part;
 use super::{Allocator, Client};
 use crate::profile::Capabilities;
 
@@ -23,6 +25,7 @@ impl Allocator {
         self.agent_down(&id);
         self.order.add_total(&facts.total);
         let index = self.agents.insert(id, facts);
+        self.count(index, true);
         if self.queue.sweep > 0 {
             // The round has become longer: its end is no longer where it was.
             self.queue.sweep = self.agents.slots();
@@ -39,7 +42,7 @@ impl Allocator {
         let index = self.known(id)?;
         self.order.subtract_total(&self.agents.get(index).facts.total);
         self.order.add_total(&total);
-        self.agents.get_mut(index).set_total(total);
+        self.edit(index, |agent| agent.set_total(total));
         self.touch_all(index);
         Ok(())
     }
@@ -47,7 +50,7 @@ impl Allocator {
     /// Whether anything may be offered of the agent. What was offered stays so.
     pub fn agent_active(&mut self, id: &AgentId, active: bool) -> Result<(), Misuse> {
         let index = self.known(id)?;
-        self.agents.get_mut(index).facts.active = active;
+        self.edit(index, |agent| agent.facts.active = active);
         if active {
             self.touch_all(index);
         }
@@ -57,7 +60,9 @@ impl Allocator {
     /// The agent is out of the pool, and with it all that was used or offered there. An unknown one is no error.
     pub fn agent_down(&mut self, id: &AgentId) {
         let Some(index) = self.agents.index(id) else { return };
+        self.count(index, false);
         let agent = self.agents.remove(index);
+        self.quotas.release(index);
         self.order.subtract_total(&agent.facts.total);
         self.filters.drop_agent(index);
         self.queue.dirty.remove(index);
@@ -174,7 +179,13 @@ impl Allocator {
             && !resources.is_empty()
             && self.contender(client).subscribed
         {
-            self.filters.refuse(index, client, now + filters::term(asked), resources);
+            let until = now + filters::term(asked);
+            self.filters.refuse(index, client, until, resources);
+            let tally = &mut self.contender_mut(client).tally;
+            tally.refused += 1;
+            tally.last_refusal = Some(Refused { agent: agent.clone(), resources: resources.clone(), until });
+        } else {
+            self.contender_mut(client).tally.withdrawn += 1;
         }
         self.given_back(index, client, resources);
         Ok(())
@@ -188,7 +199,10 @@ impl Allocator {
         role: &Role,
         resources: &Bag,
     ) -> Result<(), Misuse> {
-        self.book(agent, framework, role, |agent, client| agent.launch(client, resources)).map(drop)
+        let (_, client) =
+            self.book(agent, framework, role, |agent, client| agent.launch(client, resources))?;
+        self.contender_mut(client).tally.used += 1;
+        Ok(())
     }
 
     /// What tasks or executors used is free again.
@@ -208,7 +222,7 @@ impl Allocator {
     /// Books what is found to be used.
     fn claim(&mut self, index: Index, held: &Held) {
         let client = self.client_or_new(&held.framework, &held.role);
-        let first = self.agents.get_mut(index).claim(client, &held.resources);
+        let first = self.edit(index, |agent| agent.claim(client, &held.resources));
         self.contender_mut(client).holds += usize::from(first);
         self.order.charge(client, &held.resources, false);
     }
@@ -216,6 +230,14 @@ impl Allocator {
     pub fn policy(&mut self, change: PolicyChange) {
         match change {
             PolicyChange::Weight { role, thousandths } => self.order.set_weight(&role, thousandths),
+            PolicyChange::Quotas(quotas) => {
+                self.quotas.replace(quotas);
+                let agents: Vec<Index> = self.agents.iter().map(|(index, _)| index).collect();
+                for index in agents {
+                    self.count(index, true);
+                    self.touch_all(index);
+                }
+            }
         }
     }
 
@@ -233,7 +255,8 @@ impl Allocator {
     ) -> Result<(Index, Client), Misuse> {
         let index = self.known(agent)?;
         let client = self.client(framework, role);
-        let booked = client.and_then(|client| Some((client, movement(self.agents.get_mut(index), client)?)));
+        let booked =
+            client.and_then(|client| Some((client, self.edit(index, |agent| movement(agent, client))?)));
         let (agent, framework, role) = (agent.clone(), framework.clone(), role.clone());
         match booked {
             None => Err(Misuse::NothingHeld { agent, framework, role }),
@@ -253,6 +276,32 @@ impl Allocator {
             self.forget_if_idle(client);
         }
         self.touch_all(index);
+    }
+
+    /// Changes an agent's books, and those of quotas with them.
+    fn edit<T>(&mut self, index: Index, change: impl FnOnce(&mut Agent) -> T) -> T {
+        if self.quotas.is_idle() {
+            return change(self.agents.get_mut(index));
+        }
+        let before = self.part(index);
+        let changed = change(self.agents.get_mut(index));
+        let after = self.part(index);
+        self.quotas.change(&before, &after);
+        changed
+    }
+
+    /// Counts a whole agent in the books of quotas, or no longer.
+    fn count(&mut self, index: Index, there: bool) {
+        if self.quotas.is_idle() {
+            return;
+        }
+        let (part, none) = (self.part(index), Part::default());
+        let (before, after) = if there { (&none, &part) } else { (&part, &none) };
+        self.quotas.change(before, after);
+    }
+
+    fn part(&self, index: Index) -> Part {
+        self.quotas.part(self.agents.get(index), |client| &self.contender(client).top)
     }
 
     fn touch_all(&mut self, index: Index) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::id::{AgentId, FrameworkId};
 use model::quantity::Quantity;
-use model::resources::{Bag, Lacking, Name};
+use model::resources::{Bag, Lacking, Name, Quantities};
 use model::role::Role;
 
 use crate::profile::Capabilities;
@@ -62,6 +62,16 @@ pub enum FrameworkChange {
 pub enum PolicyChange {
     /// In thousandths, at least one.
     Weight { role: Role, thousandths: u64 },
+    /// All quotas there are, by top-level role, replacing earlier ones.
+    Quotas(BTreeMap<Role, Quota>),
+}
+
+/// What a top-level role and all roles below it may count on, and may have at most.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Quota {
+    pub guarantees: Quantities,
+    /// A kind that is not named is not limited.
+    pub limits: Quantities,
 }
 
 /// Offers must contain one of these sets of amounts. With no set at all, anything will do.

@@ -211,6 +211,10 @@ impl Agents {
         self.slots.len()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub(super) fn index(&self, id: &AgentId) -> Option<Index> {
         self.by_id.get(id).copied()
     }

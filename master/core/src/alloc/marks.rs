@@ -42,6 +42,17 @@ impl Marks {
         self.count == 0
     }
 
+    /// Adds all of the other set.
+    pub(super) fn extend(&mut self, other: &Self) {
+        for (word, bits) in other.words.iter().enumerate() {
+            if self.words.len() <= word {
+                self.words.resize(other.words.len(), 0);
+            }
+            self.count += (bits & !self.words[word]).count_ones() as usize;
+            self.words[word] |= bits;
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         if self.count > 0 {
             self.words.fill(0);
@@ -81,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_as_a_set(steps in proptest::collection::vec((any::<bool>(), 0u32..200), 0..60), starts in proptest::collection::vec(0u32..300, 5)) {
+        fn behaves_as_a_set(steps in proptest::collection::vec((any::<bool>(), 0u32..200), 0..60), starts in proptest::collection::vec(0u32..300, 5), others in proptest::collection::btree_set(0u32..300, 0..9)) {
             let (mut marks, mut set) = (Marks::default(), BTreeSet::new());
             for (add, number) in steps {
                 if add {
@@ -96,6 +107,13 @@ mod tests {
                     prop_assert_eq!(marks.next_from(*start), next);
                 }
             }
+            let mut both = Marks::default();
+            for number in &others {
+                both.insert(*number);
+            }
+            both.extend(&marks);
+            prop_assert_eq!(both.count, set.union(&others).count());
+            prop_assert!(set.union(&others).all(|number| both.contains(*number)));
             marks.clear();
             prop_assert_eq!(marks.next_from(0), None);
         }

@@ -7,17 +7,20 @@
 //!
 //! * something of it became free, or it became available: then for all frameworks;
 //! * a refusal of it ended: then for the one that refused;
-//! * a framework in some role began to wait (subscribed, revived): then all agents, for that one.
+//! * a framework in some role began to wait (subscribed, revived): then all agents, for that one;
+//! * a quota kept some of it back and there is room for more (`quota`): then for all frameworks.
 //!
 //! Nothing here depends on time passing by itself, on the order of hash maps or on floating point. A cursor that
 //! goes around the agents stands where the original shuffles them.
 
 mod events;
+mod explain;
 mod filters;
 mod grant;
 mod ledger;
 mod marks;
 mod order;
+mod quota;
 mod run;
 mod share;
 mod why;
@@ -25,16 +28,19 @@ mod why;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::id::{AgentId, FrameworkId};
+use model::resources::Quantities;
 use model::role::Role;
 use model::time::Time;
 
-pub use grant::{AgentFacts, FrameworkChange, Grant, Held, Minimum, Misuse, PolicyChange};
+pub use explain::{Account, Refused, Tally, View};
+pub use grant::{AgentFacts, FrameworkChange, Grant, Held, Minimum, Misuse, PolicyChange, Quota};
 pub use why::{Why, WhyAgent};
 
 use filters::Filters;
 use ledger::Agents;
 use marks::Marks;
 use order::Order;
+use quota::Quotas;
 
 use crate::profile::Capabilities;
 
@@ -47,6 +53,7 @@ pub struct Allocator {
     agents: Agents,
     filters: Filters,
     order: Order,
+    quotas: Quotas,
     frameworks: BTreeMap<FrameworkId, BTreeMap<Role, Client>>,
     clients: Vec<Option<Contender>>,
     spare: Vec<Client>,
@@ -64,12 +71,15 @@ pub struct Allocator {
 struct Contender {
     framework: FrameworkId,
     role: Role,
+    /// The top-level role, whose quota counts.
+    top: Role,
     capabilities: Capabilities,
     minimum: Option<Minimum>,
     subscribed: bool,
     suppressed: bool,
     /// The moment, counted in such moments, at which it last began to wait for offers.
     fresh: u64,
+    tally: Tally,
     /// Agents it holds something of. When there is none and it is not subscribed, it is forgotten.
     holds: usize,
 }
@@ -113,11 +123,16 @@ impl Allocator {
     /// When `run` should be called: a time in the past when there is something to look at now, else the end of the
     /// refusal that ends first.
     pub fn next_deadline(&self) -> Option<Time> {
-        if self.queue.sweep > 0 || !self.queue.dirty.is_empty() {
+        if self.queue.sweep > 0 || !self.queue.dirty.is_empty() || self.quotas.has_held() {
             Some(Time::ZERO)
         } else {
             self.filters.next_deadline()
         }
+    }
+
+    /// How many agents there are.
+    pub fn agents(&self) -> usize {
+        self.agents.count()
     }
 
     fn contender(&self, client: Client) -> &Contender {
@@ -144,11 +159,13 @@ impl Allocator {
         let contender = Contender {
             framework: framework.clone(),
             role: role.clone(),
+            top: role.top(),
             capabilities: Capabilities::default(),
             minimum: None,
             subscribed: false,
             suppressed: false,
             fresh: 0,
+            tally: Tally::default(),
             holds: 0,
         };
         let client = self.spare.pop().unwrap_or_else(|| {
@@ -189,6 +206,40 @@ impl Allocator {
         self.queue.sweep = self.agents.slots();
     }
 
+    /// Whether more is promised to roles than is free, so that promises may be kept only once others give something
+    /// back.
+    pub fn owes_too_much(&self) -> bool {
+        self.quotas.owes_too_much()
+    }
+
+    /// Whether a role, with all roles of its top-level role, has less than it is promised.
+    pub fn is_owed(&self, role: &Role) -> bool {
+        self.quotas.lacks(&role.top())
+    }
+
+    /// Whether a role, with all roles of its top-level role, has more than its limit.
+    pub fn is_over_limit(&self, role: &Role) -> bool {
+        self.quotas.is_over(&role.top())
+    }
+
+    /// What each top-level role has of what a quota counts, with all roles below it: what is reserved to it, used or
+    /// not, and what else it uses. Offers do not count. Looks at every agent.
+    pub fn consumption(&self) -> BTreeMap<Role, Quantities> {
+        let mut all: BTreeMap<Role, Quantities> = BTreeMap::new();
+        for (_, agent) in self.agents.iter() {
+            for item in agent.facts.total.iter().filter(|item| !item.value().quantity().is_zero()) {
+                if let Some(owner) = item.reserved_to() {
+                    all.entry(owner.top()).or_default().add(item.name(), item.value().quantity());
+                }
+            }
+            for (client, holding) in agent.holdings.iter() {
+                let used = Quantities::of_bag(&holding.used, quota::is_common);
+                *all.entry(self.contender(*client).top.clone()).or_default() += &used;
+            }
+        }
+        all
+    }
+
     /// What of an agent is neither used nor offered.
     pub fn free(&self, agent: &AgentId) -> Option<&model::resources::Bag> {
         Some(&self.agents.get(self.agents.index(agent)?).free)
@@ -206,6 +257,8 @@ impl Allocator {
             let clean = matches!(agent.touch, ledger::Touch::Nobody);
             assert_eq!(clean, !self.queue.dirty.contains(index), "{}", agent.id);
         }
+        let top = |client| &self.contender(client).top;
+        self.quotas.check(self.agents.iter().map(|(_, agent)| agent), top);
         for (holds, contender) in holds.into_iter().zip(&self.clients) {
             assert_eq!(contender.as_ref().map_or(0, |contender| contender.holds), holds);
         }

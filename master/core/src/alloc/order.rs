@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use model::id::FrameworkId;
-use model::resources::Bag;
+use model::resources::{Bag, Name};
 use model::role::Role;
 
 use super::Client;
@@ -306,6 +306,28 @@ impl Order {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// How many of the waiting are asked before each of them.
+    pub(super) fn places(&self) -> BTreeMap<Client, usize> {
+        let mut places = BTreeMap::new();
+        self.visit(&mut |client| {
+            places.insert(client, places.len());
+            ControlFlow::Continue(())
+        });
+        places
+    }
+
+    /// A client's own dominant share in millionths, and its kind.
+    pub(super) fn share_of(&self, client: Client) -> (u64, Option<Name>) {
+        let Some(leaf) = self.leaf(client) else { return (0, None) };
+        let (share, kind) = Share::dominant_kind(&self.node(leaf).taken, &self.total);
+        (share.millionths(), kind.map(|kind| self.kinds.name(kind).clone()))
+    }
+
+    /// In thousandths.
+    pub(super) fn weight_of(&self, role: &Role) -> u64 {
+        self.weights.get(role).copied().unwrap_or(WEIGHT_ONE)
     }
 
     /// Who of two clients is asked first, without asking all.

@@ -8,6 +8,7 @@ use model::time::Time;
 
 use super::grant::Grant;
 use super::ledger::{Agent, Index, Touch};
+use super::quota::{Bound, Bounds, Quotas};
 use super::why::WhyAgent;
 use super::{Allocator, Client};
 
@@ -25,7 +26,7 @@ impl Allocator {
         let mut grants = Vec::new();
         for _ in 0..budget {
             let Some(index) = self.next_agent() else { break };
-            self.look_at(index, &mut grants);
+            self.look_at(now, index, &mut grants);
         }
         grants
     }
@@ -45,13 +46,20 @@ impl Allocator {
             }
         }
         queue.fresh.clear();
-        let index = queue.dirty.next_from(queue.cursor)?;
+        let index = match queue.dirty.next_from(queue.cursor) {
+            Some(index) => index,
+            None => {
+                let index = self.quotas.next_held(queue.cursor)?;
+                self.agents.get_mut(index).touch = Touch::All;
+                index
+            }
+        };
         queue.dirty.remove(index);
         queue.cursor = after(index);
         Some(index)
     }
 
-    fn look_at(&mut self, index: Index, grants: &mut Vec<Grant>) {
+    fn look_at(&mut self, now: Time, index: Index, grants: &mut Vec<Grant>) {
         let epoch = self.queue.epoch;
         let agent = self.agents.get_mut(index);
         let touch = std::mem::take(&mut agent.touch);
@@ -60,8 +68,8 @@ impl Allocator {
         if !agent.facts.active || agent.free.is_empty() || hopeless {
             return;
         }
+        let touch = if self.quotas.release(index) { Touch::All } else { touch };
         let mut rest = std::mem::take(&mut agent.free);
-        let agent = self.agents.get(index);
         let few = self.few_candidates(touch, seen);
         let mut blocked = std::mem::take(&mut self.blocked);
         // One bag for all is the usual case, in which each refusal has to be compared once and not per client.
@@ -70,12 +78,22 @@ impl Allocator {
         if alike {
             self.filters.refusing(index, &rest, &mut blocked);
         }
+        let mut quotas = std::mem::take(&mut self.quotas);
+        // Those who are owed something come first; nobody who was asked then could have more afterwards.
+        let rounds: &[bool] = if quotas.owes() { &[true, false] } else { &[false] };
+        let agent = self.agents.get(index);
         let mut taken: Vec<(Client, Bag)> = Vec::new();
-        let mut ask = |client: Client| {
+        let mut ask = |client: Client, owed_only: bool| {
             if alike && blocked.contains(client) {
                 return ControlFlow::Continue(());
             }
-            if let Ok(part) = self.judge(index, agent, client, &rest) {
+            let top = &self.contender(client).top;
+            if owed_only && !quotas.is_owed(top, &rest) {
+                return ControlFlow::Continue(());
+            }
+            let (part, bounds) = self.judge(&quotas, index, agent, client, &rest);
+            quotas.hold(index, bounds);
+            if let Ok(part) = part {
                 let part = match part {
                     Cow::Borrowed(_) => std::mem::take(&mut rest),
                     Cow::Owned(part) => {
@@ -83,25 +101,28 @@ impl Allocator {
                         part
                     }
                 };
+                if !quotas.is_idle() {
+                    quotas.take(top, &part);
+                }
                 taken.push((client, part));
             }
             if rest.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        match few {
-            // The order does not change meanwhile: what was taken is charged afterwards.
-            None => self.order.visit(&mut ask),
-            Some(clients) => {
-                for client in clients {
-                    if ask(client).is_break() {
-                        break;
-                    }
+        for owed_only in rounds {
+            match &few {
+                // The order does not change meanwhile: what was taken is charged afterwards.
+                None => self.order.visit(&mut |client| ask(client, *owed_only)),
+                Some(clients) => {
+                    // Breaking off is all a flow can say here.
+                    let _ = clients.iter().try_for_each(|client| ask(*client, *owed_only));
                 }
             }
         }
+        self.quotas = quotas;
         self.blocked = blocked;
         self.agents.get_mut(index).free = rest;
         for (client, resources) in taken {
-            self.grant(index, client, resources, grants);
+            self.grant(now, index, client, resources, grants);
         }
     }
 
@@ -127,24 +148,25 @@ impl Allocator {
         Some(clients)
     }
 
-    /// What of `free` the client may be offered, or why nothing.
+    /// What of `free` the client may be offered, or why nothing; and of what a quota kept some back.
     pub(super) fn judge<'a>(
         &self,
+        quotas: &Quotas,
         index: Index,
         agent: &Agent,
         client: Client,
         free: &'a Bag,
-    ) -> Result<Cow<'a, Bag>, WhyAgent> {
+    ) -> (Result<Cow<'a, Bag>, WhyAgent>, Bounds) {
         let contender = self.contender(client);
         let capabilities = contender.capabilities;
         if !agent.facts.active {
-            return Err(WhyAgent::Inactive);
+            return (Err(WhyAgent::Inactive), Vec::new());
         }
         if agent.has_gpus() && !capabilities.gpu {
-            return Err(WhyAgent::NeedsGpuCapability);
+            return (Err(WhyAgent::NeedsGpuCapability), Vec::new());
         }
         if agent.facts.remote && !capabilities.region_aware {
-            return Err(WhyAgent::NeedsRegionCapability);
+            return (Err(WhyAgent::NeedsRegionCapability), Vec::new());
         }
         let offerable = |item: &Item| {
             item.is_allocatable_to(&contender.role)
@@ -153,22 +175,33 @@ impl Allocator {
                 && (capabilities.refinement || !item.is_refined())
         };
         let part = if free.is_plain() { Cow::Borrowed(free) } else { Cow::Owned(free.filter(offerable)) };
-        if part.is_empty() || !contender.minimum.as_ref().unwrap_or(&self.minimum).met_by(&part) {
-            return Err(WhyAgent::TooLittle);
+        let minimum = contender.minimum.as_ref().unwrap_or(&self.minimum);
+        let enough = |bag: &Bag| !bag.is_empty() && minimum.met_by(bag);
+        if !enough(&part) {
+            return (Err(WhyAgent::TooLittle), Vec::new());
+        }
+        let (part, bounds) =
+            if quotas.is_idle() { (part, Vec::new()) } else { quotas.portion(&contender.top, part) };
+        if !enough(&part) {
+            let limited = bounds.iter().any(|(_, bound)| *bound == Bound::Limit);
+            let why = if limited { WhyAgent::QuotaLimit } else { WhyAgent::KeptForGuarantees };
+            return (Err(why), bounds);
         }
         match self.filters.refused_until(index, client, &part) {
-            Some(until) => Err(WhyAgent::Refused { until }),
-            None => Ok(part),
+            Some(until) => (Err(WhyAgent::Refused { until }), bounds),
+            None => (Ok(part), bounds),
         }
     }
 
-    fn grant(&mut self, index: Index, client: Client, resources: Bag, grants: &mut Vec<Grant>) {
+    fn grant(&mut self, now: Time, index: Index, client: Client, resources: Bag, grants: &mut Vec<Grant>) {
         let agent = self.agents.get_mut(index);
         let first = agent.offer(client, &resources);
         let id = agent.id.clone();
         self.order.charge(client, &resources, true);
         let contender = self.contender_mut(client);
         contender.holds += usize::from(first);
+        contender.tally.offered += 1;
+        contender.tally.last_offered = Some(now);
         grants.push(Grant {
             framework: contender.framework.clone(),
             role: contender.role.clone(),

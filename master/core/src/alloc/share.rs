@@ -49,6 +49,10 @@ impl Kinds {
         }
     }
 
+    pub(super) fn name(&self, kind: usize) -> &Name {
+        &self.0[kind]
+    }
+
     fn number(&mut self, name: &Name) -> usize {
         self.0.iter().position(|known| known == name).unwrap_or_else(|| {
             self.0.push(name.clone());
@@ -70,17 +74,28 @@ impl Share {
 
     /// The largest share among all kinds. What the cluster has none of does not count.
     pub(super) fn dominant(taken: &Amounts, total: &Amounts) -> Self {
-        let mut most = Self::NONE;
+        Self::dominant_kind(taken, total).0
+    }
+
+    /// The largest share, and the number of its kind; no kind when nothing is taken.
+    pub(super) fn dominant_kind(taken: &Amounts, total: &Amounts) -> (Self, Option<usize>) {
+        let mut most = (Self::NONE, None);
         for (kind, taken) in taken.0.iter().enumerate() {
             let total = total.at(kind);
             if total > 0 && *taken > 0 {
                 let share = Self { taken: *taken, total };
-                if share.cross(most) > most.cross(share) {
-                    most = share;
+                if share.cross(most.0) > most.0.cross(share) {
+                    most = (share, Some(kind));
                 }
             }
         }
         most
+    }
+
+    /// Rounded down; more than a million when more is held than there is.
+    pub(super) fn millionths(self) -> u64 {
+        let part = u128::from(self.taken) * 1_000_000 / u128::from(self.total);
+        u64::try_from(part).unwrap_or(u64::MAX)
     }
 
     fn cross(self, other: Self) -> u128 {

@@ -22,6 +22,10 @@ pub enum WhyAgent {
     NeedsRegionCapability,
     /// What is free of it, not held by others and not reserved to others, is below the least worth offering.
     TooLittle,
+    /// Its role has as much as its quota allows, or what is left of that is too little to offer.
+    QuotaLimit,
+    /// What is free in the cluster is kept for roles that have less than they are promised.
+    KeptForGuarantees,
     /// The framework declined as much, and is not asked again before this time.
     Refused { until: Time },
 }
@@ -38,9 +42,29 @@ pub struct Why {
     pub inactive: usize,
     pub incapable: usize,
     pub too_little: usize,
+    pub quota_limit: usize,
+    pub kept_for_guarantees: usize,
     pub refused: usize,
     /// When the first of those refusals ends.
     pub refused_until: Option<Time>,
+}
+
+impl Why {
+    pub(super) fn count(&mut self, agent: WhyAgent) {
+        match agent {
+            WhyAgent::Free => self.free += 1,
+            WhyAgent::Offered => self.offered += 1,
+            WhyAgent::Inactive => self.inactive += 1,
+            WhyAgent::NeedsGpuCapability | WhyAgent::NeedsRegionCapability => self.incapable += 1,
+            WhyAgent::TooLittle => self.too_little += 1,
+            WhyAgent::QuotaLimit => self.quota_limit += 1,
+            WhyAgent::KeptForGuarantees => self.kept_for_guarantees += 1,
+            WhyAgent::Refused { until } => {
+                self.refused += 1;
+                self.refused_until = Some(self.refused_until.map_or(until, |first| first.min(until)));
+            }
+        }
+    }
 }
 
 impl Allocator {
@@ -50,19 +74,7 @@ impl Allocator {
         let contender = self.contender(client);
         let mut why =
             Why { subscribed: contender.subscribed, suppressed: contender.suppressed, ..Why::default() };
-        for (index, _) in self.agents.iter() {
-            match self.look(index, client) {
-                WhyAgent::Free => why.free += 1,
-                WhyAgent::Offered => why.offered += 1,
-                WhyAgent::Inactive => why.inactive += 1,
-                WhyAgent::NeedsGpuCapability | WhyAgent::NeedsRegionCapability => why.incapable += 1,
-                WhyAgent::TooLittle => why.too_little += 1,
-                WhyAgent::Refused { until } => {
-                    why.refused += 1;
-                    why.refused_until = Some(why.refused_until.map_or(until, |first| first.min(until)));
-                }
-            }
-        }
+        self.agents.iter().for_each(|(index, _)| why.count(self.look(index, client)));
         Some(why)
     }
 
@@ -71,11 +83,12 @@ impl Allocator {
         Some(self.look(self.agents.index(agent)?, self.client(framework, role)?))
     }
 
-    fn look(&self, index: super::ledger::Index, client: Client) -> WhyAgent {
+    pub(super) fn look(&self, index: super::ledger::Index, client: Client) -> WhyAgent {
         let agent = self.agents.get(index);
         if agent.holdings.get(client).is_some_and(|holding| !holding.offered.is_empty()) {
             return WhyAgent::Offered;
         }
-        self.judge(index, agent, client, &agent.free).map_or_else(|reason| reason, |_| WhyAgent::Free)
+        let (part, _) = self.judge(&self.quotas, index, agent, client, &agent.free);
+        part.map_or_else(|reason| reason, |_| WhyAgent::Free)
     }
 }

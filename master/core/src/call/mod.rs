@@ -6,6 +6,7 @@
 
 mod operation;
 mod operator;
+mod quota;
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::refusal::Refusal;
 
 pub use crate::registry::StateCall;
 pub use operation::{Accept, ExecutorSpec, GroupSpec, Operation, OperationKind, TaskSpec};
-pub use operator::{OperatorCall, WeightValue};
+pub use operator::{Explain, OperatorCall, WeightValue};
 
 /// `SUBSCRIBE`, or the body of `UPDATE_FRAMEWORK`.
 #[derive(Clone, Debug)]

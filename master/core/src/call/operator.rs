@@ -1,9 +1,11 @@
 //! Calls on the operator endpoint.
 
 use model::id::{AgentId, FrameworkId};
+use model::role::Role;
 
 use crate::input::StreamId;
 use crate::refusal::Refusal;
+use crate::registry::Quota;
 
 /// A call on the operator endpoint that concerns the leader. Flags, log levels, files, metrics, health and version
 /// are the driver's own and never get here.
@@ -16,14 +18,29 @@ pub enum OperatorCall {
         stream: StreamId,
     },
     Teardown(FrameworkId),
+    /// `GET /allocation`.
+    Explain(Explain),
     /// Role and weight in thousandths.
     UpdateWeights(Vec<(String, WeightValue)>),
+    /// With `force` also what cannot be kept as things stand.
+    UpdateQuota {
+        force: bool,
+        set: Vec<Quota>,
+    },
     MarkAgentGone(AgentId),
     /// Offers from the agent stop (true) or go on.
     Deactivate {
         agent: AgentId,
         deactivated: bool,
     },
+}
+
+/// What is asked about offers: all frameworks, or one, in one of its roles, on one agent.
+#[derive(Clone, Debug, Default)]
+pub struct Explain {
+    pub framework: Option<FrameworkId>,
+    pub role: Option<Role>,
+    pub agent: Option<AgentId>,
 }
 
 /// A weight as it was sent, judged by the leader so that the refusal can name the role.
@@ -55,6 +72,7 @@ impl OperatorCall {
             | Type::GetTasks
             | Type::GetRoles
             | Type::GetWeights
+            | Type::GetQuota
             | Type::GetOperations => Self::Read,
             Type::Subscribe => Self::Subscribe { stream },
             Type::Teardown => {
@@ -70,6 +88,11 @@ impl OperatorCall {
                         })
                         .collect(),
                 )
+            }
+            Type::UpdateQuota => {
+                let update = call.update_quota.ok_or_else(|| missing("update_quota"))?;
+                let set = super::quota::read(update.quota_configs)?;
+                Self::UpdateQuota { force: update.force.unwrap_or_default(), set }
             }
             Type::MarkAgentGone => {
                 let mark = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
@@ -122,11 +145,10 @@ mod tests {
             r#type: Some(kind.into()),
             ..wire::master::Call::default()
         };
-        let refusal =
-            OperatorCall::decode(call(wire::master::call::Type::UpdateQuota), stream()).unwrap_err();
+        let refusal = OperatorCall::decode(call(wire::master::call::Type::SetQuota), stream()).unwrap_err();
         assert_eq!(
             (refusal.status(), refusal.to_string().as_str()),
-            (501, "UPDATE_QUOTA is not supported by this master")
+            (501, "SET_QUOTA is not supported by this master")
         );
         let refusal = OperatorCall::decode(call(wire::master::call::Type::Teardown), stream()).unwrap_err();
         assert_eq!(

@@ -22,7 +22,7 @@ impl Turn<'_> {
     /// Lets the allocator give away what is free, and offers it. All offers of a framework go in one event.
     pub(super) fn allocate(&mut self) {
         let due = self.allocator.next_deadline().is_some_and(|at| at <= self.now);
-        if !due {
+        if !due || self.leader.holds_offers(self.view) {
             return;
         }
         let grants = self.allocator.run(self.now, self.leader.settings.allocation_budget);
@@ -97,7 +97,7 @@ impl Turn<'_> {
     }
 
     /// Withdraws an offer. Nothing is held against the framework, which did not refuse it.
-    fn rescind(&mut self, id: &OfferId) {
+    pub(super) fn rescind(&mut self, id: &OfferId) {
         if let Some(offer) = self.take_offer(id) {
             self.leader.counters.count("offers_rescinded");
             self.event(&offer.framework, SchedulerEvent::Rescind(id.clone()));

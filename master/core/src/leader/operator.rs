@@ -22,8 +22,10 @@ impl Turn<'_> {
         match call {
             OperatorCall::Read => self.when_proved(Waiting::Snapshot(request)),
             OperatorCall::Subscribe { stream } => self.operator_subscribe(request, stream),
+            OperatorCall::Explain(ask) => self.when_proved(Waiting::Explain { request, ask }),
             OperatorCall::Teardown(framework) => self.operator_teardown(request, framework),
             OperatorCall::UpdateWeights(weights) => self.update_weights(request, weights),
+            OperatorCall::UpdateQuota { force, set } => self.update_quota(request, force, set),
             OperatorCall::MarkAgentGone(agent) => self.mark_gone(request, agent),
             OperatorCall::Deactivate { agent, deactivated } => {
                 if self.view.agent(&agent).is_none() {

@@ -51,6 +51,9 @@ pub(crate) enum Proposal {
     Weights {
         request: RequestId,
     },
+    Quotas {
+        request: RequestId,
+    },
     State {
         request: RequestId,
         write: Write,
@@ -143,6 +146,10 @@ impl Turn<'_> {
                 self.weights_updated();
                 self.answer(request, Ok(Reply::Done));
             }
+            Proposal::Quotas { request } => {
+                self.quotas_updated();
+                self.answer(request, Ok(Reply::Done));
+            }
             Proposal::State { .. } | Proposal::Quiet => {}
         }
     }
@@ -176,6 +183,7 @@ impl Turn<'_> {
             | Proposal::Gone { request, .. }
             | Proposal::Deactivation { request, .. }
             | Proposal::Weights { request }
+            | Proposal::Quotas { request }
             | Proposal::State { request, .. } => self.answer(request, Err(refusal)),
             Proposal::Quiet => {}
         }

@@ -12,10 +12,10 @@ use model::id::{AgentId, FrameworkId};
 use model::time::{Span, Time};
 use wire::v1::FrameworkInfo;
 
-use super::Turn;
 use super::proposals::Proposal;
 use super::subscribe::Admission;
 use super::timers::Timer;
+use super::{Leader, Turn};
 use crate::effect::{Observation, OperatorEvent};
 use crate::profile::Profile;
 use crate::registry::{AgentCommand, Away, Command, Presence};
@@ -69,6 +69,15 @@ impl Reaper {
     pub(super) fn forget(&mut self, agent: &AgentId) {
         self.overdue.remove(agent);
         self.marking.remove(agent);
+    }
+}
+
+impl Leader {
+    /// How many of the agents known at the election are missing, while their window to return is open, and how many
+    /// were known.
+    pub(super) fn missing_agents(&self) -> (usize, usize) {
+        let missing = if self.reaper.open { self.tables.recovered.len() } else { 0 };
+        (missing.min(self.reaper.known), self.reaper.known)
     }
 }
 

@@ -9,6 +9,7 @@ use super::agents::Doubt;
 use super::proposals::Proposal;
 use super::streams::Listener;
 use super::timers::Timer;
+use crate::call::Explain;
 use crate::effect::{Effect, Reason, Reply};
 use crate::input::{Barrier, RequestId, StreamId};
 use crate::limits;
@@ -38,6 +39,10 @@ impl Watch {
 #[derive(Debug)]
 pub(crate) enum Waiting {
     Snapshot(RequestId),
+    Explain {
+        request: RequestId,
+        ask: Explain,
+    },
     State {
         request: RequestId,
         read: Read,
@@ -132,6 +137,10 @@ impl Turn<'_> {
                 let result = self.snapshot().map(Reply::Snapshot).ok_or(Refusal::NotLeading);
                 self.answer(request, result);
             }
+            Waiting::Explain { request, ask } => {
+                let result = self.explain(&ask).map(|explanation| Reply::Explanation(Box::new(explanation)));
+                self.answer(request, result);
+            }
             Waiting::State { request, read } => {
                 let result = read.answer(self.view);
                 self.answer(
@@ -152,7 +161,10 @@ impl Turn<'_> {
 
     fn unproved(&mut self, waiting: Waiting, refusal: Refusal) {
         match waiting {
-            Waiting::Snapshot(request) | Waiting::State { request, .. } | Waiting::Watch { request, .. } => {
+            Waiting::Snapshot(request)
+            | Waiting::Explain { request, .. }
+            | Waiting::State { request, .. }
+            | Waiting::Watch { request, .. } => {
                 self.answer(request, Err(refusal));
             }
             Waiting::Doubt(doubt) => self.doubt_stands(&doubt),

@@ -9,9 +9,10 @@ use wire::registry as w;
 
 use super::agent::presence_to_wire;
 use super::framework::{framework_from_wire, framework_to_wire};
+use super::quota::{from_wire as quota_from_wire, to_wire as quota_to_wire};
 use super::{
     AgentCommand, Away, Command, Compare, FrameworkCommand, LeaseCommand, Limits, LimitsCommand, Member,
-    MemberCommand, Operation, RangeQuery, Relation, Target, Text, Txn, Weight, WeightCommand,
+    MemberCommand, Operation, QuotaCommand, RangeQuery, Relation, Target, Text, Txn, Weight, WeightCommand,
 };
 
 /// Why bytes are not a command.
@@ -30,6 +31,9 @@ impl Command {
             Self::Framework(command) => w::command::Family::Framework(framework_out(command)),
             Self::Agent(command) => w::command::Family::Agent(agent_out(command)),
             Self::Weight(command) => w::command::Family::Weight(weight_out(command)),
+            Self::Quota(command) => w::command::Family::Quota(w::QuotaCommand {
+                set: command.set.iter().map(quota_to_wire).collect(),
+            }),
             Self::Txn(txn) => w::command::Family::Txn(txn_out(txn)),
             Self::Lease(command) => w::command::Family::Lease(lease_out(command)),
             Self::Member(command) => w::command::Family::Member(member_out(command)),
@@ -50,6 +54,12 @@ impl Command {
             w::command::Family::Framework(command) => Self::Framework(framework_in(command)?),
             w::command::Family::Agent(command) => Self::Agent(agent_in(command)?),
             w::command::Family::Weight(command) => Self::Weight(weight_in(command)),
+            w::command::Family::Quota(command) => {
+                let quota = |quota| quota_from_wire(quota).ok_or(Malformed::Unknown("amount of a quota"));
+                Self::Quota(QuotaCommand {
+                    set: command.set.into_iter().map(quota).collect::<Result<_, _>>()?,
+                })
+            }
             w::command::Family::Txn(txn) => Self::Txn(txn_in(txn)?),
             w::command::Family::Lease(command) => Self::Lease(lease_in(command)?),
             w::command::Family::Member(command) => Self::Member(member_in(command)?),

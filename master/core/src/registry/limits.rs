@@ -68,7 +68,7 @@ limits! {
     tombstones: 10_000, 1, 1_000_000;
     /// Agents at a time, those gone or unreachable among them.
     agents: 200_000, 1, 2_000_000;
-    /// Roles with a weight of their own.
+    /// Roles with a weight of their own; and as many may have a quota.
     weights: 10_000, 1, 1_000_000;
     /// Namespaces that hold a key or a lease.
     namespaces: 1_000, 1, 100_000;

@@ -1,7 +1,7 @@
 //! The registry: what the masters must agree on, and nothing else.
 //!
 //! A fact is here when losing it, or two masters differing about it, would do harm: who the members are, which
-//! frameworks and agents exist and which never may again, weights, and the key-value space frameworks keep their
+//! frameworks and agents exist and which never may again, weights, quotas, and the key-value space frameworks keep their
 //! state in. Offers, tasks and usage are not: agents report them again.
 //!
 //! The registry is a passive machine. [`Registry::check`] says whether a command would be refused, and
@@ -19,6 +19,7 @@ mod kv;
 mod lease;
 mod limits;
 mod member;
+mod quota;
 mod refusal;
 mod request;
 mod snapshot;
@@ -44,6 +45,7 @@ pub use kv::{Entry, Page, RangeQuery};
 pub use lease::{Lease, LeaseCommand};
 pub use limits::{Limits, LimitsCommand};
 pub use member::{Member, MemberCommand};
+pub use quota::{Quota, QuotaCommand};
 pub use refusal::Refusal;
 pub use snapshot::{CHUNK_MAX, CHUNK_TARGET, Corrupt, Export, Import};
 pub use state::{Read, StateCall, WatchFrom, Write};
@@ -54,6 +56,7 @@ pub use weight::{WEIGHT_ONE, Weight, WeightCommand};
 use agent::Agents;
 use framework::Frameworks;
 use member::Members;
+use quota::Quotas;
 use store::Store;
 use weight::Weights;
 
@@ -69,6 +72,7 @@ pub enum Command {
     Framework(FrameworkCommand),
     Agent(AgentCommand),
     Weight(WeightCommand),
+    Quota(QuotaCommand),
     Txn(Txn),
     Lease(LeaseCommand),
     Member(MemberCommand),
@@ -97,6 +101,7 @@ pub struct Registry {
     frameworks: Frameworks,
     agents: Agents,
     weights: Weights,
+    quotas: Quotas,
     store: Store,
 }
 
@@ -111,6 +116,7 @@ impl Registry {
             Command::Framework(command) => self.frameworks.check(command, &self.limits),
             Command::Agent(command) => self.agents.check(command, &self.limits),
             Command::Weight(command) => self.weights.check(command, &self.limits),
+            Command::Quota(command) => self.quotas.check(command, &self.limits),
             Command::Txn(txn) => self.evaluate(txn).map(drop),
             Command::Lease(command) => self.store.check_lease(command, &self.limits),
             Command::Member(command) => self.members.check(command, &self.limits),
@@ -135,6 +141,7 @@ impl Registry {
             Command::Framework(command) => self.frameworks.apply(index, command, &self.limits),
             Command::Agent(command) => self.agents.apply(command),
             Command::Weight(command) => self.weights.apply(command),
+            Command::Quota(command) => self.quotas.apply(command),
             Command::Lease(command) => self.store.apply_lease(index, command, &self.limits),
             Command::Member(command) => self.members.apply(command),
             Command::Limits(command) => limits::apply(&mut self.limits, command),
@@ -156,6 +163,7 @@ impl Registry {
             self.frameworks.digest(),
             self.agents.digest(),
             self.weights.digest(),
+            self.quotas.digest(),
             self.store.digest(),
         ]
         .into_iter()
@@ -213,6 +221,16 @@ impl Registry {
     /// The weights that were set.
     pub fn weights(&self) -> impl Iterator<Item = &Arc<Weight>> {
         self.weights.iter()
+    }
+
+    /// The quota of a role, if it has one.
+    pub fn quota(&self, role: &str) -> Option<&Arc<Quota>> {
+        self.quotas.get(role)
+    }
+
+    /// All quotas, in order of their roles.
+    pub fn quotas(&self) -> impl Iterator<Item = &Arc<Quota>> {
+        self.quotas.iter()
     }
 
     /// One key as it stands.

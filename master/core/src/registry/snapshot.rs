@@ -51,7 +51,7 @@ impl Registry {
     /// Starts a snapshot of this view. Costs nothing until the chunks are asked for.
     pub fn export(&self) -> Export {
         let digest = self.digest();
-        let Self { index, limits, members, frameworks, agents, weights, store } = self.clone();
+        let Self { index, limits, members, frameworks, agents, weights, quotas, store } = self.clone();
         let header = Header { format: FORMAT, index, compacted: store.history().compacted() };
         let mut count = 0;
         let records = std::iter::once(Record { record: Some(record::Record::Header(header)) })
@@ -60,6 +60,7 @@ impl Registry {
             .chain(frameworks.into_records())
             .chain(agents.into_records())
             .chain(weights.into_records())
+            .chain(quotas.into_records())
             .chain(store.into_records())
             .map(Some)
             .chain(std::iter::once(None))
@@ -157,6 +158,7 @@ impl Import {
             }
             record::Record::Agent(agent) => ("agent", registry.agents.restore(agent)),
             record::Record::Weight(weight) => ("weight", registry.weights.restore(weight)),
+            record::Record::Quota(quota) => ("quota", registry.quotas.restore(quota)),
             record::Record::Entry(entry) => ("entry", registry.store.restore_entry(entry)),
             record::Record::Lease(lease) => ("lease", registry.store.restore_lease(lease)),
             record::Record::Request(request) => ("request", registry.store.restore_request(request)),

@@ -1,25 +1,21 @@
 //! Answers to the operator's `GET_` calls.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use model::id::FrameworkId;
-use model::resources::{Bag, Form as Notation, Value};
+use model::resources::{Bag, Form as Notation};
 use model::time::Time;
 use wire::master::Response;
 use wire::master::response::{
-    GetAgents, GetExecutors, GetFrameworks, GetMaster, GetOperations, GetRoles, GetState, GetTasks,
-    GetWeights, Type, get_agents, get_executors as executors, get_frameworks as frameworks,
+    GetAgents, GetExecutors, GetFrameworks, GetMaster, GetOperations, GetState, GetTasks, Type, get_agents,
+    get_executors as executors, get_frameworks as frameworks,
 };
 use wire::v1::{self, agent_info::capability::Type as AgentCan};
 
-use crate::registry::WEIGHT_ONE;
 use crate::snapshot::{Agent, Framework, Snapshot};
 
 /// Completed tasks in the snapshot that opens an event stream. One Go client gives up on records over 4 MiB, which
 /// the whole history of a busy cluster exceeds by far; the whole is what `GET_TASKS` is for.
 const STREAM_COMPLETED_TASKS: usize = 1_000;
 
-fn answer(kind: Type, fill: impl FnOnce(&mut Response)) -> Response {
+pub(super) fn answer(kind: Type, fill: impl FnOnce(&mut Response)) -> Response {
     let mut response = Response { r#type: Some(kind.into()), ..Response::default() };
     fill(&mut response);
     response
@@ -66,31 +62,6 @@ pub fn get_tasks(snapshot: &Snapshot) -> Response {
 #[must_use]
 pub fn get_operations(_: &Snapshot) -> Response {
     answer(Type::GetOperations, |response| response.get_operations = Some(GetOperations::default()))
-}
-
-#[must_use]
-pub fn get_roles(snapshot: &Snapshot) -> Response {
-    answer(Type::GetRoles, |response| response.get_roles = Some(GetRoles { roles: roles_of(snapshot) }))
-}
-
-/// Without any weight the member is left out, as clients know it.
-#[must_use]
-pub fn get_weights(snapshot: &Snapshot) -> Response {
-    answer(Type::GetWeights, |response| {
-        let weight_infos: Vec<v1::WeightInfo> = snapshot
-            .registry
-            .weights()
-            .map(|weight| v1::WeightInfo {
-                weight: thousandths(weight.thousandths),
-                role: Some(weight.role.to_string()),
-            })
-            .collect();
-        response.get_weights = (!weight_infos.is_empty()).then_some(GetWeights { weight_infos });
-    })
-}
-
-fn thousandths(value: u64) -> f64 {
-    value as f64 / WEIGHT_ONE as f64
 }
 
 /// The snapshot that opens an operator's event stream.
@@ -207,39 +178,4 @@ fn tasks_of(snapshot: &Snapshot, completed: usize) -> GetTasks {
         completed_tasks: ended.take(completed).map(|task| super::task(task)).collect(),
         orphan_tasks: Vec::new(),
     }
-}
-
-/// Roles somebody is in, and those that have a weight.
-fn roles_of(snapshot: &Snapshot) -> Vec<v1::Role> {
-    let mut members: BTreeMap<String, BTreeSet<&FrameworkId>> = BTreeMap::new();
-    for weight in snapshot.registry.weights() {
-        members.entry(weight.role.to_string()).or_default();
-    }
-    let mut held: BTreeMap<String, Bag> = BTreeMap::new();
-    for framework in snapshot.tables.frameworks.values() {
-        for role in &framework.profile.roles {
-            members.entry(role.to_string()).or_default().insert(&framework.id);
-        }
-        for item in &(super::framework_usage(framework) + &super::framework_offered(framework)) {
-            let Some(role) = item.allocated_to() else { continue };
-            members.entry(role.to_string()).or_default();
-            if matches!(item.value(), Value::Scalar(_)) {
-                held.entry(role.to_string()).or_default().insert(item.clone());
-            }
-        }
-    }
-    members
-        .into_iter()
-        .map(|(name, frameworks)| v1::Role {
-            weight: thousandths(snapshot.registry.weight(&name)),
-            frameworks: frameworks.into_iter().map(Into::into).collect(),
-            resources: held
-                .remove(&name)
-                .unwrap_or_default()
-                .unallocate()
-                .unreserved()
-                .to_wire(Notation::Stack),
-            name,
-        })
-        .collect()
 }

@@ -231,7 +231,7 @@ fn state_json(snapshot: &Snapshot, app: &App) -> Vec<u8> {
         ("id", Box::new(id)),
         ("pid", Box::new(pid.clone())),
         ("hostname", Box::new(hostname)),
-        ("capabilities", Box::new(["AGENT_UPDATE"])),
+        ("capabilities", Box::new(["AGENT_UPDATE", "QUOTA_V2"])),
         ("activated_slaves", Box::new(active as f64)),
         ("deactivated_slaves", Box::new(deactivated as f64)),
         ("unreachable_slaves", Box::new(unreachable as f64)),
@@ -340,6 +340,58 @@ pub(super) async fn tasks(
 pub(super) async fn roles(State(app): State<Arc<App>>, request: Request) -> Response {
     leaders(app, request, |snapshot, _| Members(vec![("roles", Box::new(shapes::roles(snapshot)))]).to_vec())
         .await
+}
+
+/// `{}` without any quota, as tools know it.
+pub(super) async fn quota(State(app): State<Arc<App>>, request: Request) -> Response {
+    leaders(app, request, |snapshot, _| wire::json::to_vec(&render::quota_status(snapshot))).await
+}
+
+/// GET tells the weights, PUT sets some of them: the same array.
+pub(super) async fn weights(State(app): State<Arc<App>>, request: Request) -> Response {
+    if request.method() == Method::PUT {
+        return set_weights(&app, request).await.unwrap_or_else(|refusal| refusal);
+    }
+    leaders(app, request, |snapshot, _| {
+        let weights = snapshot.registry.weights();
+        let all: Vec<Value> = weights
+            .map(|weight| json!({"role": &*weight.role, "weight": weight.thousandths as f64 / 1000.0}))
+            .collect();
+        Value::Array(all).to_string().into_bytes()
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+struct WeightGiven {
+    role: Option<String>,
+    weight: f64,
+}
+
+async fn set_weights(app: &App, request: Request) -> Result<Response, Response> {
+    redirect::unless_leading(app, &request)?;
+    let (parts, payload) = request.into_parts();
+    let bytes = body::read(app, &parts.headers, payload).await?;
+    let given: Vec<WeightGiven> = serde_json::from_slice(&bytes)
+        .map_err(|error| answer::bad(format!("Failed to parse update weights request JSON: {error}")))?;
+    let update = wire::master::call::UpdateWeights {
+        weight_infos: given
+            .into_iter()
+            .map(|given| wire::v1::WeightInfo { weight: given.weight, role: given.role })
+            .collect(),
+    };
+    let call = wire::master::Call {
+        r#type: Some(wire::master::call::Type::UpdateWeights.into()),
+        update_weights: Some(update),
+        ..Default::default()
+    };
+    let original = parts.extensions.get::<Original>();
+    let call =
+        OperatorCall::decode(call, super::stream_id()).map_err(|refusal| refused(app, &refusal, original))?;
+    match ask(app, |request| Input::Operator { request, call }).await.answer().await {
+        Ok(reply) => Ok(plain(&reply)),
+        Err(refusal) => Err(refused(app, &refusal, original)),
+    }
 }
 
 pub(super) async fn state_summary(State(app): State<Arc<App>>, request: Request) -> Response {

@@ -1,5 +1,6 @@
 //! What is served, one file per API.
 
+mod allocation;
 mod internal;
 mod legacy;
 mod members;
@@ -56,6 +57,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/frameworks", any(legacy::frameworks))
         .route("/tasks", any(legacy::tasks))
         .route("/roles", any(legacy::roles))
+        .route("/allocation", any(allocation::allocation))
+        .route("/quota", any(legacy::quota))
+        .route("/weights", any(legacy::weights))
         .route("/state-summary", any(legacy::state_summary))
         .route("/teardown", any(legacy::teardown))
         .fallback(async || answer::not_found())

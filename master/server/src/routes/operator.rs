@@ -96,6 +96,7 @@ fn read(kind: Type, snapshot: &Snapshot, started: Time) -> Result<Answer, Refusa
         Type::GetTasks => render::get_tasks(snapshot),
         Type::GetRoles => render::get_roles(snapshot),
         Type::GetWeights => render::get_weights(snapshot),
+        Type::GetQuota => render::get_quota(snapshot),
         Type::GetOperations => render::get_operations(snapshot),
         other => return Err(Refusal::Unsupported(other.as_str_name().to_owned())),
     })

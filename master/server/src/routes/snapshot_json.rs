@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use master_core::render;
 use master_core::snapshot::{Agent, Executor, Framework, Offer, Snapshot, Task};
-use model::resources::{Bag, Form, Value as Amount};
+use model::resources::{Bag, Form, Quantities, Value as Amount};
+use model::role::Role;
 use model::task::TaskState;
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -387,7 +388,7 @@ pub(super) fn agent_summary(snapshot: &Snapshot, agent: &Agent) -> Value {
     Value::Object(out)
 }
 
-/// Roles that somebody is in, or that have a weight.
+/// Roles that somebody is in, or that have something reserved, a weight or a quota.
 pub(super) fn roles(snapshot: &Snapshot) -> Value {
     #[derive(Default)]
     struct Use {
@@ -399,6 +400,9 @@ pub(super) fn roles(snapshot: &Snapshot) -> Value {
     let mut roles: BTreeMap<String, Use> = BTreeMap::new();
     for weight in snapshot.registry.weights() {
         roles.entry(weight.role.to_string()).or_default();
+    }
+    for quota in snapshot.registry.quotas() {
+        roles.entry(quota.role.to_string()).or_default();
     }
     for framework in snapshot.tables.frameworks.values() {
         for role in &framework.profile.roles {
@@ -420,15 +424,31 @@ pub(super) fn roles(snapshot: &Snapshot) -> Value {
             }
         }
     }
+    let consumed = render::consumption(snapshot);
+    let named = |amounts: &Quantities| -> Value {
+        amounts
+            .iter()
+            .map(|(name, amount)| (name.to_string(), json!(amount.as_f64())))
+            .collect::<Map<_, _>>()
+            .into()
+    };
+    let none = Quantities::new();
     let thousandths = |role: &str| snapshot.registry.weight(role) as f64 / 1000.0;
     roles
         .into_iter()
         .map(|(name, role)| {
             let allocated = counted_amounts(&role.used);
+            let quota = snapshot.registry.quota(&name);
+            let consumed = name.parse().ok().and_then(|role: Role| consumed.get(&role)).unwrap_or(&none);
             json!({
                 "name": name,
                 "weight": thousandths(&name),
-                "quota": {"role": name, "guarantee": {}, "limit": {}, "consumed": allocated},
+                "quota": {
+                    "role": name,
+                    "guarantee": named(quota.map_or(&none, |quota| &quota.guarantees)),
+                    "limit": named(quota.map_or(&none, |quota| &quota.limits)),
+                    "consumed": named(consumed),
+                },
                 "resources": counted_amounts(&(&role.used + &role.offered)),
                 "allocated": allocated,
                 "offered": counted_amounts(&role.offered),

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::id::{AgentId, FrameworkId};
 use model::quantity::Quantity;
-use model::resources::{Bag, Item, Name, Tag, Value};
+use model::resources::{Bag, Item, Name, Quantities, Tag, Value};
 use model::role::Role;
 use model::time::{Span, Time};
 use proptest::prelude::*;
 
-use super::super::{AgentFacts, Allocator, FrameworkChange, Held, Minimum, PolicyChange};
+use super::super::{AgentFacts, Allocator, FrameworkChange, Grant, Held, Minimum, PolicyChange, Quota};
 use super::oracle::{Oracle, Piece, State, Subscription};
 use crate::profile::Capabilities;
 
@@ -25,6 +25,7 @@ enum Step {
     Suppress(u8, u8),
     Revive(u8, u8),
     Weight(u8, u64),
+    Quotas(BTreeMap<u8, (u8, u8)>),
     Return { piece: usize, half: bool, refuse: Option<u64> },
     Launch { piece: usize, half: bool },
     Free { piece: usize },
@@ -49,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (framework.clone(), 0u8..32).prop_map(|(framework, roles)| Step::Suppress(framework, roles)),
         2 => (framework, 0u8..32).prop_map(|(framework, roles)| Step::Revive(framework, roles)),
         1 => (role, 1u64..5_000).prop_map(|(role, weight)| Step::Weight(role, weight)),
+        1 => proptest::collection::btree_map(0u8..3, (0u8..5, 0u8..5), 0..3).prop_map(Step::Quotas),
         4 => (any::<usize>(), any::<bool>(), refuse).prop_map(|(piece, half, refuse)| Step::Return { piece, half, refuse }),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(piece, half)| Step::Launch { piece, half }),
         2 => any::<usize>().prop_map(|piece| Step::Free { piece }),
@@ -114,6 +116,18 @@ fn least(n: u8) -> Option<Minimum> {
     }
 }
 
+/// A promise and a limit; none is possible, and so is a limit of nothing.
+fn quota(promise: u8, limit: u8) -> Quota {
+    let amounts = |text: &str| Quantities::of_bag(&Bag::parse(text).unwrap(), |_| true);
+    let promises = ["", "cpus:2", "cpus:5;mem:900", "mem:64;gpus:1", "cpus:100"];
+    let limits = ["", "cpus:0.9", "cpus:6;mem:3000", "mem:80;disk:50;gpus:1", "bandwidth:1"];
+    let mut limits = amounts(limits[usize::from(limit)]);
+    if limit == 4 {
+        limits.set(Name::Cpus, Quantity::ZERO);
+    }
+    Quota { guarantees: amounts(promises[usize::from(promise)]), limits }
+}
+
 /// About half of each amount, and never nothing.
 fn half(bag: &Bag) -> Bag {
     let halved = |item: &Item| match item.value() {
@@ -177,6 +191,12 @@ impl Pair {
             Step::Weight(n, thousandths) => {
                 self.clever.policy(PolicyChange::Weight { role: role(n), thousandths });
                 self.plain.weights.insert(role(n).to_string(), thousandths);
+            }
+            Step::Quotas(all) => {
+                let top = |n: u8| ["a", "a-x", "b"][usize::from(n)].parse::<Role>().unwrap();
+                let all = all.into_iter().map(|(n, (promise, limit))| (top(n), quota(promise, limit)));
+                self.plain.quotas = all.collect();
+                self.clever.policy(PolicyChange::Quotas(self.plain.quotas.clone()));
             }
             Step::Return { piece, half, refuse } => self.give_back(piece, half, refuse),
             Step::Launch { piece, half } => self.launch(piece, half),
@@ -286,11 +306,29 @@ impl Pair {
         self.clever.freed(&agent, &who.0, &who.1, &resources).unwrap();
     }
 
+    /// What is given takes nobody over a limit, and nothing from what is promised to others.
+    fn keeps_quotas(&self, grant: &Grant) {
+        let top = grant.role.top();
+        for item in grant.resources.iter().filter(|item| item.reserved_to().is_none() && !item.is_revocable())
+        {
+            let (kind, given) = (item.name(), item.value().quantity().thousandths().unsigned_abs());
+            let limit = self.plain.quotas.get(&top).and_then(|quota| quota.limits.get(kind));
+            if let Some(limit) = limit.filter(|_| given > 0) {
+                let has = self.plain.consumed(&top, kind, &[]);
+                assert!(has + given <= limit.thousandths().unsigned_abs(), "{top} has {has} of {kind}");
+            }
+            let (free, owed) = self.plain.headroom(kind, &[]);
+            let (free_then, owed_then) = self.plain.headroom(kind, std::slice::from_ref(grant));
+            assert!(free_then >= owed_then || (owed - owed_then == free - free_then), "{kind} was promised");
+        }
+    }
+
     fn run(&mut self, budget: usize) {
         let grants = self.clever.run(self.plain.now, budget);
         for of_one_agent in grants.chunk_by(|a, b| a.agent == b.agent) {
             assert_eq!(of_one_agent, self.plain.expected(&of_one_agent[0].agent));
             for grant in of_one_agent {
+                self.keeps_quotas(grant);
                 self.plain.granted(grant);
             }
         }
@@ -330,6 +368,7 @@ proptest! {
         for step in steps {
             pair.take(step);
         }
+        pair.take(Step::Quotas(BTreeMap::new()));
         for n in 0..4 {
             pair.take(Step::Disconnect(n));
             pair.take(Step::AgentDown(n));

@@ -1,6 +1,7 @@
 //! Transcripts of the allocator, and its laws against an allocator that looks at everything.
 
 mod agents;
+mod converging;
 mod laws;
 mod oracle;
 mod refusing;

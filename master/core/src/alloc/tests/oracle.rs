@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::id::{AgentId, FrameworkId};
 use model::limits;
-use model::resources::{Bag, Name};
+use model::quantity::Quantity;
+use model::resources::{Bag, Item, Name, Value};
 use model::role::Role;
 use model::time::{Span, Time};
 
-use super::super::{AgentFacts, Grant, Minimum};
+use super::super::{AgentFacts, Grant, Minimum, Quota};
 use crate::profile::Capabilities;
 
 type Who = (FrameworkId, Role);
@@ -43,7 +44,15 @@ pub(super) struct Oracle {
     pub(super) subscriptions: BTreeMap<Who, Subscription>,
     pub(super) refusals: Vec<(AgentId, Who, Time, Bag)>,
     pub(super) weights: BTreeMap<String, u64>,
+    pub(super) quotas: BTreeMap<Role, Quota>,
     given: BTreeMap<String, u64>,
+}
+
+/// Unreserved and lasting: what promises and limits are about.
+fn common(bag: &Bag, kind: &Name) -> u64 {
+    let items = bag.iter().filter(|item| item.name() == kind);
+    let counted = items.filter(|item| item.reserved_to().is_none() && !item.is_revocable());
+    counted.map(|item| item.value().quantity().thousandths().unsigned_abs()).sum()
 }
 
 /// The nodes on the way to a contender: `eng`, `eng/web`, `eng/web/.`, `eng/web/./f1`.
@@ -92,38 +101,104 @@ impl Oracle {
         (ta * nb * weight(&b)).cmp(&(tb * na * weight(&a))).then(given(&a).cmp(&given(&b))).then(a.cmp(&b))
     }
 
-    /// Whom an agent's free resources go to, if it is looked at now.
+    /// What a top-level role has of a kind, with what is reserved to it; `more` is being given out right now.
+    pub(super) fn consumed(&self, top: &Role, kind: &Name, more: &[Grant]) -> u64 {
+        let held = self.pieces.iter().map(|piece| (&piece.who.1, &piece.resources));
+        let held = held.chain(more.iter().map(|grant| (&grant.role, &grant.resources)));
+        let held: u64 = held.filter(|(role, _)| role.top() == *top).map(|(_, bag)| common(bag, kind)).sum();
+        let items = self.agents.values().flat_map(|facts| &facts.total).filter(|item| item.name() == kind);
+        let reserved = items.filter(|item| item.reserved_to().is_some_and(|owner| owner.top() == *top));
+        held + reserved.map(|item| item.value().quantity().thousandths().unsigned_abs()).sum::<u64>()
+    }
+
+    /// What is free of a kind for whoever may have it, and what of that is missing from promises.
+    pub(super) fn headroom(&self, kind: &Name, more: &[Grant]) -> (u64, u64) {
+        let active = self.agents.iter().filter(|(_, facts)| facts.active);
+        let free: u64 = active.map(|(id, _)| common(&self.free(id), kind)).sum();
+        let owed = self.quotas.keys().map(|top| self.missing(top, kind, more)).sum();
+        (free - more.iter().map(|grant| common(&grant.resources, kind)).sum::<u64>(), owed)
+    }
+
+    fn missing(&self, top: &Role, kind: &Name, more: &[Grant]) -> u64 {
+        let Some(quota) = self.quotas.get(top) else { return 0 };
+        let promised = quota.guarantees.of(kind).thousandths().unsigned_abs();
+        promised.saturating_sub(self.consumed(top, kind, more))
+    }
+
+    /// What of a bag the quotas let a role have, while `more` is being given out.
+    fn portion(&self, role: &Role, bag: &Bag, more: &[Grant]) -> Bag {
+        let top = role.top();
+        let less = |item: &Item| {
+            if item.reserved_to().is_some() || item.is_revocable() || item.value().quantity().is_zero() {
+                return item.clone();
+            }
+            let kind = item.name();
+            let mut room = item.value().quantity().thousandths().unsigned_abs();
+            if let Some(limit) = self.quotas.get(&top).and_then(|quota| quota.limits.get(kind)) {
+                let limit = limit.thousandths().unsigned_abs();
+                room = room.min(limit.saturating_sub(self.consumed(&top, kind, more)));
+            }
+            if self.quotas.values().any(|quota| quota.guarantees.get(kind).is_some()) {
+                let (free, owed) = self.headroom(kind, more);
+                room = room.min(free.saturating_sub(owed) + self.missing(&top, kind, more));
+            }
+            if *kind == Name::Gpus && room < item.value().quantity().thousandths().unsigned_abs() {
+                room -= room % 1000;
+            }
+            let value = Value::Scalar(Quantity::from_thousandths(room.cast_signed()).unwrap());
+            Item::new(kind.clone(), item.tag().cloned().unwrap_or_default(), value)
+        };
+        bag.iter().map(less).collect()
+    }
+
+    fn is_owed_some(&self, role: &Role, bag: &Bag, more: &[Grant]) -> bool {
+        bag.iter()
+            .any(|item| common(bag, item.name()) > 0 && self.missing(&role.top(), item.name(), more) > 0)
+    }
+
+    /// Whom an agent's free resources go to, if it is looked at now: first to those who have less than they are
+    /// promised.
     pub(super) fn expected(&self, agent: &AgentId) -> Vec<Grant> {
-        let facts = &self.agents[agent];
         let mut rest = self.free(agent);
         let mut waiting: Vec<&Who> =
             self.subscriptions.iter().filter(|(_, own)| !own.suppressed).map(|(who, _)| who).collect();
         waiting.sort_by(|a, b| self.compare(a, b));
-        let mut grants = Vec::new();
-        for who in waiting {
-            let Subscription { capabilities: can, minimum, .. } = &self.subscriptions[who];
-            let part = rest.filter(|item| {
-                let reserved = item.reserved_to();
-                reserved.is_none_or(|owner| *owner == who.1 || owner.is_ancestor_of(&who.1))
-                    && (can.revocable || !item.is_revocable())
-                    && (can.refinement || !item.is_refined())
-            });
-            let refused = self.refusals.iter().any(|(on, by, until, bag)| {
-                on == agent && by == who && *until > self.now && bag.contains(&part)
-            });
-            let gpus = !facts.total.gpus().is_zero();
-            let understood = (can.gpu || !gpus) && (can.region_aware || !facts.remote);
-            if facts.active && understood && !refused && !part.is_empty() && minimum.met_by(&part) {
-                rest = rest.checked_sub(&part).unwrap();
-                grants.push(Grant {
-                    framework: who.0.clone(),
-                    role: who.1.clone(),
-                    agent: agent.clone(),
-                    resources: part,
-                });
+        let mut grants: Vec<Grant> = Vec::new();
+        for owed_only in [true, false] {
+            for who in &waiting {
+                if !owed_only || self.is_owed_some(&who.1, &rest, &grants) {
+                    self.give(agent, who, &mut rest, &mut grants);
+                }
             }
         }
         grants
+    }
+
+    fn give(&self, agent: &AgentId, who: &Who, rest: &mut Bag, grants: &mut Vec<Grant>) {
+        let facts = &self.agents[agent];
+        let Subscription { capabilities: can, minimum, .. } = &self.subscriptions[who];
+        let part = rest.filter(|item| {
+            let reserved = item.reserved_to();
+            reserved.is_none_or(|owner| *owner == who.1 || owner.is_ancestor_of(&who.1))
+                && (can.revocable || !item.is_revocable())
+                && (can.refinement || !item.is_refined())
+        });
+        let part = self.portion(&who.1, &part, grants);
+        let refused = self
+            .refusals
+            .iter()
+            .any(|(on, by, until, bag)| on == agent && by == who && *until > self.now && bag.contains(&part));
+        let gpus = !facts.total.gpus().is_zero();
+        let understood = (can.gpu || !gpus) && (can.region_aware || !facts.remote);
+        if facts.active && understood && !refused && !part.is_empty() && minimum.met_by(&part) {
+            *rest = rest.checked_sub(&part).unwrap();
+            grants.push(Grant {
+                framework: who.0.clone(),
+                role: who.1.clone(),
+                agent: agent.clone(),
+                resources: part,
+            });
+        }
     }
 
     pub(super) fn granted(&mut self, grant: &Grant) {

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use model::id::AgentId;
-use model::resources::Bag;
+use model::resources::{Bag, Quantities};
 use model::role::Role;
 use model::time::{Span, Time};
 
-use super::super::{AgentFacts, Allocator, FrameworkChange, Grant, Held, Minimum, Misuse, PolicyChange};
+use super::super::{
+    AgentFacts, Allocator, FrameworkChange, Grant, Held, Minimum, Misuse, PolicyChange, Quota,
+};
 use crate::profile::Capabilities;
 
 #[derive(Default)]
@@ -101,6 +103,16 @@ impl Stage {
             ("weight", [name, weight]) => {
                 let thousandths = weight.parse().unwrap();
                 self.allocator.policy(PolicyChange::Weight { role: role(name), thousandths });
+            }
+            ("quotas", rest) => {
+                let amounts = |text: &str| Quantities::of_bag(&bag(text), |_| true);
+                let quota = |words: &[&str]| {
+                    let part = |mark| words.iter().find_map(|word| word.strip_prefix(mark));
+                    let guarantees = amounts(part('>').unwrap_or_default());
+                    (role(words[0]), Quota { guarantees, limits: amounts(part('<').unwrap_or_default()) })
+                };
+                let all = rest.split(|word| *word == "and").filter(|words| !words.is_empty()).map(quota);
+                self.allocator.policy(PolicyChange::Quotas(all.collect()));
             }
             ("at", [millis]) => self.now = Time::from_millis(millis.parse().unwrap()),
             ("run", rest) => self.run(rest.first().map_or(usize::MAX, |budget| budget.parse().unwrap())),

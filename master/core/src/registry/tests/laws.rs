@@ -93,6 +93,14 @@ fn other_command() -> impl Strategy<Value = Command> {
         (name("role", 3), 0..3_u64).prop_map(|(role, thousandths)| {
             Command::Weight(WeightCommand { set: vec![Weight { role, thousandths }] })
         }),
+        (name("role", 3), 0..3_u32, 0..3_u32).prop_map(|(role, promise, limit)| {
+            let cpus = |count| {
+                let amount = ::model::quantity::Quantity::from_units(count);
+                (count > 0).then_some((::model::resources::Name::Cpus, amount)).into_iter().collect()
+            };
+            let quota = Quota { role, guarantees: cpus(promise), limits: cpus(limit) };
+            Command::Quota(QuotaCommand { set: vec![quota] })
+        }),
         name("c", 2).prop_map(|cluster| Command::Member(MemberCommand::Form { cluster })),
         (0..4_u64, name("host", 4)).prop_map(|(node, address)| {
             Command::Member(MemberCommand::Announce(Member { node, address }))

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use master_core::call::OperatorCall;
+use master_core::call::{Explain, OperatorCall};
 use master_core::effect::Effect;
 use master_core::input::{Input, LinkId, Peer, Role, StreamId};
 use master_core::registry::StateCall;
@@ -216,7 +216,7 @@ impl Script {
                 let goodbye = wire::link::Goodbye { tasks_killed: args.has("killed") };
                 self.world.frame(link(args.at(0)), Frame::Goodbye(goodbye));
             }
-            "op" => self.operator(args),
+            "op" => return self.operator(args),
             "kv" => return self.key_value(args),
             _ => return self.scheduler(verb, args),
         }
@@ -524,11 +524,16 @@ impl Script {
 
     // --- operators and the key-value API
 
-    fn operator(&mut self, args: &Args<'_>) {
+    fn operator(&mut self, args: &Args<'_>) -> Option<String> {
         let name = |place: usize| args.at(place).to_owned();
         let call = match args.at(0) {
             "read" => OperatorCall::Read,
             "subscribe" => OperatorCall::Subscribe { stream: StreamId(name(1).into()) },
+            "explain" => OperatorCall::Explain(Explain {
+                framework: args.get("framework").map(Into::into),
+                role: args.get("role").map(|role| role.parse().expect("a role")),
+                agent: args.get("agent").map(Into::into),
+            }),
             "teardown" => OperatorCall::Teardown(name(1).into()),
             "gone" => OperatorCall::MarkAgentGone(name(1).into()),
             "deactivate" => OperatorCall::Deactivate { agent: name(1).into(), deactivated: true },
@@ -546,9 +551,40 @@ impl Script {
                 };
                 OperatorCall::decode(call, StreamId("unused".into())).expect("a whole call")
             }
+            "quota" => match self.quota_call(args) {
+                Ok(call) => call,
+                Err(fault) => return Some(format!("edge {fault}")),
+            },
             other => panic!("there is no operator's call `{other}`"),
         };
         self.world.operator(call);
+        None
+    }
+
+    /// `op quota role=r guarantee=cpus:1 limit=cpus:4;mem:1024 force`.
+    fn quota_call(&self, args: &Args<'_>) -> Result<OperatorCall, String> {
+        let amounts = |name: &str| {
+            let all = args.get(name).unwrap_or_default().split(';').filter_map(|part| part.split_once(':'));
+            all.map(|(kind, value)| {
+                let value = value.parse().expect("a number");
+                (kind.to_owned(), v1::value::Scalar { value })
+            })
+            .collect()
+        };
+        let config = wire::quota::QuotaConfig {
+            role: args.get("role").unwrap_or_default().to_owned(),
+            guarantees: amounts("guarantee"),
+            limits: amounts("limit"),
+        };
+        let call = wire::master::Call {
+            r#type: Some(wire::master::call::Type::UpdateQuota.into()),
+            update_quota: Some(wire::master::call::UpdateQuota {
+                force: Some(args.has("force")),
+                quota_configs: vec![config],
+            }),
+            ..wire::master::Call::default()
+        };
+        OperatorCall::decode(call, StreamId("unused".into())).map_err(|refusal| refusal.to_string())
     }
 
     /// `kv w1 <the call as JSON>`.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use master_core::effect::{AgentOrder, Effect, OperatorEvent, Reply, SchedulerEvent};
+use master_core::alloc::Tally;
+use master_core::effect::{AgentOrder, Effect, Explanation, OperatorEvent, Reply, SchedulerEvent};
 use master_core::input::Peer;
 use master_core::registry::{AgentCommand, Command, FrameworkCommand};
 use master_core::snapshot::{Offer, Snapshot};
@@ -30,6 +31,9 @@ pub(crate) fn effect(effect: &Effect) -> String {
             Ok(Reply::Done) => format!("r{} 200", request.0),
             Ok(Reply::Stream(stream)) => format!("r{} 200 stream {stream}", request.0),
             Ok(Reply::Snapshot(_)) => format!("r{} 200 snapshot", request.0),
+            Ok(Reply::Explanation(explanation)) => {
+                format!("r{} 200 {}", request.0, explanation_text(explanation))
+            }
             Ok(Reply::State(answer)) => format!("r{} 200 {}", request.0, json(answer)),
             Err(refusal) => format!("r{} {} {refusal}", request.0, refusal.status()),
         },
@@ -198,6 +202,24 @@ fn order(order: &AgentOrder) -> String {
         }
         AgentOrder::Shutdown { message } => format!("Shutdown {message:?}"),
     }
+}
+
+/// What was counted, and the sentence that says why.
+fn explanation_text(explanation: &Explanation) -> String {
+    let counts = |tally: &Tally| {
+        let Tally { offered, used, refused, withdrawn, .. } = tally;
+        format!("offered={offered} used={used} refused={refused} withdrawn={withdrawn}")
+    };
+    let all = explanation
+        .all
+        .iter()
+        .map(|(framework, role, tally)| format!("{framework} role={role} {}", counts(tally)));
+    let one = explanation.one.iter().flat_map(|one| &one.accounts).map(|account| {
+        let why = account.view.as_ref().map_or_else(String::new, |view| view.why.sentence());
+        let agent = account.agent.map_or_else(String::new, |why| format!(" (the agent: {})", why.word()));
+        format!("role={} {}: {why}{agent}", account.role, counts(&account.tally))
+    });
+    all.chain(one).collect::<Vec<_>>().join(" | ")
 }
 
 /// The tables in a few lines.
