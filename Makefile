@@ -5,6 +5,7 @@
 #   make check    format, lints, licences
 #   make e2e      the tests on real processes alone
 #   make sim      a simulated cluster: SEED=n the first seed, SEEDS=m how many
+#   make conformance  client libraries of other projects, alone; `make test` runs them too
 #   make bench    the measurements of bench/, each with its floor
 #
 # Everything builds with one profile into one directory outside the checkout, so that a second checkout does not
@@ -18,7 +19,7 @@ export CARGO_TERM_COLOR ?= auto
 CARGO := $(shell command -v cargo 2>/dev/null || echo $(HOME)/.cargo/bin/cargo)
 STOA := $(CARGO_TARGET_DIR)/release/stoa
 
-.PHONY: run build test check fmt lint licences e2e sim bench prepare prepare-run
+.PHONY: run build test check fmt lint licences e2e conformance sim bench prepare prepare-run prepare-conformance
 
 run: prepare-run build
 	@./scripts/run.sh $(STOA)
@@ -28,7 +29,7 @@ run: prepare-run build
 build: prepare
 	$(CARGO) build --release --locked --workspace --bins
 
-test: prepare-run build
+test: prepare-run prepare-conformance build
 	@./scripts/test.sh $(CARGO)
 
 check: prepare fmt lint licences
@@ -53,6 +54,9 @@ SIM_FLAGS ?= $(if $(filter 1,$(SEEDS)),,--brief)
 sim: build
 	@$(CARGO_TARGET_DIR)/release/sim --seed $(SEED) --seeds $(SEEDS) $(SIM_FLAGS)
 
+conformance: prepare-run prepare-conformance build
+	@./scripts/test.sh $(CARGO) -p conformance
+
 bench: prepare-run build
 	@./scripts/bench.sh $(CARGO)
 
@@ -61,3 +65,6 @@ prepare:
 
 prepare-run:
 	@./scripts/prepare.sh build run
+
+prepare-conformance:
+	@./scripts/prepare.sh conformance

@@ -3,6 +3,7 @@
 #
 #   prepare.sh build        what the compiler needs
 #   prepare.sh build run    and what a cluster on this machine uses besides
+#   prepare.sh conformance  what client libraries of other projects are installed with
 #
 # Where a package cannot be installed it says so and exits 1, except for HAProxy, without which routing is off
 # and everything else works.
@@ -31,6 +32,14 @@ for part in "$@"; do
         command -v python3 >/dev/null 2>&1 || want python3 "examples/hello.json serves its page with it"
         [ -n "${STOA_HAPROXY:-}" ] || command -v haproxy >/dev/null 2>&1 || [ -x /usr/sbin/haproxy ] \
             || want haproxy "it routes the apps' service ports"
+        ;;
+    conformance)
+        command -v go >/dev/null 2>&1 || want golang-go "a Go client library is compiled with it"
+        command -v npm >/dev/null 2>&1 || want npm "a JavaScript client library is installed with it"
+        command -v python3 >/dev/null 2>&1 || want python3 "a Python client library runs on it"
+        # Distributions' Pythons come without the module that makes environments.
+        python3 -c 'import ensurepip' 2>/dev/null || want python3-venv "a Python client library is installed with it"
+        command -v cc >/dev/null 2>&1 || want gcc "a Python client library has a part in C"
         ;;
     esac
 done

@@ -1,0 +1,120 @@
+//! What every scheduler library must be able to do, whichever language it is written in.
+
+use std::process::Command;
+
+use e2e::cluster::{Cluster, START, Shape};
+use e2e::wait::until;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+
+const SHAPE: Shape = Shape { masters: 3, agents: 1, marathons: 0, haproxy: false };
+/// Runs until it is killed.
+const LONG: &str = "exec sleep 1000";
+
+/// Three masters and an agent, and the leader's index.
+pub async fn cluster() -> (Cluster, usize) {
+    let cluster = Cluster::start(SHAPE).await;
+    let leader = cluster.leading_master().await;
+    (cluster, leader)
+}
+
+/// Subscribes by way of a master that does not lead, runs, kills and reconciles tasks, declines with filters, lives
+/// through `kill -9` of the leader and takes itself down.
+///
+/// `start` makes the adapter's command out of the masters' addresses, in the order in which a user would name them.
+pub async fn schedule(start: impl FnOnce(&[String]) -> Command) {
+    let (mut cluster, leader) = cluster().await;
+    let mut addresses = cluster.master_addresses.clone();
+    addresses.rotate_left((leader + 1) % 3);
+    let mut client = Client::start(start(&addresses));
+    let subscribed = client.wait("subscribed", |seen| seen["saw"] == "subscribed");
+    let framework = subscribed["framework"].as_str().expect("an id").to_owned();
+
+    decline(&mut client);
+    run(&mut client);
+    client.order("launch", json!({"task": "survivor", "command": LONG}));
+    client.wait_update("survivor", "TASK_RUNNING");
+    reconcile(&mut client);
+
+    client.forget();
+    cluster.masters[leader].kill();
+    client.wait("the loss of the master", |seen| seen["saw"] == "lost");
+    // As whatever watches over the masters would; libraries that know one address come back to it.
+    cluster.masters[leader].restart();
+    let again = client.wait("subscribed again", |seen| seen["saw"] == "subscribed");
+    assert_eq!(again["framework"], json!(framework), "the same framework");
+    // The agent is back when its resources are offered.
+    client.wait("an offer of the new leader", |seen| seen["saw"] == "offer");
+    reconcile(&mut client);
+    client.order("launch", json!({"task": "after", "command": "true"}));
+    client.wait_update("after", "TASK_FINISHED");
+    client.order("kill", json!({"task": "survivor"}));
+    client.wait_update("survivor", "TASK_KILLED");
+    client.order("teardown", json!({}));
+    gone(&cluster, &framework).await;
+}
+
+/// A long refusal holds until it is taken back; a framework that wants nothing is offered nothing.
+fn decline(client: &mut Client) {
+    client.wait("an offer", |seen| seen["saw"] == "offer");
+    client.order("decline", json!({"seconds": 3600}));
+    nothing_is_offered(client, "a refusal for an hour");
+    client.order("revive", json!({}));
+    client.wait("an offer", |seen| seen["saw"] == "offer");
+    client.order("decline", json!({"seconds": 0}));
+    client.order("suppress", json!({}));
+    nothing_is_offered(client, "suppressed offers");
+    client.order("revive", json!({}));
+}
+
+/// Between two heartbeats there are several rounds of offers. The first heartbeat is for what was on its way.
+fn nothing_is_offered(client: &mut Client, why: &str) {
+    client.forget();
+    client.wait("a heartbeat", |seen| seen["saw"] == "heartbeat");
+    let from = client.position();
+    client.wait("a heartbeat", |seen| seen["saw"] == "heartbeat");
+    let offers = client.seen()[from..client.position()].iter().filter(|seen| seen["saw"] == "offer").count();
+    assert_eq!(offers, 0, "offers in spite of {why}\n{}", client.tail());
+}
+
+fn run(client: &mut Client) {
+    client.order("launch", json!({"task": "short", "command": "true"}));
+    client.wait_update("short", "TASK_FINISHED");
+    client.order("launch", json!({"task": "wrong", "command": "exit 3"}));
+    client.wait_update("wrong", "TASK_FAILED");
+    client.order("launch", json!({"task": "long", "command": LONG}));
+    client.wait_update("long", "TASK_RUNNING");
+    client.order("kill", json!({"task": "long"}));
+    client.wait_update("long", "TASK_KILLED");
+}
+
+/// One task by name, then all of them.
+fn reconcile(client: &mut Client) {
+    for tasks in [json!(["survivor"]), json!([])] {
+        client.order("reconcile", json!({"tasks": tasks}));
+        client.wait("the reconciled state", |seen| {
+            seen["saw"] == "update"
+                && seen["task"] == "survivor"
+                && seen["state"] == "TASK_RUNNING"
+                && seen["reason"] == "REASON_RECONCILIATION"
+        });
+    }
+}
+
+/// The masters list the framework among those that ended, and none of its tasks is left.
+async fn gone(cluster: &Cluster, framework: &str) {
+    until("the framework has ended", START, async || {
+        let leader = &cluster.master_addresses[cluster.leading_master().await];
+        let answer = cluster.http.get(format!("http://{leader}/frameworks")).send().await;
+        let body: Value = match answer {
+            Ok(answer) => answer.json().await.map_err(|error| error.to_string())?,
+            Err(error) => return Err(error.to_string()),
+        };
+        let has = |list: &str| {
+            body[list].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == framework))
+        };
+        if has("completed_frameworks") && !has("frameworks") { Ok(()) } else { Err(body.to_string()) }
+    })
+    .await;
+}

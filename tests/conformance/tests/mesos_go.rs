@@ -1,0 +1,23 @@
+//! Go: `mesos-go`, with both encodings.
+
+use conformance::{install, scenario};
+
+async fn with(codec: &str) {
+    let program = tokio::task::spawn_blocking(install::mesos_go).await.expect("installed");
+    scenario::schedule(|masters| {
+        let mut program = program;
+        program.arg(codec).args(masters);
+        program
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mesos_go_schedules_in_protobuf() {
+    with("protobuf").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mesos_go_schedules_in_json() {
+    with("json").await;
+}
