@@ -15,6 +15,8 @@ function say(saw, details) {
 const agents = {};
 const waiting = [];
 let offers = [];
+// Set while another subscription is due.
+let again = null;
 
 function offered(message) {
     message.offers.forEach(offer => {
@@ -45,6 +47,8 @@ const scheduler = new Scheduler({
 
 scheduler.on("subscribed", subscribed => {
     offers = [];
+    clearTimeout(again);
+    again = null;
     say("subscribed", { framework: subscribed.frameworkId });
 });
 scheduler.on("heartbeat", () => say("heartbeat"));
@@ -52,17 +56,17 @@ scheduler.on("rescind", rescind => {
     offers = offers.filter(offer => offer.id.value !== rescind.offer_id.value);
     say("rescind", { offer: rescind.offer_id.value });
 });
+// The library subscribes again after an orderly end; a refused or broken connection and an answer 503 are left to its user.
 scheduler.on("error", error => {
     const message = error.message || String(error);
-    // The library subscribes again after an orderly end, and leaves a refused or broken connection to its user.
-    if (/Long-running connection was closed|problem with the request/.test(message)) {
-        say("lost", { message });
-        if (/problem with the request/.test(message)) {
-            setTimeout(() => scheduler.subscribe(), AGAIN);
-        }
-    } else {
-        say("error", { message });
+    const refused = /problem with the request|Error registering with mesos.*code: 503/.test(message);
+    if (refused && again === null) {
+        again = setTimeout(() => {
+            again = null;
+            scheduler.subscribe();
+        }, AGAIN);
     }
+    say(refused || /Long-running connection was closed/.test(message) ? "lost" : "error", { message });
 });
 scheduler.on("ready", () => scheduler.subscribe());
 
