@@ -10,6 +10,7 @@ use wire::v1;
 
 use crate::checkpoint::{Record, State};
 use crate::effect::{Effect, Ending, LinkId, Sandbox};
+use crate::executor::{Executor, ExecutorKey, ExecutorPhase};
 use crate::gc::Gc;
 use crate::health::Which;
 use crate::ids::Ids;
@@ -18,7 +19,7 @@ use crate::limits;
 use crate::link::{Link, Woken};
 use crate::outbox::Outbox;
 use crate::spec::TaskKey;
-use crate::task::Task;
+use crate::task::{Phase, Task};
 use crate::timers::Timers;
 use crate::view::Counters;
 
@@ -71,6 +72,10 @@ pub(crate) enum Timer {
     Probe(TaskKey, Which),
     /// A task has run as long as it may.
     Completion(TaskKey),
+    /// An executor has to subscribe.
+    Subscription(ExecutorKey),
+    /// An executor that was told to end has had its time.
+    Grace(ExecutorKey),
     Gc,
     /// The last tasks have had their time.
     Ending,
@@ -88,9 +93,12 @@ pub struct Agent {
     pub(crate) outbox: Outbox,
     pub(crate) timers: Timers<Timer>,
     pub(crate) containers: BTreeMap<ContainerId, TaskKey>,
-    /// Resources of tasks that hold theirs.
+    /// Containers of executors.
+    pub(crate) hosts: BTreeMap<ContainerId, ExecutorKey>,
+    /// Resources of tasks and executors that hold theirs.
     pub(crate) used: Bag,
     pub(crate) completed: VecDeque<Arc<Task>>,
+    pub(crate) completed_executors: VecDeque<Arc<Executor>>,
     pub(crate) gc: Gc,
     pub(crate) next_probe: u64,
     /// The boot on which the records were written, while recovering.
@@ -122,8 +130,10 @@ impl Agent {
             outbox: Outbox::default(),
             timers: Timers::default(),
             containers: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             used: Bag::default(),
             completed: VecDeque::new(),
+            completed_executors: VecDeque::new(),
             gc: Gc::default(),
             next_probe: 1,
             counters: Counters::default(),
@@ -137,8 +147,22 @@ impl Agent {
     }
 
     fn index(&mut self) {
+        for (key, executor) in &mut self.state.executors {
+            self.hosts.insert(executor.container.clone(), key.clone());
+            // Whatever it was given may have reached it.
+            (executor.phase, executor.used, executor.recovered) = (ExecutorPhase::Launching, true, true);
+            let removed = self.state.frameworks.get(&key.framework).is_some_and(|f| f.removed);
+            if let Some(spec) = executor.spec.as_ref().filter(|_| !removed) {
+                executor.holds = true;
+                self.used += &spec.resources;
+            }
+        }
         for (key, task) in &mut self.state.tasks {
-            self.containers.insert(task.container.clone(), key.clone());
+            if task.executor.is_none() {
+                self.containers.insert(task.container.clone(), key.clone());
+            } else if task.phase == Phase::Fetching {
+                task.phase = Phase::Launching;
+            }
             let removed = self.state.frameworks.get(&key.framework).is_some_and(|f| f.removed);
             if let Some(spec) = task.spec.as_ref().filter(|_| task.state.holds_resources() && !removed) {
                 task.holds = true;
@@ -178,6 +202,8 @@ impl Agent {
                 self.container_lost(now, &container, never_started, &message, out);
             }
             Input::Recovered => self.recovered(now, out),
+            Input::Called { executor, call } => self.called(now, &executor, call, out),
+            Input::StreamGone(stream) => self.stream_gone(now, stream),
             Input::Probed { probe, container, finding } => self.probed(now, probe, &container, &finding, out),
             Input::Disk { used } => {
                 let gone = self.gc.collect(now, used);
@@ -230,6 +256,8 @@ impl Agent {
                 Timer::Retry(key) => self.transmit(now, &key, out),
                 Timer::Probe(key, which) => self.probe(&key, which, out),
                 Timer::Completion(key) => self.ran_too_long(now, &key, out),
+                Timer::Subscription(key) => self.subscription_late(now, &key, out),
+                Timer::Grace(key) => self.end_executor(&key, out),
                 Timer::Gc => {
                     out.push(Effect::MeasureDisk);
                     self.timers.set(Timer::Gc, now + limits::GC_PERIOD);
@@ -247,7 +275,8 @@ impl Agent {
     fn leftover(&mut self, since: Time, sandbox: Sandbox, out: &mut Vec<Effect>) {
         let key = TaskKey { framework: sandbox.framework.clone(), task: sandbox.name.as_str().into() };
         let named = self.state.tasks.get(&key).is_some_and(|task| task.sandbox == sandbox);
-        if !named && !self.containers.contains_key(&ContainerId::from(sandbox.name.as_str())) {
+        let hosts = self.state.executors.values().any(|executor| executor.sandbox == sandbox);
+        if !named && !hosts && !self.containers.contains_key(&ContainerId::from(sandbox.name.as_str())) {
             out.extend(self.gc.add(since, sandbox).map(Effect::Remove));
         }
     }

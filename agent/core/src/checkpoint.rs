@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::id::{AgentId, ContainerId, FrameworkId, TaskId};
+use model::id::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
 use model::time::Time;
 use prost::Message;
 use wire::checkpoint as disk;
 use wire::v1;
 
+use crate::executor::{Executor, ExecutorKey};
 use crate::ids::Uuid;
 use crate::spec::TaskKey;
 use crate::status;
@@ -42,6 +43,18 @@ pub enum Record {
     },
     /// A task is forgotten without an acknowledgement, because its framework is gone.
     Dropped(TaskKey),
+    Executor(Box<ExecutorRecord>),
+    /// Nothing is left of an executor's process.
+    ExecutorEnded(ExecutorKey),
+}
+
+/// An executor accepted.
+#[derive(Debug, Clone)]
+pub struct ExecutorRecord {
+    pub framework: FrameworkId,
+    pub info: Arc<v1::ExecutorInfo>,
+    pub container: ContainerId,
+    pub sandbox: String,
 }
 
 /// A task accepted; in a compacted log with what became of it since.
@@ -49,6 +62,8 @@ pub enum Record {
 pub struct TaskRecord {
     pub framework: FrameworkId,
     pub info: Arc<v1::TaskInfo>,
+    /// Absent for a command task.
+    pub executor: Option<ExecutorId>,
     pub container: ContainerId,
     pub sandbox: String,
     pub statuses: Vec<Arc<Update>>,
@@ -95,6 +110,7 @@ pub(crate) struct State {
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
     pub(crate) streams: BTreeMap<TaskKey, Stream>,
+    pub(crate) executors: BTreeMap<ExecutorKey, Executor>,
 }
 
 impl State {
@@ -123,6 +139,14 @@ impl State {
                 }
             }
             Record::Dropped(key) => return self.remove(key),
+            Record::Executor(record) => {
+                let executor = Executor::new(record);
+                self.executors.insert(executor.key.clone(), executor);
+            }
+            Record::ExecutorEnded(key) => {
+                self.executors.remove(key);
+                self.part(&key.framework);
+            }
         }
         None
     }
@@ -160,10 +184,24 @@ impl State {
     fn remove(&mut self, key: &TaskKey) -> Option<Task> {
         self.streams.remove(key);
         let task = self.tasks.remove(key);
-        if self.tasks_of(&key.framework).next().is_none() {
-            self.frameworks.remove(&key.framework);
-        }
+        self.part(&key.framework);
         task
+    }
+
+    /// Forgets a framework that has nothing here any more.
+    fn part(&mut self, framework: &FrameworkId) {
+        if self.tasks_of(framework).next().is_none() && self.executors_of(framework).next().is_none() {
+            self.frameworks.remove(framework);
+        }
+    }
+
+    pub(crate) fn executors_of(&self, framework: &FrameworkId) -> impl Iterator<Item = &Executor> {
+        let first = ExecutorKey { framework: framework.clone(), executor: ExecutorId::from("") };
+        let framework = framework.clone();
+        self.executors
+            .range(first..)
+            .map(|(_, executor)| executor)
+            .take_while(move |executor| executor.key.framework == framework)
     }
 
     pub(crate) fn tasks_of(&self, framework: &FrameworkId) -> impl Iterator<Item = &Task> {
@@ -185,6 +223,7 @@ impl State {
                 records.push(Record::FrameworkRemoved(framework.id.clone()));
             }
         }
+        records.extend(self.executors.values().map(|executor| Record::Executor(Box::new(executor.record()))));
         for task in self.tasks.values() {
             records.push(Record::Task(Box::new(task.record())));
             let kill = task.kill.clone();
@@ -224,6 +263,16 @@ fn to_disk(record: &Record) -> disk::Record {
             deadline: kill.deadline.as_millis(),
         }),
         Record::Dropped(key) => Kind::Dropped(key_to_disk(key)),
+        Record::Executor(executor) => Kind::Executor(disk::Executor {
+            framework_id: v1::FrameworkId { value: executor.framework.to_string() },
+            info: (*executor.info).clone(),
+            container_id: executor.container.to_string(),
+            sandbox: executor.sandbox.clone(),
+        }),
+        Record::ExecutorEnded(key) => Kind::ExecutorEnded(disk::ExecutorKey {
+            framework_id: v1::FrameworkId { value: key.framework.to_string() },
+            executor_id: v1::ExecutorId { value: key.executor.to_string() },
+        }),
     };
     disk::Record { kind: Some(kind) }
 }
@@ -253,6 +302,16 @@ fn from_disk(record: disk::Record) -> Result<Record, Unreadable> {
             },
         },
         Kind::Dropped(key) => Record::Dropped(key_from_disk(key)),
+        Kind::Executor(executor) => Record::Executor(Box::new(ExecutorRecord {
+            framework: executor.framework_id.value.into(),
+            info: Arc::new(executor.info),
+            container: ContainerId::from(executor.container_id.as_str()),
+            sandbox: executor.sandbox,
+        })),
+        Kind::ExecutorEnded(key) => Record::ExecutorEnded(ExecutorKey {
+            framework: key.framework_id.value.into(),
+            executor: key.executor_id.value.into(),
+        }),
     })
 }
 
@@ -265,6 +324,7 @@ fn task_to_disk(task: &TaskRecord) -> disk::Task {
         statuses: task.statuses.iter().map(|update| (*update.status).clone()).collect(),
         forwarded: task.forwarded.as_ref().map(|update| (*update.status).clone()),
         started_at: task.started.map(Time::as_millis),
+        executor_id: task.executor.as_ref().map(|id| v1::ExecutorId { value: id.to_string() }),
     }
 }
 
@@ -273,6 +333,7 @@ fn task_from_disk(task: disk::Task) -> Result<TaskRecord, Unreadable> {
     Ok(TaskRecord {
         framework: task.framework_id.value.into(),
         info: Arc::new(task.info),
+        executor: task.executor_id.map(|id| id.value.into()),
         container: ContainerId::from(task.container_id.as_str()),
         sandbox: task.sandbox,
         statuses: task.statuses.into_iter().map(read).collect::<Result<_, _>>()?,
@@ -318,6 +379,7 @@ impl Task {
         TaskRecord {
             framework: self.key.framework.clone(),
             info: Arc::clone(&self.info),
+            executor: self.executor.clone(),
             container: self.container.clone(),
             sandbox: self.sandbox.name.clone(),
             statuses: self.statuses.clone(),

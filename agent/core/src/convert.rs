@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::id::OperationId;
+use model::id::{FrameworkId, OperationId};
 use model::time::Span;
 use wire::link::{self, to_agent, to_master};
 use wire::v1;
@@ -66,6 +66,7 @@ pub fn envelope(frame: link::ToAgent) -> Result<Envelope, Malformed> {
         Frame::Message(message) => Order::Message {
             framework: message.framework_id.value.into(),
             executor: message.executor_id.value.into(),
+            data: message.data.to_vec(),
         },
         Frame::Operation(apply) => Order::Operation {
             framework: apply.framework_id.map(|id| id.value.into()),
@@ -116,6 +117,16 @@ pub fn to_master(report: &Report) -> link::ToMaster {
         }),
         Report::Fenced { highest } => Frame::Fenced(link::Fenced { highest_term: *highest }),
         Report::Goodbye { tasks_killed } => Frame::Goodbye(link::Goodbye { tasks_killed: *tasks_killed }),
+        Report::Message { framework, executor, data } => Frame::Message(link::ExecutorMessage {
+            framework_id: v1::FrameworkId { value: framework.to_string() },
+            executor_id: v1::ExecutorId { value: executor.to_string() },
+            data: data.clone().into(),
+        }),
+        Report::ExecutorExit { framework, executor, status } => Frame::ExecutorExit(link::ExecutorExit {
+            framework_id: v1::FrameworkId { value: framework.to_string() },
+            executor_id: v1::ExecutorId { value: executor.to_string() },
+            status: *status,
+        }),
         Report::OperationRefused { framework, operation, uuid, message } => {
             Frame::Operation(link::OperationReport {
                 framework_id: framework.as_ref().map(|id| v1::FrameworkId { value: id.to_string() }),
@@ -142,10 +153,17 @@ fn hello(hello: &Hello) -> link::Hello {
         highest_term: hello.highest_term,
         checkpointed_resources: hello.info.resources.clone(),
         tasks: hello.tasks.iter().map(held_task).collect(),
-        executors: Vec::new(),
+        executors: hello.executors.iter().map(|(framework, info)| executor(framework, info)).collect(),
         frameworks: hello.frameworks.iter().map(|info| (**info).clone()).collect(),
         boot_id: Some(hello.boot.clone()),
         operations: Vec::new(),
+    }
+}
+
+fn executor(framework: &FrameworkId, info: &v1::ExecutorInfo) -> link::ExecutorRecord {
+    link::ExecutorRecord {
+        framework_id: v1::FrameworkId { value: framework.to_string() },
+        info: info.clone(),
     }
 }
 
@@ -155,6 +173,6 @@ fn held_task(task: &HeldTask) -> link::TaskRecord {
         info: (*task.info).clone(),
         latest_state: wire_state(task.latest) as i32,
         forwarded: task.forwarded.as_ref().map(|update| (*update.status).clone()),
-        executor_id: None,
+        executor_id: task.executor.as_ref().map(|id| v1::ExecutorId { value: id.to_string() }),
     }
 }

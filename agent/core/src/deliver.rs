@@ -13,6 +13,8 @@ use crate::ids::Uuid;
 use crate::limits;
 use crate::spec::TaskKey;
 use crate::status::{self, Draft, Place};
+use crate::task::Task;
+use crate::updates::Update;
 
 impl Agent {
     /// Makes an update of what `draft` says, stores it and sends it when its turn comes.
@@ -28,7 +30,14 @@ impl Agent {
             ip: &self.settings.ip,
         });
         let uuid = self.ids.uuid();
-        let update = status::update(draft, key, self.state.agent.as_ref(), place.as_ref(), uuid, now);
+        let executor = task.map_or(key.task.as_str(), Task::executor_name);
+        let update =
+            status::update(draft, key, executor, self.state.agent.as_ref(), place.as_ref(), uuid, now);
+        self.announce(now, key, update, out);
+    }
+
+    /// Stores an update and sends it when its turn comes.
+    pub(crate) fn announce(&mut self, now: Time, key: &TaskKey, update: Arc<Update>, out: &mut Vec<Effect>) {
         self.counters.updates += 1;
         self.record(Record::Update { key: key.clone(), update: Arc::clone(&update) }, out);
         let Some(stream) = self.state.streams.get(key) else { return };

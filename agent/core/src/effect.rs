@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use model::id::{ContainerId, FrameworkId, OperationId};
+use model::id::{ContainerId, ExecutorId, FrameworkId, OperationId};
+use model::resources::Bag;
 use model::task::TaskState;
 use model::time::Span;
 use wire::v1;
 
 use crate::checkpoint::Record;
+use crate::executor::{Event, StreamId};
 use crate::health::Target;
 use crate::ids::Uuid;
 use crate::spec::TaskSpec;
@@ -28,13 +30,15 @@ pub struct Sandbox {
     pub name: String,
 }
 
-/// A task with all that is needed to work on it.
+/// A task, or an executor's process, with all that is needed to work on it.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub container: ContainerId,
     pub sandbox: Sandbox,
     pub task: Arc<TaskSpec>,
     pub framework: Arc<v1::FrameworkInfo>,
+    /// Whether `task` describes the process of a framework's own executor: its id is then the executor's.
+    pub is_executor: bool,
 }
 
 /// A thing to do. The driver executes effects in order; results come back as inputs.
@@ -84,6 +88,20 @@ pub enum Effect {
     Recover {
         containers: Vec<ContainerId>,
     },
+    /// Let a running container use so much, and no more.
+    Resize {
+        container: ContainerId,
+        resources: Bag,
+    },
+    /// Tell an executor something. A reader that does not keep up loses its stream; `StreamGone` says so.
+    Event {
+        stream: StreamId,
+        event: Event,
+    },
+    /// End a stream after what was sent on it. No `StreamGone` is expected.
+    CloseStream {
+        stream: StreamId,
+    },
     /// Ask a running container how it is; answered by `Probed`.
     Probe {
         probe: ProbeId,
@@ -130,6 +148,19 @@ pub enum Report {
     Goodbye {
         tasks_killed: bool,
     },
+    /// From an executor to its scheduler.
+    Message {
+        framework: FrameworkId,
+        executor: ExecutorId,
+        data: Vec<u8>,
+    },
+    /// An executor's process is no more.
+    ExecutorExit {
+        framework: FrameworkId,
+        executor: ExecutorId,
+        /// As `wait(2)` gives it; absent when nobody knows, or when it never ran.
+        status: Option<i32>,
+    },
     /// An operation this agent cannot perform.
     OperationRefused {
         framework: Option<FrameworkId>,
@@ -147,6 +178,8 @@ pub struct Hello {
     pub version: String,
     pub highest_term: u64,
     pub tasks: Vec<HeldTask>,
+    /// Executors whose process may live, with their frameworks.
+    pub executors: Vec<(FrameworkId, Arc<v1::ExecutorInfo>)>,
     pub frameworks: Vec<Arc<v1::FrameworkInfo>>,
     pub boot: String,
 }
@@ -156,6 +189,8 @@ pub struct Hello {
 pub struct HeldTask {
     pub framework: FrameworkId,
     pub info: Arc<v1::TaskInfo>,
+    /// Absent for a command task.
+    pub executor: Option<ExecutorId>,
     pub latest: TaskState,
     pub forwarded: Option<Arc<Update>>,
 }

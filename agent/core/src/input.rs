@@ -7,6 +7,7 @@ use model::time::{Span, Time};
 use wire::v1;
 
 use crate::effect::{LinkId, ProbeId, Sandbox};
+use crate::executor::{Call, ExecutorKey, StreamId};
 use crate::health::Finding;
 use crate::ids::Uuid;
 
@@ -60,6 +61,13 @@ pub enum Input {
         container: ContainerId,
         finding: Finding,
     },
+    /// An executor says something; only after [`may_call`](crate::Agent::may_call) found nothing against it.
+    Called {
+        executor: ExecutorKey,
+        call: Call,
+    },
+    /// The stream of an executor broke.
+    StreamGone(StreamId),
     /// Used part of the disk under the sandboxes, in thousandths.
     Disk {
         used: u64,
@@ -120,7 +128,7 @@ pub enum Order {
     Framework { info: Arc<v1::FrameworkInfo>, resend: bool },
     ShutdownFramework { framework: FrameworkId },
     ShutdownExecutor { framework: FrameworkId, executor: ExecutorId },
-    Message { framework: FrameworkId, executor: ExecutorId },
+    Message { framework: FrameworkId, executor: ExecutorId, data: Vec<u8> },
     Operation { framework: Option<FrameworkId>, operation: Option<OperationId>, uuid: Uuid },
     AcknowledgeOperation { uuid: Uuid },
     Shutdown { message: String },

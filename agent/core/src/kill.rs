@@ -10,6 +10,7 @@ use wire::v1::task_status::Reason;
 use crate::agent::{Agent, Mode, Timer};
 use crate::checkpoint::Record;
 use crate::effect::{Effect, Ending, Report};
+use crate::executor::ExecutorKey;
 use crate::health::Which;
 use crate::limits;
 use crate::spec::TaskKey;
@@ -48,6 +49,9 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         let Some(task) = self.state.tasks.get(key) else { return };
+        if let Some(host) = task.host() {
+            return self.kill_hosted(now, key, &host, cause, grace, out);
+        }
         let container = task.container.clone();
         match task.phase {
             Phase::Ended => {}
@@ -132,10 +136,21 @@ impl Agent {
         for key in keys {
             self.release(&key);
             self.timers.clear(&Timer::Retry(key.clone()));
-            match self.state.tasks.get(&key).map(|task| task.phase) {
-                None | Some(Phase::Ended) => self.forget(now, &key, out),
-                Some(_) => self.kill(now, &key, KillCause::FrameworkRemoved, None, out),
+            match self.state.tasks.get(&key) {
+                Some(task) if task.phase != Phase::Ended => {
+                    if task.executor.is_none() {
+                        self.kill(now, &key, KillCause::FrameworkRemoved, None, out);
+                    }
+                }
+                _ => self.forget(now, &key, out),
             }
+        }
+        // The tasks of executors end with these.
+        let executors: Vec<ExecutorKey> =
+            self.state.executors_of(id).map(|executor| executor.key.clone()).collect();
+        for key in executors {
+            self.release_executor(&key);
+            self.shut_down(now, &key, out);
         }
     }
 
@@ -158,7 +173,12 @@ impl Agent {
         }
         self.mode = Mode::Ending { ending, kill_tasks: true };
         self.timers.set(Timer::Ending, now + limits::STOP_GRACE + Span::from_secs(2));
-        let keys: Vec<TaskKey> = self.state.tasks.keys().cloned().collect();
+        let executors: Vec<ExecutorKey> = self.state.executors.keys().cloned().collect();
+        for key in executors {
+            self.shut_down(now, &key, out);
+        }
+        let own = self.state.tasks.values().filter(|task| task.executor.is_none());
+        let keys: Vec<TaskKey> = own.map(|task| task.key.clone()).collect();
         for key in keys {
             let own = self
                 .state
@@ -173,7 +193,7 @@ impl Agent {
 
     /// Ends the process once the last task has ended and its scheduler knows, if that does not take long.
     pub(crate) fn maybe_end(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let ended = self.state.tasks.values().all(|task| task.phase == Phase::Ended);
+        let ended = self.nothing_runs();
         if !matches!(self.mode, Mode::Ending { .. }) || !ended {
             return;
         }
@@ -183,12 +203,16 @@ impl Agent {
         self.end_now(out);
     }
 
+    fn nothing_runs(&self) -> bool {
+        self.state.executors.is_empty() && self.state.tasks.values().all(|task| task.phase == Phase::Ended)
+    }
+
     /// Ends the process with what it has.
     pub(crate) fn end_now(&mut self, out: &mut Vec<Effect>) {
         let Mode::Ending { ending, kill_tasks } = std::mem::replace(&mut self.mode, Mode::Ended) else {
             return;
         };
-        let tasks_killed = kill_tasks && self.state.tasks.values().all(|task| task.phase == Phase::Ended);
+        let tasks_killed = kill_tasks && self.nothing_runs();
         if let Some(link) = self.registered() {
             self.outbox.after(Effect::Send { link, report: Report::Goodbye { tasks_killed } }, out);
             self.outbox.after(Effect::Hangup { link }, out);

@@ -8,15 +8,19 @@
 //! - What must be on disk before it is seen waits for it: orders of a higher term, launches, status updates.
 //! - A status update is sent until it is acknowledged, in order, one at a time per task.
 //!
-//! Command tasks have no executor process: the agent plays the executor's part. Custom executors and task groups
-//! are refused with a status that says so.
+//! Command tasks have no executor process: the agent plays the executor's part. A framework's own executor is a
+//! process like any other task's, which then subscribes to the agent and is told what to do. Task groups are refused
+//! with a status that says so.
 
 mod agent;
+mod calls;
 pub mod checkpoint;
 mod checks;
 pub mod convert;
 mod deliver;
 mod effect;
+mod executor;
+mod executors;
 mod gc;
 pub mod health;
 mod ids;
@@ -38,6 +42,7 @@ mod view;
 pub use agent::{Agent, RecoverError, Settings};
 pub use checkpoint::Record;
 pub use effect::{Effect, Ending, HeldTask, Hello, Job, LinkId, ProbeId, Report, Sandbox};
+pub use executor::{Call, CallRefusal, Event, Executor, ExecutorKey, ExecutorPhase, StreamId};
 pub use ids::{Ids, Uuid};
 pub use input::{Envelope, Exit, ExitStatus, Input, LinkDown, Order, Refusal};
 pub use spec::{CommandSpec, Invalid, Limit, TaskKey, TaskSpec, Uri};

@@ -51,6 +51,23 @@ pub const COMPLETED: usize = 1_000;
 /// Effects that may wait for the disk before the driver stops listening to the master.
 pub const HELD: usize = 16_384;
 
+// --- executors
+
+/// From the launch of an executor to its first SUBSCRIBE (spec mesos-v1, 10.1).
+pub const REGISTRATION_TIMEOUT: Span = Span::from_mins(1);
+/// For the executors of an earlier process of the agent to subscribe to this one; they try at least every two
+/// seconds (MESOS_SUBSCRIPTION_BACKOFF_MAX).
+pub const REREGISTRATION_TIMEOUT: Span = Span::from_secs(15);
+/// For an executor whose stream broke to subscribe again while its process lives: as long as it was told to try
+/// (MESOS_RECOVERY_TIMEOUT).
+pub const RECOVERY_TIMEOUT: Span = Span::from_mins(15);
+/// Between SHUTDOWN and SIGKILL when the executor's description does not say (MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD).
+pub const SHUTDOWN_GRACE: Span = Span::from_secs(5);
+/// Executors held at once. Each keeps a connection open.
+pub const EXECUTORS: usize = 1_000;
+/// Ended executors shown to readers.
+pub const COMPLETED_EXECUTORS: usize = 150;
+
 // --- checks
 
 /// Shortest wait between two checks: a task file must not be able to occupy the agent.

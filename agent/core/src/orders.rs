@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
 use model::time::{Span, Time};
+use wire::v1;
 
 use crate::agent::{Agent, Mode};
 use crate::checkpoint::Record;
 use crate::effect::{Effect, Ending, HeldTask, Hello, LinkId, Report};
+use crate::executor::ExecutorKey;
 use crate::input::{Envelope, LinkDown, Order, Refusal};
 use crate::spec::TaskKey;
 use crate::task::{Framework, KillCause};
@@ -24,6 +26,7 @@ impl Agent {
             version: self.settings.version.clone(),
             highest_term: self.state.term,
             tasks: self.held_tasks(),
+            executors: self.held_executors(),
             frameworks: self
                 .state
                 .frameworks
@@ -44,10 +47,17 @@ impl Agent {
             .map(|task| HeldTask {
                 framework: task.key.framework.clone(),
                 info: Arc::clone(&task.info),
+                executor: task.executor.clone(),
                 latest: task.state,
                 forwarded: task.forwarded.clone(),
             })
             .collect()
+    }
+
+    fn held_executors(&self) -> Vec<(FrameworkId, Arc<v1::ExecutorInfo>)> {
+        let removed = |id: &FrameworkId| self.state.frameworks.get(id).is_none_or(|f| f.removed);
+        let executors = self.state.executors.values().filter(|executor| !removed(&executor.key.framework));
+        executors.map(|executor| (executor.key.framework.clone(), Arc::clone(&executor.info))).collect()
     }
 
     pub(crate) fn link_down(&mut self, now: Time, link: LinkId, why: LinkDown, out: &mut Vec<Effect>) {
@@ -190,13 +200,18 @@ impl Agent {
                 }
             }
             Order::ShutdownFramework { framework } => self.remove_framework(now, &framework, out),
-            // A command task is its own executor, by the same name.
             Order::ShutdownExecutor { framework, executor } => {
-                let key = TaskKey { framework, task: executor.as_str().into() };
+                let key = ExecutorKey { framework, executor };
+                if self.state.executors.contains_key(&key) {
+                    return self.shut_down(now, &key, out);
+                }
+                // A command task is its own executor, by the same name.
+                let key = TaskKey { framework: key.framework, task: key.executor.as_str().into() };
                 self.kill(now, &key, KillCause::Asked, None, out);
             }
-            // Command tasks have nobody who could read it.
-            Order::Message { .. } => self.counters.dropped_messages += 1,
+            Order::Message { framework, executor, data } => {
+                self.message(&ExecutorKey { framework, executor }, data, out);
+            }
             Order::Operation { framework, operation, uuid } => {
                 let message = "This agent cannot change its reservations or volumes".into();
                 let report = Report::OperationRefused { framework, operation, uuid, message };

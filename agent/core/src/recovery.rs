@@ -12,15 +12,16 @@ impl Agent {
     /// keep. Tasks that were only being fetched are told to their schedulers as dropped: what the earlier process
     /// had of their files is unknown.
     pub(crate) fn find_containers(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let tasks = self.state.tasks.values();
-        let containers =
-            tasks.filter(|task| task.phase != Phase::Fetching).map(|task| task.container.clone()).collect();
+        let own = self.state.tasks.values().filter(|task| task.executor.is_none());
+        let begun = own.filter(|task| task.phase != Phase::Fetching).map(|task| task.container.clone());
+        let executors = self.state.executors.values().map(|executor| executor.container.clone());
+        let containers = begun.chain(executors).collect();
         self.outbox.after(Effect::Recover { containers }, out);
         let fetching: Vec<TaskKey> = self
             .state
             .tasks
             .values()
-            .filter(|task| task.phase == Phase::Fetching)
+            .filter(|task| task.phase == Phase::Fetching && task.executor.is_none())
             .map(|task| task.key.clone())
             .collect();
         for key in fetching {

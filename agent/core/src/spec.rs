@@ -44,8 +44,8 @@ pub enum Limit {
     Unlimited,
 }
 
-/// A command to execute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A command to execute. Empty for a task whose framework brings its own executor, which knows what to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandSpec {
     /// Run `value` with `/bin/sh -c`; otherwise execute the program `value` with `arguments` as its `argv`.
     pub shell: bool,
@@ -69,7 +69,7 @@ pub struct Uri {
     pub output_file: Option<String>,
 }
 
-/// A command task as the agent runs it.
+/// A task as the agent runs it; also the process of a framework's own executor, by the executor's id.
 #[derive(Debug, Clone)]
 pub struct TaskSpec {
     pub key: TaskKey,
@@ -91,7 +91,10 @@ impl TaskSpec {
     pub fn read(framework: &FrameworkId, info: &Arc<v1::TaskInfo>) -> Result<Self, Invalid> {
         id::check(framework.as_str()).map_err(|e| Invalid(format!("'framework_id': {e}")))?;
         let task = TaskId::parse(&info.task_id.value).map_err(|e| Invalid(format!("'task_id': {e}")))?;
-        supported(info)?;
+        supported(info.container.as_ref())?;
+        if info.executor.is_some() {
+            return Self::of_executor(framework, task, info);
+        }
         let command = info.command.as_ref().ok_or_else(|| Invalid("'command' must be present".into()))?;
         Ok(Self {
             key: TaskKey { framework: framework.clone(), task },
@@ -105,6 +108,46 @@ impl TaskSpec {
             kill_grace: grace(info.kill_policy.as_ref()),
             max_completion: info.max_completion_time.as_ref().map(|d| duration(d.nanoseconds)),
             info: Arc::clone(info),
+        })
+    }
+
+    /// A task that its framework's executor runs. Checks, limits and time are the executor's business.
+    fn of_executor(framework: &FrameworkId, task: TaskId, info: &Arc<v1::TaskInfo>) -> Result<Self, Invalid> {
+        Ok(Self {
+            key: TaskKey { framework: framework.clone(), task },
+            name: info.name.clone(),
+            command: CommandSpec::default(),
+            resources: resources(&info.resources)?,
+            cpu_limit: Limit::Request,
+            memory_limit: Limit::Request,
+            health: None,
+            check: None,
+            kill_grace: grace(info.kill_policy.as_ref()),
+            max_completion: None,
+            info: Arc::clone(info),
+        })
+    }
+
+    /// The process of a framework's own executor.
+    pub(crate) fn executor(framework: &FrameworkId, info: &v1::ExecutorInfo) -> Result<Self, Invalid> {
+        let id = TaskId::parse(&info.executor_id.value)
+            .map_err(|e| Invalid(format!("'executor.executor_id': {e}")))?;
+        supported(info.container.as_ref())?;
+        let command =
+            info.command.as_ref().ok_or_else(|| Invalid("'executor.command' must be present".into()))?;
+        let grace = info.shutdown_grace_period.as_ref().map(|grace| duration(grace.nanoseconds));
+        Ok(Self {
+            key: TaskKey { framework: framework.clone(), task: id },
+            name: info.name.clone().unwrap_or_default(),
+            command: CommandSpec::read(command).map_err(|e| Invalid(format!("'executor.command.{e}")))?,
+            resources: resources(&info.resources)?,
+            cpu_limit: Limit::Request,
+            memory_limit: Limit::Request,
+            health: None,
+            check: None,
+            kill_grace: grace.map(|grace| grace.min(limits::KILL_GRACE_MAX)),
+            max_completion: None,
+            info: Arc::default(),
         })
     }
 }
@@ -126,14 +169,11 @@ fn resources(resources: &[v1::Resource]) -> Result<Bag, Invalid> {
     Ok(bag.unallocate())
 }
 
-fn supported(info: &v1::TaskInfo) -> Result<(), Invalid> {
+fn supported(container: Option<&v1::ContainerInfo>) -> Result<(), Invalid> {
     let refuse = |what: &str| {
         Err(Invalid(format!("This agent cannot run {what}: describe the task with 'command' alone")))
     };
-    if info.executor.is_some() {
-        return refuse("custom executors");
-    }
-    let Some(container) = &info.container else { return Ok(()) };
+    let Some(container) = container else { return Ok(()) };
     if container.docker.is_some() || container.r#type() == v1::container_info::Type::Docker {
         return refuse("Docker containers");
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::id::AgentId;
+use model::id::{AgentId, ExecutorId};
 use model::task::TaskState;
 use model::time::Time;
 use wire::v1;
@@ -74,6 +74,7 @@ pub(crate) struct Place<'a> {
 pub(crate) fn update(
     draft: Draft,
     key: &TaskKey,
+    executor: &str,
     agent: Option<&AgentId>,
     place: Option<&Place<'_>>,
     uuid: Uuid,
@@ -87,7 +88,7 @@ pub(crate) fn update(
         source: Some(draft.source as i32),
         reason: draft.reason.map(|reason| reason as i32),
         agent_id: agent.map(|id| v1::AgentId { value: id.to_string() }),
-        executor_id: Some(v1::ExecutorId { value: key.task.to_string() }),
+        executor_id: Some(v1::ExecutorId { value: executor.to_owned() }),
         timestamp: Some(now.as_secs_f64()),
         uuid: Some(uuid.0.to_vec().into()),
         healthy: draft.healthy,
@@ -97,6 +98,27 @@ pub(crate) fn update(
         ..Default::default()
     };
     Arc::new(Update { uuid, state: draft.state, at: now, report: draft.report, status: Arc::new(status) })
+}
+
+/// Completes what an executor says (spec mesos-v1, 5.2). `None`: no uuid, or a state nobody knows.
+pub(crate) fn from_executor(
+    mut status: v1::TaskStatus,
+    executor: &ExecutorId,
+    agent: Option<&AgentId>,
+    place: &Place<'_>,
+    now: Time,
+) -> Option<Arc<Update>> {
+    status.agent_id = agent.map(|id| v1::AgentId { value: id.to_string() });
+    status.executor_id = Some(v1::ExecutorId { value: executor.to_string() });
+    status.timestamp.get_or_insert_with(|| now.as_secs_f64());
+    let known = container_status(place);
+    let said = status.container_status.get_or_insert_default();
+    said.container_id = said.container_id.take().or(known.container_id);
+    said.executor_pid = said.executor_pid.or(known.executor_pid);
+    if said.network_infos.is_empty() {
+        said.network_infos = known.network_infos;
+    }
+    read(status)
 }
 
 /// The end of a command that was not told to end.
@@ -171,7 +193,7 @@ pub(crate) fn wire_state(state: TaskState) -> v1::TaskState {
     v1::TaskState::from_str_name(state.name()).unwrap_or(v1::TaskState::TaskUnknown)
 }
 
-/// Reads a status back that this agent once made. `None`: no uuid, or a state nobody knows.
+/// Reads a status that is complete: one that this agent once stored, or of an executor. `None`: no uuid, or a state nobody knows.
 pub(crate) fn read(status: v1::TaskStatus) -> Option<Arc<Update>> {
     let state = v1::TaskState::try_from(status.state).ok()?;
     let reports = [Reason::TaskHealthCheckStatusUpdated as i32, Reason::TaskCheckStatusUpdated as i32];

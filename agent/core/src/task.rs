@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::id::{ContainerId, FrameworkId, TaskId};
+use model::id::{ContainerId, ExecutorId, FrameworkId, TaskId};
 use model::task::TaskState;
 use model::time::Time;
 use wire::v1;
@@ -10,6 +10,7 @@ use wire::v1::framework_info::capability::Type as Capability;
 
 use crate::checkpoint::TaskRecord;
 use crate::effect::Sandbox;
+use crate::executor::ExecutorKey;
 use crate::health::{Check, Health};
 use crate::spec::{TaskKey, TaskSpec};
 use crate::updates::Update;
@@ -43,9 +44,9 @@ impl Framework {
 /// How far the agent is with a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Its files are being fetched.
+    /// Its files are being fetched, or it waits for its executor to subscribe.
     Fetching,
-    /// The launcher was told to start it.
+    /// The launcher or its executor was told to start it.
     Launching,
     Running,
     /// Nothing of it is left but its last updates.
@@ -79,6 +80,8 @@ pub struct Kill {
 pub struct Task {
     pub key: TaskKey,
     pub info: Arc<v1::TaskInfo>,
+    /// The framework's own executor that runs it; `None` for a command task.
+    pub executor: Option<ExecutorId>,
     /// `None` for a task whose description was refused.
     pub spec: Option<Arc<TaskSpec>>,
     pub container: ContainerId,
@@ -112,6 +115,7 @@ impl Task {
                 task: TaskId::from(record.info.task_id.value.as_str()),
             },
             info: Arc::clone(&record.info),
+            executor: record.executor.clone(),
             container: record.container.clone(),
             sandbox: Sandbox { framework, name: record.sandbox.clone() },
             state: TaskState::Staging,
@@ -153,8 +157,19 @@ impl Task {
         }
     }
 
-    /// Whether a container of it may exist.
+    /// Whether a container of its own may exist.
     pub(crate) fn launched(&self) -> bool {
-        matches!(self.phase, Phase::Launching | Phase::Running)
+        self.executor.is_none() && matches!(self.phase, Phase::Launching | Phase::Running)
+    }
+
+    /// The executor that runs it, if it is not the agent.
+    pub fn host(&self) -> Option<ExecutorKey> {
+        let executor = self.executor.clone()?;
+        Some(ExecutorKey { framework: self.key.framework.clone(), executor })
+    }
+
+    /// By which id its statuses name its executor: a command task is its own.
+    pub(crate) fn executor_name(&self) -> &str {
+        self.executor.as_ref().map_or(self.key.task.as_str(), ExecutorId::as_str)
     }
 }

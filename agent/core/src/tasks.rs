@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::id::ContainerId;
+use model::id::{ContainerId, FrameworkId};
 use model::task::TaskState;
 use model::time::Time;
 use wire::v1;
@@ -11,6 +11,7 @@ use wire::v1::task_status::Reason;
 use crate::agent::{Agent, Mode, Timer};
 use crate::checkpoint::{Record, TaskRecord};
 use crate::effect::{Effect, Job, Sandbox};
+use crate::executor::ExecutorKey;
 use crate::health::Which;
 use crate::input::Exit;
 use crate::limits;
@@ -42,10 +43,18 @@ impl Agent {
             self.forget(now, &key, out);
         }
         let admitted = self.admit(&key, info);
+        let host = info.executor.as_ref().map(|executor| ExecutorKey {
+            framework: key.framework.clone(),
+            executor: executor.executor_id.value.as_str().into(),
+        });
+        if let (Ok(()), Some(host), Some(executor)) = (&admitted, &host, &info.executor) {
+            self.engage(host, executor, out);
+        }
         self.accept(&key, info, out);
-        match admitted {
-            Err(refusal) => self.end(now, &key, refusal, out),
-            Ok(()) => {
+        match (admitted, host) {
+            (Err(refusal), _) => self.end(now, &key, refusal, out),
+            (Ok(()), Some(host)) => self.enlist(now, &key, &host, out),
+            (Ok(()), None) => {
                 let Some(job) = self.job(&key) else { return };
                 if job.task.command.uris.is_empty() {
                     self.launch(now, &key, out);
@@ -99,25 +108,35 @@ impl Agent {
                 format!("The agent holds {} tasks already, which is as many as it can", limits::TASKS);
             return Err(dropped(Reason::ResourcesUnknown, message));
         }
+        let mut needed = spec.resources;
+        if let Some(executor) = &info.executor {
+            needed += &self.admit_executor(key, executor)?;
+        }
         let free = self.settings.total.checked_sub(&self.used).unwrap_or_default();
-        if !free.contains(&spec.resources) {
-            let message =
-                format!("Task needs {}, but the agent has no more than {free} left", spec.resources);
+        if !free.contains(&needed) {
+            let message = format!("Task needs {needed}, but the agent has no more than {free} left");
             return Err(dropped(Reason::ResourcesUnknown, message));
         }
         Ok(())
     }
 
     fn accept(&mut self, key: &TaskKey, info: &Arc<v1::TaskInfo>, out: &mut Vec<Effect>) {
-        let container = self.ids.uuid().to_string();
-        // A task id may be used again once its task has ended; the files of the earlier one stay where they are.
-        let named = Sandbox { framework: key.framework.clone(), name: key.task.to_string() };
-        let sandbox = if self.gc.holds(&named) { container.clone() } else { named.name };
-        let container = ContainerId::from(container.as_str());
-        self.containers.insert(container.clone(), key.clone());
+        let executor = info.executor.as_ref().map(|executor| executor.executor_id.value.as_str().into());
+        let host =
+            executor.clone().map(|executor| ExecutorKey { framework: key.framework.clone(), executor });
+        let (container, sandbox) = match host.and_then(|host| self.state.executors.get(&host)) {
+            Some(host) => (host.container.clone(), host.sandbox.name.clone()),
+            None => {
+                let container = ContainerId::from(self.ids.uuid().to_string().as_str());
+                let sandbox = self.free_sandbox(&key.framework, key.task.as_str(), &container);
+                self.containers.insert(container.clone(), key.clone());
+                (container, sandbox)
+            }
+        };
         let record = TaskRecord {
             framework: key.framework.clone(),
             info: Arc::clone(info),
+            executor,
             container,
             sandbox,
             statuses: Vec::new(),
@@ -133,6 +152,23 @@ impl Agent {
         }
     }
 
+    /// The name of a directory for something called `name`. An id may be used again once its task has ended, and an
+    /// executor may be called as a task: the files of the earlier one stay where they are.
+    pub(crate) fn free_sandbox(
+        &self,
+        framework: &FrameworkId,
+        name: &str,
+        container: &ContainerId,
+    ) -> String {
+        let named = Sandbox { framework: framework.clone(), name: name.into() };
+        let task = TaskKey { framework: framework.clone(), task: name.into() };
+        let executor = ExecutorKey { framework: framework.clone(), executor: name.into() };
+        let taken = self.gc.holds(&named)
+            || self.state.tasks.get(&task).is_some_and(|task| task.sandbox == named)
+            || self.state.executors.get(&executor).is_some_and(|executor| executor.sandbox == named);
+        if taken { container.to_string() } else { named.name }
+    }
+
     /// What a task that never ran is called towards its framework.
     pub(crate) fn dropped(&self, key: &TaskKey) -> TaskState {
         let aware = self.state.frameworks.get(&key.framework).is_some_and(|f| f.partition_aware);
@@ -146,6 +182,9 @@ impl Agent {
         result: Result<(), String>,
         out: &mut Vec<Effect>,
     ) {
+        if let Some(host) = self.hosts.get(container).cloned() {
+            return self.executor_fetched(now, &host, result, out);
+        }
         let Some(key) = self.in_phase(container, Phase::Fetching) else { return };
         match result {
             Ok(()) => {
@@ -184,10 +223,14 @@ impl Agent {
             sandbox: task.sandbox.clone(),
             task: task.spec.clone()?,
             framework: Arc::clone(&framework.info),
+            is_executor: false,
         })
     }
 
     pub(crate) fn started(&mut self, now: Time, container: &ContainerId, pid: u32, out: &mut Vec<Effect>) {
+        if let Some(host) = self.hosts.get(container).cloned() {
+            return self.executor_started(now, &host, pid, out);
+        }
         let Some(key) = self.containers.get(container).cloned() else {
             // Of a task that nobody knows any more; what belongs to no one must not run.
             return self.outbox.after(Effect::Destroy { container: container.clone() }, out);
@@ -228,6 +271,9 @@ impl Agent {
         why: &str,
         out: &mut Vec<Effect>,
     ) {
+        if let Some(host) = self.hosts.get(container).cloned() {
+            return self.executor_failed(now, &host, why, out);
+        }
         let Some(key) = self.in_phase(container, Phase::Launching) else { return };
         self.counters.launch_errors += 1;
         if self.killed_during_launch(now, &key, out) {
@@ -244,6 +290,9 @@ impl Agent {
     }
 
     pub(crate) fn exited(&mut self, now: Time, container: &ContainerId, exit: &Exit, out: &mut Vec<Effect>) {
+        if let Some(host) = self.hosts.get(container).cloned() {
+            return self.executor_exited(now, &host, exit, out);
+        }
         let Some(key) = self.containers.get(container).cloned() else {
             return self.outbox.after(Effect::Forget { container: container.clone() }, out);
         };
@@ -285,6 +334,9 @@ impl Agent {
         why: &str,
         out: &mut Vec<Effect>,
     ) {
+        if let Some(host) = self.hosts.get(container).cloned() {
+            return self.executor_lost(now, &host, never_started, why, out);
+        }
         let Some(key) = self.containers.get(container).cloned() else { return };
         let Some(phase) = task_at(self, &key).map(|task| task.phase) else { return };
         if phase == Phase::Ended || self.killed_during_launch(now, &key, out) {
@@ -318,11 +370,7 @@ impl Agent {
 
     /// Nothing of the task is left but what `draft` says of it.
     pub(crate) fn end(&mut self, now: Time, key: &TaskKey, draft: Draft, out: &mut Vec<Effect>) {
-        self.timers.clear(&Timer::Completion(key.clone()));
-        self.timers.clear(&Timer::Probe(key.clone(), Which::Health));
-        self.timers.clear(&Timer::Probe(key.clone(), Which::Check));
-        self.release(key);
-        self.counters.ended(draft.state);
+        self.settle(key, draft.state);
         let removed = self.state.frameworks.get(&key.framework).is_some_and(|f| f.removed);
         let container = task_at(self, key).filter(|task| task.launched()).map(|task| task.container.clone());
         if removed {
@@ -333,6 +381,15 @@ impl Agent {
         if let Some(container) = container {
             self.outbox.after(Effect::Forget { container }, out);
         }
+    }
+
+    /// What goes with the life of a task, whoever says that it is over.
+    pub(crate) fn settle(&mut self, key: &TaskKey, state: TaskState) {
+        self.timers.clear(&Timer::Completion(key.clone()));
+        self.timers.clear(&Timer::Probe(key.clone(), Which::Health));
+        self.timers.clear(&Timer::Probe(key.clone(), Which::Check));
+        self.release(key);
+        self.counters.ended(state);
     }
 
     /// Gives the resources of a task back.
@@ -355,8 +412,9 @@ impl Agent {
     /// A task has left the state: it is history now, and its sandbox garbage some day.
     pub(crate) fn left(&mut self, now: Time, task: Task, out: &mut Vec<Effect>) {
         self.containers.remove(&task.container);
-        // Ids that were refused may be no file names at all, and nothing was made in their name.
-        if task.spec.is_some() {
+        // Ids that were refused may be no file names at all, and nothing was made in their name; those of executors
+        // have the executor's directory.
+        if task.spec.is_some() && task.executor.is_none() {
             out.extend(self.gc.add(now, task.sandbox.clone()).map(Effect::Remove));
         }
         self.completed.push_back(Arc::new(task));

@@ -64,8 +64,7 @@ impl Default for Stream {
 impl Stream {
     /// Appends an update unless its uuid was seen.
     pub(crate) fn push(&mut self, update: Arc<Update>) -> Pushed {
-        let uuid = update.uuid;
-        if self.acknowledged.contains(&uuid) || self.pending.iter().any(|u| u.uuid == uuid) {
+        if self.knows(update.uuid) {
             return Pushed::Duplicate;
         }
         // The one in flight stays: its acknowledgement may be on the way.
@@ -75,6 +74,11 @@ impl Stream {
         }
         self.pending.push_back(update);
         Pushed::Queued
+    }
+
+    /// Whether an update of this uuid was here, as far back as is remembered.
+    pub(crate) fn knows(&self, uuid: Uuid) -> bool {
+        self.acknowledged.contains(&uuid) || self.pending.iter().any(|update| update.uuid == uuid)
     }
 
     /// The update in flight.

@@ -7,6 +7,7 @@ use model::resources::Bag;
 use model::task::TaskState;
 
 use crate::agent::{Agent, Mode};
+use crate::executor::Executor;
 use crate::task::{Framework, Phase, Task};
 
 /// Things counted since the process started.
@@ -26,6 +27,8 @@ pub struct Counters {
     /// Launches of tasks that were here already.
     pub repeated_orders: u64,
     pub dropped_messages: u64,
+    /// Updates of executors that said nothing new.
+    pub repeated_updates: u64,
 }
 
 impl Counters {
@@ -54,6 +57,9 @@ pub struct View {
     pub tasks: Vec<Task>,
     /// Ended and acknowledged, oldest first.
     pub completed: Vec<Arc<Task>>,
+    pub executors: Vec<Executor>,
+    /// Ended, oldest first.
+    pub completed_executors: Vec<Arc<Executor>>,
     pub counters: Counters,
     pub old_sandboxes: usize,
 }
@@ -90,6 +96,8 @@ impl Agent {
             frameworks: self.state.frameworks.values().cloned().collect(),
             tasks: self.state.tasks.values().cloned().collect(),
             completed: self.completed.iter().cloned().collect(),
+            executors: self.state.executors.values().cloned().collect(),
+            completed_executors: self.completed_executors.iter().cloned().collect(),
             counters: self.counters.clone(),
             old_sandboxes: self.gc.len(),
         }

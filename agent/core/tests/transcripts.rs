@@ -322,7 +322,7 @@ fn what_cannot_run_is_refused_with_a_reason() {
     let mut script = Script::default();
     let mut custom = task("custom");
     custom.executor = Some(Default::default());
-    script.step("custom executor", bench.launch(custom));
+    script.step("an executor without an id", bench.launch(custom));
     let mut docker = task("docker");
     docker.container = Some(wire::v1::ContainerInfo {
         r#type: wire::v1::container_info::Type::Docker as i32,
@@ -341,11 +341,11 @@ fn what_cannot_run_is_refused_with_a_reason() {
     };
     script.step("group", bench.order(order));
     script.check(expect![[r#"
-        custom executor
+        an executor without an id
           write framework fw
           write task custom
           write update custom TASK_ERROR
-          send on link 1: custom TASK_ERROR SOURCE_AGENT REASON_TASK_INVALID "This agent cannot run custom executors: describe the task with 'command' alone", latest TASK_ERROR
+          send on link 1: custom TASK_ERROR SOURCE_AGENT REASON_TASK_INVALID "'executor.executor_id': ID must not be empty", latest TASK_ERROR
         docker
           write task docker
           write update docker TASK_ERROR

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_core::health::{Finding, Target};
-use agent_core::{CommandSpec, Exit, ExitStatus, Input, Limit, TaskSpec};
+use agent_core::{CommandSpec, Exit, ExitStatus, Input, Job, Limit, TaskSpec};
 use model::quantity::Quantity;
+use model::resources::Bag;
+use model::time::Span;
 use sandbox::check::{CommandProbe, HttpProbe, Passed, Probe, ProbeError, TcpProbe};
 use sandbox::fetch::{FetchItem, FetchRequest};
 use sandbox::{Command, ContainerEvent, ContainerId, ContainerSpec, Limitation, Limits, Lost, Step};
@@ -32,13 +34,10 @@ impl Surroundings {
         Self { address, agent: String::new(), path: path.unwrap_or_else(|| PATH.into()) }
     }
 
-    /// The environment of a task (spec mesos-v1, 10.2). What its description says goes before what is said here.
-    pub(crate) fn environment(
-        &self,
-        task: &TaskSpec,
-        framework: &v1::FrameworkInfo,
-        sandbox: &Path,
-    ) -> Vec<(String, String)> {
+    /// The environment of a task or of an executor (spec mesos-v1, 10.2). What its description says goes before what
+    /// is said here.
+    pub(crate) fn environment(&self, job: &Job, sandbox: &Path) -> Vec<(String, String)> {
+        let (task, framework) = (&*job.task, &*job.framework);
         let sandbox = sandbox.display().to_string();
         let checkpoint = framework.checkpoint();
         let role = task.info.resources.iter().find_map(|r| r.allocation_info.as_ref()?.role.clone());
@@ -46,16 +45,14 @@ impl Surroundings {
             ("PATH", self.path.clone()),
             ("MESOS_FRAMEWORK_ID", task.key.framework.to_string()),
             ("MESOS_EXECUTOR_ID", task.key.task.to_string()),
-            ("MESOS_TASK_ID", task.key.task.to_string()),
             ("MESOS_SLAVE_ID", self.agent.clone()),
             ("MESOS_SLAVE_PID", self.address.pid()),
             ("MESOS_AGENT_ENDPOINT", self.address.endpoint()),
             ("MESOS_DIRECTORY", sandbox.clone()),
             ("MESOS_SANDBOX", sandbox),
             ("MESOS_CHECKPOINT", u8::from(checkpoint).to_string()),
-            ("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", "5secs".into()),
+            ("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", shutdown_grace(job)),
             ("MESOS_HTTP_COMMAND_EXECUTOR", "0".into()),
-            ("MESOS_CONTAINER_IP", self.address.ip.to_string()),
             ("LIBPROCESS_IP", self.address.ip.to_string()),
             ("LIBPROCESS_PORT", "0".into()),
         ];
@@ -63,10 +60,30 @@ impl Surroundings {
             all.push(("MESOS_RECOVERY_TIMEOUT", "15mins".into()));
             all.push(("MESOS_SUBSCRIPTION_BACKOFF_MAX", "2secs".into()));
         }
-        all.extend(role.map(|role| ("MESOS_ALLOCATION_ROLE", role)));
+        // What the executor of a command task would add. A framework's own executor does so itself, or not.
+        if !job.is_executor {
+            all.push(("MESOS_TASK_ID", task.key.task.to_string()));
+            all.push(("MESOS_CONTAINER_IP", self.address.ip.to_string()));
+            all.extend(role.map(|role| ("MESOS_ALLOCATION_ROLE", role)));
+        }
         let all = all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         override_with(all, &task.command.environment)
     }
+}
+
+/// How long an executor has after SHUTDOWN, as executors read it; command tasks have no executor that would.
+fn shutdown_grace(job: &Job) -> String {
+    let own = job.task.kill_grace.filter(|_| job.is_executor);
+    duration_text(own.unwrap_or(agent_core::limits::SHUTDOWN_GRACE))
+}
+
+/// A number and the largest unit of which it is a whole one: `5secs`, `15mins`, `90secs`.
+fn duration_text(span: Span) -> String {
+    const UNITS: [(u64, &str); 5] =
+        [(604_800_000, "weeks"), (86_400_000, "days"), (3_600_000, "hrs"), (60_000, "mins"), (1000, "secs")];
+    let millis = span.as_millis();
+    let whole = UNITS.iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{millis}ms"), |(unit, name)| format!("{}{name}", millis / unit))
 }
 
 /// `base` with the variables of `more`, each name once: the kernel takes duplicates, programs disagree on which counts.
@@ -87,17 +104,16 @@ pub(crate) fn user(task: &TaskSpec, framework: &v1::FrameworkInfo) -> Option<Str
 
 pub(crate) fn spec(
     id: ContainerId,
-    task: &TaskSpec,
-    framework: &v1::FrameworkInfo,
+    job: &Job,
     sandbox: PathBuf,
     surroundings: &Surroundings,
 ) -> ContainerSpec {
-    let environment = surroundings.environment(task, framework, &sandbox);
+    let environment = surroundings.environment(job, &sandbox);
     ContainerSpec {
-        command: command(&task.command),
+        command: command(&job.task.command),
         environment,
-        user: user(task, framework),
-        limits: limits(task),
+        user: user(&job.task, &job.framework),
+        limits: limits(&job.task),
         ..ContainerSpec::shell(id, "", sandbox)
     }
 }
@@ -109,12 +125,25 @@ fn command(command: &CommandSpec) -> Command {
     Command::Argv { program: command.value.clone(), arguments: command.arguments.clone() }
 }
 
+fn millis(cpus: Quantity) -> Option<u64> {
+    u64::try_from(cpus.thousandths()).ok().filter(|millis| *millis > 0)
+}
+
+fn bytes(mem: Quantity) -> Option<u64> {
+    let thousandths = u64::try_from(mem.thousandths()).ok().filter(|thousandths| *thousandths > 0)?;
+    Some((thousandths.saturating_mul(1 << 20) / 1000).max(LEAST_MEMORY))
+}
+
+/// The limits of a container that may use `resources` and no more.
+pub(crate) fn share(resources: &Bag) -> Limits {
+    Limits {
+        cpu_share_millis: millis(resources.cpus()),
+        cpu_quota_millis: None,
+        memory_bytes: bytes(resources.mem()),
+    }
+}
+
 fn limits(task: &TaskSpec) -> Limits {
-    let millis = |cpus: Quantity| u64::try_from(cpus.thousandths()).ok().filter(|millis| *millis > 0);
-    let bytes = |mem: Quantity| {
-        let thousandths = u64::try_from(mem.thousandths()).ok().filter(|thousandths| *thousandths > 0)?;
-        Some((thousandths.saturating_mul(1 << 20) / 1000).max(LEAST_MEMORY))
-    };
     Limits {
         cpu_share_millis: millis(task.resources.cpus()),
         cpu_quota_millis: match task.cpu_limit {
@@ -208,7 +237,7 @@ pub(crate) fn theirs(id: &model::id::ContainerId) -> ContainerId {
 }
 
 /// The time a probe may take.
-pub(crate) fn patience(timeout: Option<model::time::Span>) -> Duration {
+pub(crate) fn patience(timeout: Option<Span>) -> Duration {
     timeout.map_or(crate::limits::PROBE_FOREVER, Duration::from)
 }
 
@@ -238,6 +267,16 @@ mod tests {
         let ip = [10, 0, 0, 1].into();
         let address = Address { hostname: "node".into(), ip, port: 5051 };
         Surroundings { address, agent: "S1".into(), path: "/bin".into() }
+    }
+
+    fn job(task: TaskSpec, checkpoint: bool, is_executor: bool) -> Job {
+        Job {
+            container: "c".into(),
+            sandbox: agent_core::Sandbox { framework: "f".into(), name: "t".into() },
+            task: Arc::new(task),
+            framework: Arc::new(framework(checkpoint)),
+            is_executor,
+        }
     }
 
     fn framework(checkpoint: bool) -> v1::FrameworkInfo {
@@ -274,7 +313,7 @@ mod tests {
             let variables = vec![variable("PATH", "/mine"), variable("A", "1"), variable("A", "2")];
             command.environment = Some(v1::Environment { variables });
         });
-        let environment = surroundings().environment(&task, &framework(true), Path::new("/s/f/t"));
+        let environment = surroundings().environment(&job(task, true, false), Path::new("/s/f/t"));
         let get = |name: &str| {
             let mut values =
                 environment.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
@@ -286,8 +325,41 @@ mod tests {
         assert_eq!((get("MESOS_SANDBOX"), get("MESOS_CHECKPOINT")), (Some("/s/f/t"), Some("1")));
         assert_eq!(get("MESOS_AGENT_ENDPOINT"), Some("10.0.0.1:5051"));
         assert_eq!(get("MESOS_RECOVERY_TIMEOUT"), Some("15mins"));
-        let plain = surroundings().environment(&task, &framework(false), Path::new("/s"));
-        assert!(plain.iter().all(|(name, _)| name != "MESOS_RECOVERY_TIMEOUT"));
+    }
+
+    #[test]
+    fn an_executor_is_told_what_it_needs_and_nothing_of_tasks() {
+        let mut executor = task(|_| {});
+        executor.kill_grace = Some(Span::from_secs(90));
+        let environment = surroundings().environment(&job(executor, false, true), Path::new("/s"));
+        let names: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
+        let of_executors = [
+            "LIBPROCESS_IP",
+            "LIBPROCESS_PORT",
+            "MESOS_AGENT_ENDPOINT",
+            "MESOS_CHECKPOINT",
+            "MESOS_DIRECTORY",
+            "MESOS_EXECUTOR_ID",
+            "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD",
+            "MESOS_FRAMEWORK_ID",
+            "MESOS_HTTP_COMMAND_EXECUTOR",
+            "MESOS_SANDBOX",
+            "MESOS_SLAVE_ID",
+            "MESOS_SLAVE_PID",
+            "PATH",
+        ];
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, of_executors);
+        let grace = environment.iter().find(|(name, _)| name.ends_with("GRACE_PERIOD"));
+        assert_eq!(grace.map(|(_, value)| value.as_str()), Some("90secs"));
+    }
+
+    #[test]
+    fn durations_have_the_largest_whole_unit() {
+        let text = |millis| duration_text(Span::from_millis(millis));
+        let texts = [0, 1, 1500, 5000, 60_000, 90_000, 3_600_000, 86_400_000, 604_800_000].map(text);
+        assert_eq!(texts, ["0ms", "1ms", "1500ms", "5secs", "1mins", "90secs", "1hrs", "1days", "1weeks"]);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use agent_core::health::Target;
 use agent_core::{
-    Agent, Effect, Ending, Input, Job, LinkDown, ProbeId, Record, Report, Sandbox, Summary, View, convert,
+    Agent, Call, CallRefusal, Effect, Ending, Event, ExecutorKey, Input, Job, LinkDown, ProbeId, Record,
+    Report, Sandbox, StreamId, Summary, View, convert,
 };
 use model::id::ContainerId;
 use model::time::{Span, Time};
@@ -37,6 +38,13 @@ pub(crate) enum Question {
     Summary(oneshot::Sender<Summary>),
     /// What one container uses now. One at a time, since measuring reads files.
     Usage(ContainerId, oneshot::Sender<Option<Usage>>),
+    /// An executor's call, with the stream that a SUBSCRIBE asks for.
+    Call {
+        executor: ExecutorKey,
+        call: Call,
+        events: Option<Sender<Event>>,
+        reply: oneshot::Sender<Result<(), CallRefusal>>,
+    },
 }
 
 /// Everything the loop listens to.
@@ -69,6 +77,8 @@ pub(crate) struct Driver {
     /// The last link hung up, whose last words may still be on the way.
     closing: Option<Closing>,
     fetches: BTreeMap<ContainerId, AbortHandle>,
+    /// Executors that listen.
+    streams: BTreeMap<StreamId, Sender<Event>>,
     fetching: Arc<Semaphore>,
     probing: Arc<Semaphore>,
     /// Inputs that executing effects gave rise to.
@@ -92,6 +102,7 @@ impl Driver {
             connection: None,
             closing: None,
             fetches: BTreeMap::new(),
+            streams: BTreeMap::new(),
             fetching: Arc::new(Semaphore::new(limits::FETCHES)),
             probing: Arc::new(Semaphore::new(limits::PROBES)),
             next: VecDeque::new(),
@@ -166,6 +177,9 @@ impl Driver {
             if let Input::LinkDown { why, .. } = &input {
                 self.complain(why);
             }
+            if let Input::StreamGone(stream) = &input {
+                self.streams.remove(stream);
+            }
             self.agent.handle(self.clock.now(), input, &mut out);
             self.execute(out);
         }
@@ -215,7 +229,7 @@ impl Driver {
         }
     }
 
-    fn answer(&self, question: Question) {
+    fn answer(&mut self, question: Question) {
         // A reader that has gone needs no answer.
         match question {
             Question::View(reply) => drop(reply.send(self.agent.view())),
@@ -224,6 +238,25 @@ impl Driver {
                 let usage = self.hands.launcher.usage(&containers::theirs(&container));
                 let _ = reply.send(usage);
             }
+            Question::Call { executor, call, events, reply } => {
+                let verdict = self.agent.may_call(&executor, events.is_some());
+                let _ = reply.send(verdict);
+                if verdict.is_ok() {
+                    if let (Call::Subscribe { stream, .. }, Some(events)) = (&call, events) {
+                        self.streams.insert(*stream, events);
+                    }
+                    self.input(Input::Called { executor, call });
+                }
+            }
+        }
+    }
+
+    /// Tells an executor something. One that does not read what it is told loses its stream, and may come back.
+    fn tell(&mut self, stream: StreamId, event: Event) {
+        let Some(events) = self.streams.get(&stream) else { return };
+        if events.try_send(event).is_err() {
+            self.streams.remove(&stream);
+            self.next.push_back(Input::StreamGone(stream));
         }
     }
 
@@ -255,6 +288,12 @@ impl Driver {
                     let known: Vec<_> = containers.iter().map(containers::theirs).collect();
                     self.hands.launcher.recover(&known);
                 }
+                Effect::Resize { container, resources } => {
+                    let limits = containers::share(&resources);
+                    self.hands.launcher.update(&containers::theirs(&container), limits);
+                }
+                Effect::Event { stream, event } => self.tell(stream, event),
+                Effect::CloseStream { stream } => drop(self.streams.remove(&stream)),
                 Effect::Probe { probe, job, target, timeout } => self.probe(probe, &job, &target, timeout),
                 Effect::MeasureDisk => self.hands.janitor.measure(),
                 Effect::Remove(sandbox) => self.hands.janitor.remove(sandbox),
@@ -304,15 +343,13 @@ impl Driver {
 
     fn launch(&mut self, job: &Job) {
         let (id, sandbox) = (containers::theirs(&job.container), self.sandbox(job));
-        let spec = containers::spec(id, &job.task, &job.framework, sandbox, &self.hands.surroundings);
+        let spec = containers::spec(id, job, sandbox, &self.hands.surroundings);
         self.hands.launcher.launch(spec);
     }
 
     fn probe(&mut self, probe: ProbeId, job: &Job, target: &Target, timeout: Option<Span>) {
         let environment = match target {
-            Target::Command(_) => {
-                self.hands.surroundings.environment(&job.task, &job.framework, &self.sandbox(job))
-            }
+            Target::Command(_) => self.hands.surroundings.environment(job, &self.sandbox(job)),
             Target::Http { .. } | Target::Tcp { .. } => Vec::new(),
         };
         let question = containers::probe(containers::theirs(&job.container), target, environment);

@@ -32,8 +32,14 @@ pub(crate) const PROBES: usize = 256;
 /// Stands for "no time-out": a probe that hangs for a day is as good as one that hangs for ever.
 pub(crate) const PROBE_FOREVER: Duration = Duration::from_secs(24 * 3600);
 
-/// Connections of readers at a time. Each may hold a body of [`model::limits::BODY_BYTES`].
-pub(crate) const CONNECTIONS: usize = 512;
+/// Connections of readers and executors at a time: two for each of the most executors there may be, and 512 more.
+/// Each may hold a body of [`model::limits::BODY_BYTES`].
+pub(crate) const CONNECTIONS: usize = 2 * agent_core::limits::EXECUTORS + 512;
+/// Events waiting for an executor to read them. One that just subscribed may have a launch and a kill of every task
+/// to hear of; one that reads too slowly loses its stream.
+pub(crate) const EVENTS: usize = 2 * agent_core::limits::TASKS + 2048;
+/// Between two heartbeats on the stream of an executor (spec mesos-v1, 1.10).
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(30 * 60);
 /// From the accept to the end of a request's head, against readers that never finish it.
 pub(crate) const HEAD: Duration = Duration::from_secs(15);
 /// How long an answer may lie unread.

@@ -87,6 +87,8 @@ impl Process {
                 removals: janitor.removals.clone(),
                 clock,
                 started: clock.now(),
+                inputs: done.clone(),
+                next_stream: 1.into(),
             },
         );
         let hands = Hands {

@@ -340,3 +340,85 @@ async fn readers_see_tasks_metrics_and_clear_refusals() {
     assert!(status == 400 && answer.starts_with("Failed to parse body into JSON: "), "{answer}");
     agent.stop().await.expect("an orderly end");
 }
+
+/// A call of the executor API in JSON: status and body.
+async fn executor_call(address: std::net::SocketAddr, body: &str) -> (u16, String) {
+    let headers = "Content-Type: application/json\r\nAccept: application/json\r\n";
+    let (status, _, body) = http(address, "POST", "/api/v1/executor", headers, body).await;
+    (status, body)
+}
+
+#[tokio::test]
+async fn calls_of_executors_are_refused_in_the_words_clients_know() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    let (mut link, _) = master.welcome().await;
+    let mut hosted = task("t", "");
+    let command = wire::v1::CommandInfo { value: Some("./executor".into()), ..Default::default() };
+    hosted.command = None;
+    hosted.executor = Some(wire::v1::ExecutorInfo {
+        executor_id: wire::v1::ExecutorId { value: "ex".into() },
+        command: Some(command),
+        ..Default::default()
+    });
+    link.run(hosted).await;
+    // The order was carried out when the answer to the ping behind it is here.
+    link.send(to_agent::Frame::Ping(link::Ping { sequence: 1 })).await;
+    while !matches!(link.next().await, to_master::Frame::Pong(_)) {}
+    let ids = r#""framework_id":{"value":"fw"},"executor_id":{"value":"ex"}"#;
+    let update = |status: &str| {
+        format!(r#"{{"type":"UPDATE",{ids},"update":{{"status":{{"task_id":{{"value":"t"}},{status}}}}}}}"#)
+    };
+    let uuid = r#""uuid":"L+2m6SBrSqaYY4C44uzflA==""#;
+    let cases = [
+        (format!("{{{ids}}}"), 400, "Failed to validate Executor::Call: Expecting 'type' to be present"),
+        (
+            r#"{"type":"SUBSCRIBE","framework_id":{"value":"x"},"executor_id":{"value":"y"},"subscribe":{}}"#.into(),
+            400,
+            "Framework cannot be found",
+        ),
+        (
+            r#"{"type":"SUBSCRIBE","framework_id":{"value":"fw"},"executor_id":{"value":"y"},"subscribe":{}}"#.into(),
+            400,
+            "Executor cannot be found",
+        ),
+        (
+            update(r#""state":"TASK_RUNNING","source":"SOURCE_EXECUTOR""#),
+            400,
+            "Failed to validate Executor::Call: Expecting 'uuid' to be present",
+        ),
+        (
+            update(&format!(r#""state":"TASK_RUNNING","source":"SOURCE_MASTER",{uuid}"#)),
+            400,
+            "Failed to validate Executor::Call: Received Call from executor ex of framework fw with invalid source, expecting 'SOURCE_EXECUTOR'",
+        ),
+        (
+            update(&format!(r#""state":"TASK_STAGING","source":"SOURCE_EXECUTOR",{uuid}"#)),
+            400,
+            "Failed to validate Executor::Call: Received TASK_STAGING from executor ex of framework fw which is not allowed",
+        ),
+        (
+            update(&format!(r#""state":"TASK_RUNNING","source":"SOURCE_EXECUTOR",{uuid}"#)),
+            403,
+            "Executor is not subscribed",
+        ),
+        (format!(r#"{{"type":"HEARTBEAT",{ids}}}"#), 202, ""),
+    ];
+    for (body, status, text) in cases {
+        assert_eq!(executor_call(agent.address, &body).await, (status, text.to_owned()), "{body}");
+    }
+    let (status, _, _) = http(agent.address, "GET", "/api/v1/executor", "", "").await;
+    assert_eq!(status, 405);
+    let (status, executors) = call(agent.address, r#"{"type":"GET_EXECUTORS"}"#).await;
+    let id = &executors["get_executors"]["executors"][0]["executor_info"]["executor_id"]["value"];
+    assert_eq!((status, id.as_str()), (200, Some("ex")));
+    let (_, state) = get(agent.address, "/state").await;
+    let state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
+    let executor = &state["frameworks"][0]["executors"][0];
+    assert_eq!(
+        (executor["id"].as_str(), executor["queued_tasks"][0]["id"].as_str()),
+        (Some("ex"), Some("t"))
+    );
+    assert_eq!(executor["queued_tasks"][0]["executor_id"], "ex");
+    agent.stop().await.expect("an orderly end");
+}

@@ -1,6 +1,6 @@
 //! Real agents with real processes: killed, restarted, found again.
 //!
-//! The program plays three parts: `processes agent MASTER DIR` is an agent, `processes shim` the helper that holds its
+//! The program plays three parts: `processes agent MASTER DIR PORT` is an agent, `processes shim` the helper that holds its
 //! containers, and anything else runs the tests.
 
 mod support;
@@ -13,24 +13,27 @@ use std::time::{Duration, Instant};
 
 use support::{Link, Master, config, soon, task};
 use tempfile::TempDir;
+use wire::link::{self, to_agent, to_master};
 use wire::v1::{self, TaskState};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("shim") => sandbox::shim::main(),
-        Some("agent") => agent_main(&arguments[2], Path::new(&arguments[3])),
+        Some("agent") => agent_main(&arguments[2], Path::new(&arguments[3]), &arguments[4]),
         _ => tests(&arguments),
     }
 }
 
-fn agent_main(master: &str, data: &Path) -> ExitCode {
+fn agent_main(master: &str, data: &Path, port: &str) -> ExitCode {
+    let mut config = config(master.into(), data);
+    config.listen.set_port(port.parse().expect("a port"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
-    match runtime.block_on(agent::run(config(master.into(), data), std::future::pending())) {
+    match runtime.block_on(agent::run(config, std::future::pending())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -43,7 +46,7 @@ type Test = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
 /// As much of the usual test runner as `cargo test NAME` needs.
 fn tests(arguments: &[String]) -> ExitCode {
-    let all: [Test; 8] = [
+    let all: [Test; 9] = [
         ("commands_end_with_their_true_status", || Box::pin(commands_end_with_their_true_status())),
         ("a_killed_agent_leaves_tasks_running_and_finds_them", || Box::pin(killed_agent())),
         ("a_kill_ends_the_whole_tree", || Box::pin(a_kill_ends_the_whole_tree())),
@@ -51,6 +54,7 @@ fn tests(arguments: &[String]) -> ExitCode {
         ("files_are_fetched_before_the_start", || Box::pin(files_are_fetched())),
         ("checks_run_beside_the_task", || Box::pin(checks_run_beside_the_task())),
         ("a_second_process_is_refused_by_its_exit_code", || Box::pin(second_process())),
+        ("an_executor_serves_its_framework_and_outlives_its_agent", || Box::pin(custom_executor())),
         ("a_thousand_tasks_are_launched_in_good_time", || Box::pin(a_thousand_tasks())),
     ];
     let wanted: Vec<&String> = arguments[1..].iter().filter(|argument| !argument.starts_with('-')).collect();
@@ -80,9 +84,16 @@ struct Agent {
 
 impl Agent {
     fn start(master: &Master, data: &Path) -> Self {
+        Self::start_at(master, data, 0)
+    }
+
+    /// With an API on a port that others will know again after a restart.
+    fn start_at(master: &Master, data: &Path, port: u16) -> Self {
         let program = std::env::current_exe().expect("this program");
-        let child =
-            Command::new(program).arg("agent").arg(master.name()).arg(data).stdin(Stdio::null()).spawn();
+        let (master, port) = (master.name(), port.to_string());
+        let mut command = Command::new(program);
+        command.arg("agent").arg(master).arg(data).arg(port).stdin(Stdio::null());
+        let child = command.spawn();
         Self { child: child.expect("an agent"), data: data.into() }
     }
 
@@ -235,6 +246,87 @@ async fn files_are_fetched() {
         message(&status).starts_with("Failed to launch container: Failed to fetch all URIs for container '")
     );
     assert!(message(&status).contains("/no/such/file"), "{}", message(&status));
+}
+
+/// A task for the executor `ex`, which is fetched and needs Python.
+fn hosted(id: &str) -> v1::TaskInfo {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/executor.py");
+    let uri = v1::command_info::Uri { value: script.into(), executable: Some(true), ..Default::default() };
+    let command =
+        v1::CommandInfo { value: Some("exec ./executor.py".into()), uris: vec![uri], ..Default::default() };
+    let plain = task(id, "");
+    let executor = v1::ExecutorInfo {
+        executor_id: v1::ExecutorId { value: "ex".into() },
+        command: Some(command),
+        resources: vec![v1::Resource {
+            scalar: Some(v1::value::Scalar { value: 64.0 }),
+            ..plain.resources[1].clone()
+        }],
+        ..Default::default()
+    };
+    v1::TaskInfo { command: None, executor: Some(executor), ..plain }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its number").port()
+}
+
+/// The data of the next message of an executor.
+async fn message_of(link: &mut Link) -> Vec<u8> {
+    loop {
+        if let to_master::Frame::Message(message) = link.next().await {
+            assert_eq!(message.executor_id.value, "ex");
+            return message.data.to_vec();
+        }
+    }
+}
+
+async fn custom_executor() {
+    let (master, data) = (Master::start().await, TempDir::new().expect("a directory"));
+    let port = free_port();
+    let mut agent = Agent::start_at(&master, data.path(), port);
+    let (mut link, _) = master.welcome().await;
+    link.run(hosted("a")).await;
+    let status = link.until(TaskState::TaskRunning).await;
+    assert_eq!(status.source(), v1::task_status::Source::Executor);
+    let names = String::from_utf8(status.data.clone().unwrap_or_default().to_vec()).expect("text");
+    assert!(names.contains("MESOS_AGENT_ENDPOINT MESOS_CHECKPOINT MESOS_DIRECTORY"), "{names}");
+    assert!(status.container_status.expect("its place").executor_pid.is_some());
+    let hello = link::FrameworkMessage {
+        framework_id: support::framework_id(),
+        executor_id: v1::ExecutorId { value: "ex".into() },
+        data: "hello".into(),
+    };
+    link.send(to_agent::Frame::Message(hello)).await;
+    assert_eq!(message_of(&mut link).await, b"hello");
+    link.run(hosted("b")).await;
+    link.until(TaskState::TaskRunning).await;
+    agent.kill();
+    // It ends while nobody listens.
+    std::fs::write(agent.sandbox("ex").join("finish-b"), "").expect("told to finish");
+    let log = agent.sandbox("ex").join("stdout");
+    eventually("an update in vain", || read(&log).contains("the update waits").then_some(())).await;
+    let _agent = Agent::start_at(&master, data.path(), port);
+    let (mut link, hello) = master.welcome().await;
+    assert_eq!(hello.executors.len(), 1);
+    let held: Vec<_> = hello.tasks.iter().map(|held| held.executor_id.clone()).collect();
+    let ex = || Some(v1::ExecutorId { value: "ex".into() });
+    assert_eq!(held, [ex(), ex()]);
+    assert_eq!(link.until(TaskState::TaskFinished).await.task_id.value, "b");
+    link.kill("a", None).await;
+    assert_eq!(link.until(TaskState::TaskKilled).await.task_id.value, "a");
+    link.send(to_agent::Frame::ShutdownExecutor(link::ShutdownExecutor {
+        framework_id: support::framework_id(),
+        executor_id: v1::ExecutorId { value: "ex".into() },
+    }))
+    .await;
+    let exit = loop {
+        if let to_master::Frame::ExecutorExit(exit) = link.next().await {
+            break exit;
+        }
+    };
+    assert_eq!((exit.executor_id.value.as_str(), exit.status), ("ex", Some(0)), "{}", read(&log));
 }
 
 async fn checks_run_beside_the_task() {

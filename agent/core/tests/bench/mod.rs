@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use agent_core::health::{Finding, Target};
 use agent_core::{
-    Agent, Effect, Ending, Envelope, Exit, ExitStatus, Input, LinkDown, LinkId, Order, ProbeId, Record,
-    Report, Settings, Update, Uuid,
+    Agent, Call, Effect, Ending, Envelope, Event, ExecutorKey, Exit, ExitStatus, Input, LinkDown, LinkId,
+    Order, ProbeId, Record, Report, Settings, StreamId, Update, Uuid,
 };
 use model::id::ContainerId;
 use model::resources::Bag;
@@ -72,6 +72,32 @@ pub(crate) fn with_uri(mut task: v1::TaskInfo) -> v1::TaskInfo {
     let uri = v1::command_info::Uri { value: "http://files/app.tgz".into(), ..Default::default() };
     task.command.get_or_insert_default().uris.push(uri);
     task
+}
+
+/// A task for the executor `ex`, whose process takes half a cpu.
+pub(crate) fn hosted(id: &str) -> v1::TaskInfo {
+    let executor = v1::ExecutorInfo {
+        executor_id: v1::ExecutorId { value: "ex".into() },
+        command: Some(v1::CommandInfo { value: Some("./executor".into()), ..Default::default() }),
+        resources: vec![scalar("cpus", 0.5), scalar("mem", 64.0)],
+        ..Default::default()
+    };
+    v1::TaskInfo { command: None, executor: Some(executor), ..task(id) }
+}
+
+/// What an executor says of a task.
+pub(crate) fn said(task: &str, state: v1::TaskState, uuid: u8) -> v1::TaskStatus {
+    v1::TaskStatus {
+        task_id: v1::TaskId { value: task.into() },
+        state: state as i32,
+        source: Some(v1::task_status::Source::Executor as i32),
+        uuid: Some(vec![uuid; 16].into()),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn executor() -> ExecutorKey {
+    ExecutorKey { framework: FRAMEWORK.into(), executor: "ex".into() }
 }
 
 /// An HTTP health check: each second from the start, no grace, three failures.
@@ -209,6 +235,47 @@ impl Bench {
         self.input(Input::Exited { container, exit: Exit { status, out_of_memory: None } })
     }
 
+    /// A call of the executor `ex`, if the agent takes it.
+    pub(crate) fn call(&mut self, call: Call) -> String {
+        let subscribes = matches!(call, Call::Subscribe { .. });
+        match self.agent.may_call(&executor(), subscribes) {
+            Ok(()) => self.input(Input::Called { executor: executor(), call }),
+            Err(refusal) => format!("  refused: {refusal}\n"),
+        }
+    }
+
+    /// `ex` subscribes, knowing of these tasks and having said this.
+    pub(crate) fn subscribe(&mut self, stream: u64, tasks: &[&str], updates: Vec<v1::TaskStatus>) -> String {
+        self.call(Call::Subscribe {
+            stream: StreamId(stream),
+            unacknowledged_tasks: tasks.iter().map(|task| (*task).into()).collect(),
+            unacknowledged_updates: updates,
+        })
+    }
+
+    pub(crate) fn says(&mut self, task: &str, state: v1::TaskState, uuid: u8) -> String {
+        self.call(Call::Update(Box::new(said(task, state, uuid))))
+    }
+
+    /// `ex` is launched for one task, subscribes and is given it.
+    pub(crate) fn subscribed(&mut self, task: &str) -> String {
+        let mut log = self.launch(hosted(task));
+        let container = self.executor_container();
+        log += &self.input(Input::Started { container, pid: 4711 });
+        log += &self.subscribe(1, &[], Vec::new());
+        log
+    }
+
+    pub(crate) fn executor_container(&self) -> ContainerId {
+        let view = self.agent.view();
+        view.executors.first().expect("an executor held").container.clone()
+    }
+
+    pub(crate) fn executor_exits(&mut self, status: ExitStatus) -> String {
+        let container = self.executor_container();
+        self.input(Input::Exited { container, exit: Exit { status, out_of_memory: None } })
+    }
+
     pub(crate) fn probed(&mut self, task: &str, finding: Finding) -> String {
         let probe = *self.probes.last().expect("a probe");
         let container = self.container(task);
@@ -297,6 +364,11 @@ impl Bench {
 
     fn name(&self, container: &ContainerId) -> String {
         let view = self.agent.view();
+        let ended = view.completed_executors.iter().map(|executor| &**executor);
+        let mut executors = view.executors.iter().chain(ended);
+        if let Some(executor) = executors.find(|executor| executor.container == *container) {
+            return format!("executor {}", executor.key.executor);
+        }
         let all = view.tasks.iter().chain(view.completed.iter().map(|task| &**task));
         let mut named = all.filter(|task| task.container == *container);
         named.next().map_or_else(|| "?".to_owned(), |task| task.key.task.to_string())
@@ -337,6 +409,13 @@ impl Bench {
                 };
                 format!("  probe {} with {target}, timeout {timeout:?}", self.name(container))
             }
+            Effect::Resize { container, resources } => {
+                format!("  resize {} to {resources}", self.name(container))
+            }
+            Effect::Event { stream, event } => {
+                format!("  tell on stream {}: {}", stream.0, event_line(event))
+            }
+            Effect::CloseStream { stream } => format!("  close stream {}", stream.0),
             Effect::MeasureDisk => "  measure disk".into(),
             Effect::Remove(sandbox) => format!("  remove {}/{}", sandbox.framework, sandbox.name),
             Effect::Stop(ending) => format!("  stop: {ending:?}"),
@@ -356,6 +435,24 @@ fn record_line(record: &Record) -> String {
         Record::Acknowledged { key, .. } => format!("acknowledged {}", key.task),
         Record::Kill { key, kill } => format!("kill {}: {:?}", key.task, kill.cause),
         Record::Dropped(key) => format!("dropped {}", key.task),
+        Record::Executor(executor) => format!("executor {}", executor.info.executor_id.value),
+        Record::ExecutorEnded(key) => format!("executor {} ended", key.executor),
+    }
+}
+
+fn event_line(event: &Event) -> String {
+    match event {
+        Event::Subscribed { executor, framework, agent, .. } => {
+            let id = |id: Option<&str>| id.unwrap_or("nobody").to_owned();
+            let framework = id(framework.id.as_ref().map(|id| id.value.as_str()));
+            let agent = id(agent.id.as_ref().map(|id| id.value.as_str()));
+            format!("subscribed as {} of {framework} at {agent}", executor.executor_id.value)
+        }
+        Event::Launch(task) => format!("launch {}", task.task_id.value),
+        Event::Kill { task, grace } => format!("kill {task}, grace {grace:?}"),
+        Event::Acknowledged { task, uuid } => format!("acknowledged {task} {}", uuid.0[0]),
+        Event::Message(data) => format!("message of {} bytes", data.len()),
+        Event::Shutdown => "shutdown".into(),
     }
 }
 
@@ -368,12 +465,18 @@ fn report_line(report: &Report) -> String {
                 .map(|task| format!("{} {}", task.info.task_id.value, task.latest))
                 .collect();
             let id = hello.agent.as_ref().map_or("new", |id| id.as_str());
-            format!("hello of {id}, term {}, tasks [{}]", hello.highest_term, tasks.join(", "))
+            let executors = match &hello.executors[..] {
+                [] => String::new(),
+                some => format!(", {} executors", some.len()),
+            };
+            format!("hello of {id}, term {}, tasks [{}]{executors}", hello.highest_term, tasks.join(", "))
         }
         Report::Pong { sequence } => format!("pong {sequence}"),
         Report::Status { update, latest, .. } => format!("{}, latest {latest}", status_line(update)),
         Report::Fenced { highest } => format!("fenced, term is {highest}"),
         Report::Goodbye { tasks_killed } => format!("goodbye, tasks killed: {tasks_killed}"),
+        Report::Message { executor, data, .. } => format!("message of {executor}, {} bytes", data.len()),
+        Report::ExecutorExit { executor, status, .. } => format!("executor {executor} exited, {status:?}"),
         Report::OperationRefused { message, .. } => format!("operation refused: {message}"),
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn handle(site: &Site, parts: &Parts, body: Body) -> Result<Res
     Ok(reply::body(200, answers.content_type(), answers.encode(&answer)))
 }
 
-async fn whole(body: Body) -> Result<axum::body::Bytes, Refusal> {
+pub(super) async fn whole(body: Body) -> Result<axum::body::Bytes, Refusal> {
     let limit = model::limits::BODY_BYTES;
     let read = Limited::new(body, limit).collect();
     match tokio::time::timeout(limits::BODY, read).await {
@@ -158,9 +158,19 @@ fn get_tasks(view: &View) -> response::GetTasks {
 fn get_executors(view: &View) -> response::GetExecutors {
     use response::get_executors::Executor;
     let show = |task: &Task| Executor { executor_info: tasks::executor(task) };
+    // A command task is its own executor, played by the agent.
+    let own = |task: &&Task| task.executor.is_none();
+    let custom = |info: &v1::ExecutorInfo| Executor { executor_info: info.clone() };
+    let running = view.tasks.iter().filter(|task| tasks::is_live(task)).filter(own).map(show);
+    let ended = view.completed.iter().map(|task| &**task).filter(own).map(show);
     response::GetExecutors {
-        executors: view.tasks.iter().filter(|task| tasks::is_live(task)).map(show).collect(),
-        completed_executors: view.completed.iter().map(|task| show(task)).collect(),
+        executors: view.executors.iter().map(|executor| custom(&executor.info)).chain(running).collect(),
+        completed_executors: view
+            .completed_executors
+            .iter()
+            .map(|executor| custom(&executor.info))
+            .chain(ended)
+            .collect(),
     }
 }
 

@@ -146,10 +146,14 @@ pub(super) async fn list(site: &Site, path: String) -> Result<Vec<v1::FileInfo>,
 
 /// `/files/debug`: virtual paths and what they stand for.
 pub(super) fn debug(site: &Site, view: &View) -> Value {
-    let all = view.tasks.iter().chain(view.completed.iter().map(|task| &**task));
-    let mut members: Vec<(String, Value)> = all
-        .map(|task| {
-            let (framework, name) = (task.key.framework.as_str(), &task.sandbox.name);
+    let tasks = view.tasks.iter().chain(view.completed.iter().map(|task| &**task));
+    let tasks = tasks.filter(|task| task.executor.is_none()).map(|task| &task.sandbox);
+    let ended = view.completed_executors.iter().map(|executor| &**executor);
+    let executors = view.executors.iter().chain(ended).map(|executor| &executor.sandbox);
+    let mut members: Vec<(String, Value)> = tasks
+        .chain(executors)
+        .map(|sandbox| {
+            let (framework, name) = (sandbox.framework.as_str(), &sandbox.name);
             let real = site.sandboxes.join(framework).join(name).display().to_string();
             (format!("/frameworks/{framework}/executors/{name}/runs/latest"), real.into())
         })

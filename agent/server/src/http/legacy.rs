@@ -1,7 +1,7 @@
 //! `/state`, `/flags`, `/version`: JSON from before the v1 API, which dashboards and exporters still read (spec
 //! mesos-v1, section 7).
 
-use agent_core::{Framework, Task, View};
+use agent_core::{Executor, Framework, Phase, Task, View};
 use model::attributes::{AttributeValue, Attributes};
 use model::resources::{Bag, Form, Name, Value as Amount};
 use serde_json::{Map, Value, json};
@@ -53,8 +53,16 @@ pub(super) fn state(site: &Site, view: &View) -> Value {
 fn framework(site: &Site, view: &View, framework: &Framework) -> Value {
     let info = &framework.info;
     let of = |task: &&Task| task.key.framework == framework.id;
-    let executors: Vec<Value> = view.tasks.iter().filter(of).map(|task| executor(site, view, task)).collect();
-    let ended = view.completed.iter().map(|task| &**task).filter(of);
+    let own = |task: &&Task| task.executor.is_none();
+    let played = view.tasks.iter().filter(of).filter(own).map(|task| executor(site, view, task));
+    let custom = view.executors.iter().filter(|executor| executor.key.framework == framework.id);
+    let executors: Vec<Value> =
+        custom.map(|executor| custom_executor(site, view, executor)).chain(played).collect();
+    let played = view.completed.iter().map(|task| &**task).filter(of).filter(own);
+    let custom = view.completed_executors.iter().filter(|executor| executor.key.framework == framework.id);
+    let ended = custom
+        .map(|executor| custom_executor(site, view, executor))
+        .chain(played.map(|task| executor(site, view, task)));
     let mut shown = json!({
         "id": framework.id.as_str(),
         "name": info.name,
@@ -72,7 +80,37 @@ fn framework(site: &Site, view: &View, framework: &Framework) -> Value {
         shown["roles"] = info.roles.clone().into();
     }
     shown["executors"] = executors.into();
-    shown["completed_executors"] = ended.map(|task| executor(site, view, task)).collect();
+    shown["completed_executors"] = ended.collect();
+    shown
+}
+
+/// A framework's own executor with its tasks.
+fn custom_executor(site: &Site, view: &View, executor: &Executor) -> Value {
+    let info = &executor.info;
+    let used = executor.spec.as_ref().map(|spec| spec.resources.clone()).unwrap_or_default();
+    let of = |task: &&Task| task.host().as_ref() == Some(&executor.key);
+    let show = |tasks: Vec<&Task>| tasks.into_iter().map(|task| shown_task(view, task)).collect::<Value>();
+    let (live, ended): (Vec<&Task>, Vec<&Task>) =
+        view.tasks.iter().filter(of).partition(|task| tasks::is_live(task));
+    let (queued, running): (Vec<&Task>, Vec<&Task>) =
+        live.into_iter().partition(|task| task.phase == Phase::Fetching);
+    let gone = view.completed.iter().map(|task| &**task).filter(of);
+    let role = info.resources.iter().find_map(|r| r.allocation_info.as_ref()?.role.as_deref());
+    let mut shown = json!({
+        "id": info.executor_id.value,
+        "name": info.name.as_deref().unwrap_or_default(),
+        "source": info.source.as_deref().unwrap_or_default(),
+        "container": executor.container.to_string(),
+        "directory": site.sandboxes.join(executor.key.framework.as_str()).join(&executor.sandbox.name),
+        "resources": resources(&used),
+        "role": role.unwrap_or("*"),
+    });
+    if let Some(labels) = &info.labels {
+        shown["labels"] = label_list(labels);
+    }
+    shown["tasks"] = show(running);
+    shown["queued_tasks"] = show(queued);
+    shown["completed_tasks"] = show(ended.into_iter().chain(gone).collect());
     shown
 }
 
@@ -117,7 +155,7 @@ fn shown_task(view: &View, task: &Task) -> Value {
         "id": task.key.task.as_str(),
         "name": info.name,
         "framework_id": task.key.framework.as_str(),
-        "executor_id": "",
+        "executor_id": task.executor.as_ref().map_or("", |id| id.as_str()),
         "slave_id": tasks::agent(view),
         "state": task.state.name(),
         "resources": resources(&asked),

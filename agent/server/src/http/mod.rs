@@ -3,6 +3,7 @@
 //! Answers are rendered here from a copy of the state, never in the driver.
 
 mod api;
+mod executor;
 mod files;
 mod legacy;
 mod metrics;
@@ -14,8 +15,9 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use agent_core::{Summary, View};
+use agent_core::{Input, Summary, View};
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
@@ -25,7 +27,7 @@ use model::id::ContainerId;
 use model::time::Time;
 use sandbox::Usage;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::{Semaphore, oneshot};
 use wire::v1;
 
@@ -46,6 +48,9 @@ pub(crate) struct Site {
     pub(crate) removals: Arc<Removals>,
     pub(crate) clock: Clock,
     pub(crate) started: Time,
+    /// Where ends of executors' streams are told.
+    pub(crate) inputs: UnboundedSender<Input>,
+    pub(crate) next_stream: AtomicU64,
 }
 
 /// The server, bound but not yet serving.
@@ -119,7 +124,7 @@ async fn route(site: &Site, request: Request<Body>) -> Response<Body> {
     let path = normal(request.uri().path());
     let (parts, body) = request.into_parts();
     let answer = match path.as_str() {
-        "api/v1/executor" => Err(Refusal::new(501, "This agent runs no custom executors")),
+        "api/v1/executor" => executor::handle(site, &parts, body).await,
         // As the first implementation, which drops trailing segments until it knows the rest.
         path if path == "api/v1" || path.starts_with("api/v1/") => api::handle(site, &parts, body).await,
         path => match parts.method {

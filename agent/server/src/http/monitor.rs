@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use agent_core::Task;
+use model::id::ContainerId;
+use model::resources::Bag;
 use sandbox::Usage;
 use serde_json::{Map, Value, json};
 use wire::agent::response::get_containers::Container;
@@ -11,17 +12,51 @@ use wire::v1;
 use super::reply::Refusal;
 use super::{Site, tasks};
 
-/// A running task and what its container uses.
+/// A running container and what it uses.
 struct Running {
-    task: Task,
+    container: ContainerId,
+    pid: Option<u32>,
+    framework: String,
+    executor: String,
+    name: String,
+    source: String,
+    asked: Option<Bag>,
     usage: Usage,
 }
 
+/// The containers of command tasks and of executors.
 async fn running(site: &Site) -> Result<Vec<Running>, Refusal> {
+    let view = site.view().await?;
     let mut found = Vec::new();
-    for task in site.view().await?.tasks {
+    for task in view.tasks.iter().filter(|task| task.executor.is_none()) {
         if let Some(usage) = site.usage(&task.container).await? {
-            found.push(Running { task, usage });
+            found.push(Running {
+                container: task.container.clone(),
+                pid: task.pid,
+                framework: task.key.framework.to_string(),
+                executor: task.key.task.to_string(),
+                name: tasks::executor_name(task),
+                source: task.key.task.to_string(),
+                asked: task.spec.as_ref().map(|spec| spec.resources.clone()),
+                usage,
+            });
+        }
+    }
+    for executor in &view.executors {
+        if let Some(usage) = site.usage(&executor.container).await? {
+            let own = executor.spec.iter().map(|spec| &spec.resources);
+            let hosted = view.tasks.iter().filter(|task| task.host().as_ref() == Some(&executor.key));
+            let theirs = hosted.filter(|task| tasks::is_live(task)).filter_map(|task| task.spec.as_ref());
+            found.push(Running {
+                container: executor.container.clone(),
+                pid: executor.pid,
+                framework: executor.key.framework.to_string(),
+                executor: executor.key.executor.to_string(),
+                name: executor.info.name.clone().unwrap_or_default(),
+                source: executor.info.source.clone().unwrap_or_default(),
+                asked: Some(own.chain(theirs.map(|spec| &spec.resources)).sum()),
+                usage,
+            });
         }
     }
     Ok(found)
@@ -30,10 +65,10 @@ async fn running(site: &Site) -> Result<Vec<Running>, Refusal> {
 pub(super) async fn containers(site: &Site) -> Result<Value, Refusal> {
     let now = site.clock.now().as_secs_f64();
     let show = |running: &Running| {
-        let mut shown = json!({ "container_id": running.task.container.to_string() });
+        let mut shown = json!({ "container_id": running.container.to_string() });
         let status = json!({
-            "container_id": { "value": running.task.container.to_string() },
-            "executor_pid": running.task.pid,
+            "container_id": { "value": running.container.to_string() },
+            "executor_pid": running.pid,
         });
         name(&mut shown, running);
         shown["statistics"] = statistics_of(running, now);
@@ -55,10 +90,10 @@ pub(super) async fn statistics(site: &Site) -> Result<Value, Refusal> {
 }
 
 fn name(shown: &mut Value, running: &Running) {
-    shown["executor_id"] = running.task.key.task.as_str().into();
-    shown["executor_name"] = tasks::executor_name(&running.task).into();
-    shown["framework_id"] = running.task.key.framework.as_str().into();
-    shown["source"] = running.task.key.task.as_str().into();
+    shown["executor_id"] = running.executor.as_str().into();
+    shown["executor_name"] = running.name.as_str().into();
+    shown["framework_id"] = running.framework.as_str().into();
+    shown["source"] = running.source.as_str().into();
 }
 
 /// Members in the order of the alphabet, as readers know them.
@@ -86,8 +121,8 @@ fn statistics_of(running: &Running, now: f64) -> Value {
 }
 
 fn measured(running: &Running, now: f64) -> v1::ResourceStatistics {
-    let Running { task, usage } = running;
-    let asked = task.spec.as_ref().map(|spec| &spec.resources);
+    let Running { asked, usage, .. } = running;
+    let asked = asked.as_ref();
     let seconds = |duration: Duration| Some(duration.as_secs_f64());
     let count = |count: u64| Some(u32::try_from(count).unwrap_or(u32::MAX));
     let quota = usage.cpu_limit_millis;
@@ -112,16 +147,15 @@ fn measured(running: &Running, now: f64) -> v1::ResourceStatistics {
 pub(super) async fn wire(site: &Site) -> Result<Vec<Container>, Refusal> {
     let now = site.clock.now().as_secs_f64();
     let show = |running: &Running| {
-        let task = &running.task;
-        let container = v1::ContainerId { value: task.container.to_string(), parent: None };
+        let container = v1::ContainerId { value: running.container.to_string(), parent: None };
         Container {
-            framework_id: Some((&task.key.framework).into()),
-            executor_id: Some(v1::ExecutorId { value: task.key.task.to_string() }),
-            executor_name: Some(tasks::executor_name(task)),
+            framework_id: Some(v1::FrameworkId { value: running.framework.clone() }),
+            executor_id: Some(v1::ExecutorId { value: running.executor.clone() }),
+            executor_name: Some(running.name.clone()),
             container_id: container.clone(),
             container_status: Some(v1::ContainerStatus {
                 container_id: Some(container),
-                executor_pid: task.pid,
+                executor_pid: running.pid,
                 ..Default::default()
             }),
             resource_statistics: Some(measured(running, now)),

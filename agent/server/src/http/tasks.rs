@@ -15,6 +15,7 @@ pub(super) fn task(view: &View, task: &Task) -> v1::Task {
         task_id: info.task_id.clone(),
         framework_id: (&task.key.framework).into(),
         agent_id: v1::AgentId { value: agent(view) },
+        executor_id: task.executor.as_ref().map(|id| v1::ExecutorId { value: id.to_string() }),
         state: wire_state(task.state) as i32,
         resources: info.resources.clone(),
         limits: info.limits.clone(),
@@ -27,7 +28,6 @@ pub(super) fn task(view: &View, task: &Task) -> v1::Task {
         health_check: info.health_check.clone(),
         kill_policy: info.kill_policy,
         user: user.or_else(|| framework.map(|framework| framework.info.user.clone())),
-        ..Default::default()
     }
 }
 

@@ -188,6 +188,8 @@ impl Agent {
             Effect::MeasureDisk => cx.later(self.host, MS, Due::Measured),
             // Nobody cancels in this world's fetches, checks or reads: a late answer is ignored by the core.
             Effect::CancelFetch { .. } | Effect::Probe { .. } | Effect::Remove(_) => {}
+            // Its frameworks bring no executors of their own.
+            Effect::Resize { .. } | Effect::Event { .. } | Effect::CloseStream { .. } => {}
             Effect::Stop(ending) => {
                 let why = format!("{}: {ending:?}", cx.of(self.host).name);
                 cx.judge.broken("agents go on", why);
