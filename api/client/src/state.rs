@@ -43,12 +43,20 @@ pub struct State {
     http: reqwest::Client,
     masters: Masters,
     namespace: String,
+    /// The principal and its secret.
+    credentials: Option<(String, String)>,
 }
 
 impl State {
     /// A client of the masters for `namespace`.
     pub fn new(masters: Masters, namespace: &str) -> Self {
-        Self { http: crate::scheduler::http(), masters, namespace: namespace.to_owned() }
+        Self { http: crate::scheduler::http(), masters, namespace: namespace.to_owned(), credentials: None }
+    }
+
+    /// As a principal, which reaches the namespace of its name and those below it.
+    #[must_use]
+    pub fn with_credentials(self, principal: &str, secret: &str) -> Self {
+        Self { credentials: Some((principal.to_owned(), secret.to_owned())), ..self }
     }
 
     /// The namespace of every call.
@@ -190,8 +198,11 @@ impl State {
     }
 
     async fn attempt(&self, address: &str, body: Bytes, wanted: Wanted) -> Attempt {
-        let request =
+        let mut request =
             self.http.post(format!("http://{address}{PATH}")).header(CONTENT_TYPE, media::JSON).body(body);
+        if let Some((principal, secret)) = &self.credentials {
+            request = request.basic_auth(principal, Some(secret));
+        }
         let mut answer = match tokio::time::timeout(limits::ANSWER, request.send()).await {
             Ok(Ok(answer)) => answer,
             // A connection that was never made carried nothing.
@@ -243,8 +254,11 @@ async fn refused(answer: Response) -> StateError {
     let status = answer.status().as_u16();
     let text = body::refusal(answer).await;
     let message = match serde_json::from_str::<Failure>(&text) {
-        Ok(Failure { error, field: Some(field) }) => format!("{field}: {error}"),
-        Ok(Failure { error, field: None }) => error,
+        // Some sentences begin with the field.
+        Ok(Failure { error, field: Some(field) }) if !error.starts_with(&field) => {
+            format!("{field}: {error}")
+        }
+        Ok(Failure { error, .. }) => error,
         Err(_) => text,
     };
     StateError::Refused { status, message }

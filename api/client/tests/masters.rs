@@ -296,6 +296,21 @@ async fn a_refusal_is_final_and_names_the_field() {
 }
 
 #[tokio::test]
+async fn a_principal_is_named_in_each_call() {
+    let master = Master::start().await;
+    let state = State::new(alone(&master), "alice/jobs").with_credentials("alice", "secret");
+    let script = async {
+        let request = master.request().await;
+        assert_eq!(header(&request.head, "authorization"), Some("Basic YWxpY2U6c2VjcmV0"));
+        let refusal = r#"{"error":"then[0].put.key must not be empty","field":"then[0].put.key"}"#;
+        request.answer("400 Bad Request", &[], refusal).await;
+    };
+    let (answer, ()) = tokio::join!(state.get("a"), script);
+    let text = answer.unwrap_err().to_string();
+    assert_eq!(text, "refused with 400: then[0].put.key must not be empty", "the field is named once");
+}
+
+#[tokio::test]
 async fn a_watch_ends_with_its_master() {
     let master = Master::start().await;
     let state = State::new(alone(&master), "test");

@@ -47,3 +47,8 @@ fn packages_can_be_had() -> Result<(), String> {
     let pip = folder.path().join("venv/bin/pip");
     try_it(&pip, &["download", "-q", "--no-deps", "--retries", "0", "--timeout", "10", "pymesos==0.3.15"])
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_value_api_by_hand() {
+    follow("docs/api/key-value.md").await;
+}

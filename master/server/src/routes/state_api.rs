@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{Method, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use master_core::call::StateCall;
 use master_core::effect::Reply;
 use master_core::input::Input;
 use master_core::refusal::Refusal;
+use master_core::registry::Refusal as Refused;
 use wire::Codec;
 use wire::state::{Call, Failure};
 
@@ -33,11 +37,21 @@ async fn respond(app: &App, request: Request) -> Result<Response, Response> {
         let text = "Expecting 'Content-Type' of application/json";
         return Err(answer::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
+    let principal = principal(&parts.headers)?;
     let bytes = body::read(app, &parts.headers, payload).await?;
     let call = body::decode(bytes, Call::from_slice, |error| {
         failure(StatusCode::BAD_REQUEST, error.reason, Some(error.field))
     })
     .await?;
+    if let Some(principal) = &principal
+        && !owns(principal, call.namespace())
+    {
+        let error = format!(
+            "namespace '{}' is not one of principal '{principal}': these are '{principal}' and what begins with '{principal}/'",
+            call.namespace()
+        );
+        return Err(failure(StatusCode::FORBIDDEN, error, Some("namespace".to_owned())));
+    }
     let call = StateCall::from_wire(call).map_err(|refusal| registry_refused(&refusal))?;
     let stream = stream_id();
     if matches!(call, StateCall::Watch(_)) {
@@ -69,14 +83,43 @@ fn finish(
         Err(Refusal::Registry(refusal)) => Err(registry_refused(&refusal)),
         Err(refusal @ (Refusal::Unknown | Refusal::Busy | Refusal::TooMany { .. })) => {
             let response = failure(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string(), None);
-            Err(answer::with(response, http::header::RETRY_AFTER, http::HeaderValue::from_static("1")))
+            Err(answer::with(response, http::header::RETRY_AFTER, HeaderValue::from_static("1")))
         }
         Err(refusal) => Err(refused(app, &refusal, original)),
     }
 }
 
-fn registry_refused(refusal: &master_core::registry::Refusal) -> Response {
-    failure(StatusCode::BAD_REQUEST, refusal.to_string(), refusal.field().map(str::to_owned))
+fn registry_refused(refusal: &Refused) -> Response {
+    let status = match refusal {
+        Refused::NoSuchLease { .. } => StatusCode::NOT_FOUND,
+        Refused::LeaseTaken(_) | Refused::RequestReused(_) => StatusCode::CONFLICT,
+        Refused::Quota { .. } | Refused::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    failure(status, refusal.to_string(), refusal.field().map(str::to_owned))
+}
+
+/// Whom the caller says it is, by HTTP's basic scheme. The secret is not looked at: there is no list of secrets.
+fn principal(headers: &HeaderMap) -> Result<Option<String>, Response> {
+    let Some(given) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let basic = given.to_str().ok().and_then(|text| text.split_once(' '));
+    let coded =
+        basic.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic")).map(|(_, coded)| coded.trim());
+    let pair =
+        coded.and_then(|coded| STANDARD.decode(coded).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
+    match pair.as_deref().and_then(|pair| pair.split_once(':')) {
+        Some((principal, _)) if !principal.is_empty() => Ok(Some(principal.to_owned())),
+        _ => {
+            let error = "Authorization must be 'Basic' and the base64 of 'principal:secret'".to_owned();
+            let response = failure(StatusCode::UNAUTHORIZED, error, Some("Authorization".to_owned()));
+            Err(answer::with(response, WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"stoa\"")))
+        }
+    }
+}
+
+/// A principal has the namespace of its name, and as many below it as it likes.
+fn owns(principal: &str, namespace: &str) -> bool {
+    namespace.strip_prefix(principal).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn failure(status: StatusCode, error: String, field: Option<String>) -> Response {

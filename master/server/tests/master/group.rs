@@ -10,14 +10,14 @@ use crate::state_api::{put, read};
 
 const PATH: &str = "/api/v1/state";
 
-struct Group {
+pub(crate) struct Group {
     addresses: Vec<String>,
     dirs: Vec<TempDir>,
     masters: Vec<Option<TestMaster>>,
 }
 
 impl Group {
-    async fn three() -> Self {
+    pub(crate) async fn three() -> Self {
         let mut addresses = Vec::new();
         for _ in 0..3 {
             addresses.push(free_address().await);
@@ -31,7 +31,7 @@ impl Group {
         group
     }
 
-    async fn start(&mut self, index: usize) {
+    pub(crate) async fn start(&mut self, index: usize) {
         let dir = self.dirs[index].path().to_owned();
         self.masters[index] = Some(self.open(index, &dir).await.expect("starts"));
     }
@@ -40,7 +40,7 @@ impl Group {
         TestMaster::start(&self.addresses[index], &self.addresses, dir).await
     }
 
-    fn at(&self, index: usize) -> std::net::SocketAddr {
+    pub(crate) fn at(&self, index: usize) -> std::net::SocketAddr {
         self.masters[index].as_ref().expect("runs").address
     }
 
@@ -48,7 +48,7 @@ impl Group {
         (0..3).filter(|index| self.masters[*index].is_some()).collect()
     }
 
-    async fn leader(&self) -> usize {
+    pub(crate) async fn leader(&self) -> usize {
         let mut found = None;
         until("one leads and the others follow it", async || {
             let mut named = Vec::new();
@@ -66,7 +66,12 @@ impl Group {
         self.addresses.iter().position(|address| leader.ends_with(address)).expect("a member")
     }
 
-    async fn stop(mut self) {
+    /// Ends one of them in order.
+    pub(crate) async fn end(&mut self, index: usize) {
+        self.masters[index].take().expect("runs").stop().await;
+    }
+
+    pub(crate) async fn stop(mut self) {
         for index in 0..3 {
             if let Some(master) = self.masters[index].take() {
                 master.stop().await;

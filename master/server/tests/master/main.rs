@@ -4,6 +4,7 @@ mod abuse;
 mod alone;
 mod client;
 mod group;
+mod key_value;
 mod links;
 mod scheduler;
 mod state_api;

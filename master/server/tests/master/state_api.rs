@@ -61,11 +61,6 @@ async fn refusals_name_the_field_and_the_rule() {
             json!({"type": "TXN", "namespace": "x", "then": [{"put": {"key": "", "value": ""}}]}),
             "then[0].put.key",
         ),
-        (
-            json!({"type": "TXN", "namespace": "x",
-            "then": [{"put": {"key": "a", "value": "", "lease": "none"}}]}),
-            "then[0].put.lease",
-        ),
     ] {
         let answer = post(at, PATH, &body).await;
         assert_eq!(answer.status, 400, "{body}");
