@@ -26,7 +26,7 @@ struct Cli {
 enum Role {
     /// A whole cluster on this machine, in the foreground
     Up(up::UpArgs),
-    /// A master: replicated facts, offers, the scheduler and operator APIs
+    /// A master: replicated facts, offers, the scheduler, operator and key-value APIs
     Master(roles::master::MasterArgs),
     /// An agent: runs tasks on this machine
     Agent(roles::agent::AgentArgs),

@@ -9,7 +9,7 @@ use clap::Args;
 use super::{Common, Ending, play, sentence};
 use crate::signals;
 
-/// A master: replicated facts, offers, the scheduler and operator APIs
+/// A master: replicated facts, offers, the scheduler, operator and key-value APIs
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MasterArgs {
     #[command(flatten)]

@@ -15,10 +15,21 @@ const SOON: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 8;
 const COMMANDS: usize = 12;
 
+/// A batch that does not outlive a test which fails.
+struct Batch(Child);
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // One that has ended needs neither.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts the batch of `folder/commands`; what it prints goes to `folder/out`.
-fn start(cluster: &Cluster, folder: &Path) -> Child {
+fn start(cluster: &Cluster, folder: &Path) -> Batch {
     let log = |name| File::options().create(true).append(true).open(folder.join(name)).expect("a log");
-    Command::new(env!("CARGO_BIN_EXE_batch"))
+    let child = Command::new(env!("CARGO_BIN_EXE_batch"))
         .arg("--master")
         .arg(cluster.master_addresses.join(","))
         .args(["--need", "cpus:1;mem:32", "--attempts", "2"])
@@ -27,7 +38,8 @@ fn start(cluster: &Cluster, folder: &Path) -> Child {
         .stdout(log("out"))
         .stderr(log("err"))
         .spawn()
-        .expect("the example starts")
+        .expect("the example starts");
+    Batch(child)
 }
 
 fn read(folder: &Path, name: &str) -> String {
@@ -59,12 +71,12 @@ async fn a_batch_runs_to_its_end_though_the_leading_master_and_the_batch_itself_
     let leader = cluster.leading_master().await;
     cluster.masters[leader].kill();
     cluster.leading_master().await;
-    batch.kill().expect("killed");
-    batch.wait().expect("waited for");
+    batch.0.kill().expect("killed");
+    batch.0.wait().expect("waited for");
     let mut batch = start(&cluster, folder.path());
     std::fs::write(folder.path().join("go"), "").expect("written");
     let status = until("the batch is over", SOON, || {
-        let ended = batch.try_wait().expect("asked");
+        let ended = batch.0.try_wait().expect("asked");
         ready(ended.ok_or_else(|| format!("{}\n{}", read(folder.path(), "err"), cluster.logs())))
     })
     .await;

@@ -81,15 +81,15 @@ pub fn run(document: &str, folder: &Path, replace: &[(&str, &str)]) {
 
 /// Whether a line is as wanted, with `…` for anything.
 fn matches(wanted: &str, line: &str) -> bool {
-    let mut parts = wanted.split('…');
-    let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };
-    let mut last = None;
-    for part in parts {
+    let Some((first, others)) = wanted.split_once('…') else { return wanted == line };
+    let (middle, last) = others.rsplit_once('…').unwrap_or(("", others));
+    let rest = line.strip_prefix(first).and_then(|rest| rest.strip_suffix(last));
+    let Some(mut rest) = rest else { return false };
+    for part in middle.split('…') {
         let Some(at) = rest.find(part) else { return false };
         rest = &rest[at + part.len()..];
-        last = Some(part);
     }
-    rest.is_empty() || last == Some("")
+    true
 }
 
 #[cfg(test)]
@@ -102,7 +102,9 @@ mod tests {
         {
             assert!(matches(wanted, line), "{wanted} {line}");
         }
-        for (wanted, line) in [("a", "ab"), ("a … c", "a b"), ("…b", "abc"), ("b…", "abc"), ("", "a")] {
+        for (wanted, line) in
+            [("a", "ab"), ("a … c", "a b"), ("…b", "abc"), ("b…", "abc"), ("", "a"), ("a…b…c", "acb")]
+        {
             assert!(!matches(wanted, line), "{wanted} {line}");
         }
     }
