@@ -594,6 +594,25 @@ fn endless_nesting_is_refused_and_takes_no_stack() {
 }
 
 #[test]
+fn many_empty_objects_do_not_grow_into_gigabytes() {
+    let empty = vec!["{}"; 500_000].join(",");
+    let call = format!(r#"{{"type":"ACCEPT","accept":{{"operations":[{empty}]}}}}"#);
+    let error = json::from_slice::<scheduler::Call>(call.as_bytes()).unwrap_err().to_string();
+    assert!(
+        error.contains("More objects than fit into 134217728 bytes for field 'accept.operations["),
+        "{error}"
+    );
+
+    let task = r#"{"name":"n","task_id":{"value":"t"},"agent_id":{"value":"a"},"command":{"value":"true"},"resources":[
+        {"name":"cpus","type":"SCALAR","scalar":{"value":1}},{"name":"mem","type":"SCALAR","scalar":{"value":32}}]}"#;
+    let tasks = vec![task; 20_000].join(",");
+    let call = format!(
+        r#"{{"type":"ACCEPT","accept":{{"operations":[{{"type":"LAUNCH","launch":{{"task_infos":[{tasks}]}}}}]}}}}"#
+    );
+    read::<scheduler::Call>(&call);
+}
+
+#[test]
 fn endless_nesting_in_protobuf_is_refused_and_takes_no_stack() {
     // From the inside: field 1 is the value, field 2 the parent around which the next level grows.
     let mut body = b"\x0a\x01c".to_vec();

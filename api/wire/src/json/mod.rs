@@ -22,6 +22,11 @@ use crate::{DecodeError, Message};
 /// How deep objects and arrays may be nested. Reading takes stack for each level.
 pub const NESTING_LIMIT: usize = 200;
 
+/// How many bytes the messages of one text may take, not counting what they point to. An empty object is two characters and
+/// stands for a whole message, some of which take thousands of bytes: without this limit a body that is let in grows a
+/// thousandfold. Twenty thousand tasks in one call stay below it.
+pub const MESSAGES_LIMIT: usize = 128 << 20;
+
 /// How a message is written and read; generated for each of them.
 pub trait Json {
     /// The names of the required fields.

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::lexer::{Kind, Lexer};
-use super::{Json, NESTING_LIMIT};
+use super::{Json, MESSAGES_LIMIT, NESTING_LIMIT};
 use crate::error::{DecodeError, Missing, Problem, Step, SyntaxError};
 
 /// Why reading stopped. Paths are relative to where the error is and grow on the way out.
@@ -59,6 +59,8 @@ fn base64_error(reason: String) -> Stop {
 pub struct Reader<'a> {
     lexer: Lexer<'a>,
     depth: usize,
+    /// Of all messages so far, in bytes.
+    size: usize,
     missing: Missing,
 }
 
@@ -69,7 +71,7 @@ impl<'a> Reader<'a> {
         name: &'static str,
         target: &mut dyn Json,
     ) -> Result<(), DecodeError> {
-        let mut reader = Self { lexer: Lexer::new(text), depth: 0, missing: Missing::default() };
+        let mut reader = Self { lexer: Lexer::new(text), depth: 0, size: 0, missing: Missing::default() };
         let shape = |problem| DecodeError::Shape { message: name, problem };
         match reader.whole(target) {
             Err(Stop::Syntax(error)) => Err(DecodeError::Syntax(error)),
@@ -95,6 +97,10 @@ impl<'a> Reader<'a> {
 
     /// Reads an object into `target` and notes which of its required fields are missing.
     pub fn message(&mut self, target: &mut dyn Json) -> Result<(), Stop> {
+        self.size += size_of_val(target);
+        if self.size > MESSAGES_LIMIT {
+            return Err(invalid(format!("More objects than fit into {MESSAGES_LIMIT} bytes")));
+        }
         let mut seen = 0;
         self.members(&mut |reader, name| {
             let before = reader.missing.paths.len();
