@@ -291,9 +291,9 @@ impl Quotas {
         self.has_room(&self.held.kinds, &self.grown) || self.has_room(&self.due.kinds, &self.grown)
     }
 
-    /// Whether anybody could be given some of a kind in both sets.
+    /// Whether anybody could be given more of a kind in both sets. Whom nothing bounds got all there was before.
     fn has_room(&self, kinds: &BTreeSet<Name>, grown: &BTreeSet<Name>) -> bool {
-        let free = |role: &Role, name: &Name| self.room(role, name).is_none_or(|(room, _)| !room.is_zero());
+        let free = |role: &Role, name: &Name| self.room(role, name).is_some_and(|(room, _)| !room.is_zero());
         kinds
             .intersection(grown)
             .any(|name| free(&Role::any(), name) || self.books.keys().any(|role| free(role, name)))
