@@ -6,6 +6,7 @@
 #   make e2e      the tests on real processes alone
 #   make sim      a simulated cluster: SEED=n the first seed, SEEDS=m how many
 #   make conformance  client libraries of other projects, alone; `make test` runs them too
+#   make mutants  plants faults in the cores one by one and shows that the simulator finds them
 #   make bench    the measurements of bench/, each with its floor
 #
 # Everything builds with one profile into one directory outside the checkout, so that a second checkout does not
@@ -19,7 +20,7 @@ export CARGO_TERM_COLOR ?= auto
 CARGO := $(shell command -v cargo 2>/dev/null || echo $(HOME)/.cargo/bin/cargo)
 STOA := $(CARGO_TARGET_DIR)/release/stoa
 
-.PHONY: run build test check fmt lint licences e2e conformance sim bench prepare prepare-run prepare-conformance
+.PHONY: run build test check fmt lint licences e2e conformance sim mutants bench prepare prepare-run prepare-conformance
 
 run: prepare-run build
 	@./scripts/run.sh $(STOA)
@@ -56,6 +57,10 @@ sim: build
 
 conformance: prepare-run prepare-conformance build
 	@./scripts/test.sh $(CARGO) -p conformance
+
+# Behind a feature that nothing else asks for, so that no program that is shipped has them.
+mutants: prepare
+	$(CARGO) run --release --locked -p sim --features mutants --bin mutants
 
 bench: prepare-run build
 	@./scripts/bench.sh $(CARGO)

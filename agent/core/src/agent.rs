@@ -253,6 +253,8 @@ impl Agent {
         }
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
+                #[cfg(feature = "mutants")]
+                Timer::Retry(_) if mutant::planted("updates-are-sent-once") => {}
                 Timer::Retry(key) => self.transmit(now, &key, out),
                 Timer::Probe(key, which) => self.probe(&key, which, out),
                 Timer::Completion(key) => self.ran_too_long(now, &key, out),

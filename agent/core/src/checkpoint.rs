@@ -118,6 +118,8 @@ impl State {
     /// over from before a compaction and change nothing.
     pub(crate) fn apply(&mut self, record: &Record) -> Option<Task> {
         match record {
+            #[cfg(feature = "mutants")]
+            Record::Registered(_) if mutant::planted("agent-forgets-its-id") => {}
             Record::Registered(agent) => self.agent = Some(agent.clone()),
             Record::Term(term) => self.term = self.term.max(*term),
             Record::Boot(boot) => self.boot.clone_from(boot),
@@ -225,11 +227,19 @@ impl State {
         }
         records.extend(self.executors.values().map(|executor| Record::Executor(Box::new(executor.record()))));
         for task in self.tasks.values() {
+            #[cfg(feature = "mutants")]
+            if mutant::planted("compaction-forgets-tasks") {
+                continue;
+            }
             records.push(Record::Task(Box::new(task.record())));
             let kill = task.kill.clone();
             records.extend(kill.map(|kill| Record::Kill { key: task.key.clone(), kill }));
         }
         for (key, stream) in &self.streams {
+            #[cfg(feature = "mutants")]
+            if mutant::planted("compaction-forgets-updates") {
+                continue;
+            }
             records.extend(
                 stream
                     .pending()

@@ -53,6 +53,11 @@ impl Agent {
         let Some(link) = self.registered() else { return };
         let Some(stream) = self.state.streams.get_mut(key) else { return };
         let Some(update) = stream.head().cloned() else { return };
+        #[cfg(feature = "mutants")]
+        let update = match stream.pending().last() {
+            Some(last) if mutant::planted("newest-update-goes-first") => Arc::clone(last),
+            _ => update,
+        };
         let last = stream.pending().last().map_or(update.state, |last| last.state);
         self.timers.set(Timer::Retry(key.clone()), now + stream.next_delay());
         let latest = match self.state.tasks.get_mut(key) {
@@ -68,6 +73,11 @@ impl Agent {
 
     pub(crate) fn acknowledged(&mut self, now: Time, key: &TaskKey, uuid: Uuid, out: &mut Vec<Effect>) {
         let Some(stream) = self.state.streams.get(key) else { return };
+        #[cfg(feature = "mutants")]
+        let uuid = match stream.head() {
+            Some(head) if mutant::planted("any-acknowledgement-will-do") => head.uuid,
+            _ => uuid,
+        };
         if stream.head().is_none_or(|head| head.uuid != uuid) {
             return;
         }

@@ -140,6 +140,10 @@ impl Link {
         let timeout = timeout.clamp(limits::LINK_TIMEOUT_MIN, limits::LINK_TIMEOUT_MAX);
         self.phase = Phase::Registered { link, timeout };
         self.deadline = Some(now + timeout);
+        #[cfg(feature = "mutants")]
+        if mutant::planted("silent-links-are-trusted") {
+            self.deadline = None;
+        }
         self.tried = 0;
         self.rounds = 0;
         self.redirects = 0;
@@ -149,6 +153,10 @@ impl Link {
 
     /// Any frame shows that the master lives.
     pub(crate) fn heard(&mut self, now: Time) {
+        #[cfg(feature = "mutants")]
+        if mutant::planted("silent-links-are-trusted") {
+            return;
+        }
         if let Phase::Registered { timeout, .. } = self.phase {
             self.deadline = Some(now + timeout);
         }

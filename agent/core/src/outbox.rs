@@ -34,6 +34,10 @@ impl Outbox {
 
     /// Emits `effect` once every gating record emitted so far is on disk. Effects keep their order.
     pub(crate) fn after(&mut self, effect: Effect, out: &mut Vec<Effect>) {
+        #[cfg(feature = "mutants")]
+        if mutant::planted("agent-speaks-before-it-stores") {
+            return out.push(effect);
+        }
         if self.held.is_empty() && self.synced >= self.gate {
             out.push(effect);
         } else {

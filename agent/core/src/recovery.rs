@@ -13,6 +13,8 @@ impl Agent {
     /// had of their files is unknown.
     pub(crate) fn find_containers(&mut self, now: Time, out: &mut Vec<Effect>) {
         let own = self.state.tasks.values().filter(|task| task.executor.is_none());
+        #[cfg(feature = "mutants")]
+        let own = own.skip(usize::from(mutant::planted("one-container-is-not-looked-for")));
         let begun = own.filter(|task| task.phase != Phase::Fetching).map(|task| task.container.clone());
         let executors = self.state.executors.values().map(|executor| executor.container.clone());
         let containers = begun.chain(executors).collect();

@@ -209,6 +209,10 @@ impl Agent {
 
     fn launch(&mut self, now: Time, key: &TaskKey, out: &mut Vec<Effect>) {
         self.say(now, key, Draft::executor(TaskState::Starting), out);
+        #[cfg(feature = "mutants")]
+        if let (true, Some(job)) = (mutant::planted("launches-are-ordered-twice"), self.job(key)) {
+            self.outbox.after(Effect::Launch(job), out);
+        }
         if let Some(job) = self.job(key) {
             self.outbox.after(Effect::Launch(job), out);
         }
@@ -243,6 +247,10 @@ impl Agent {
         }
         if self.state.tasks.get(&key).is_some_and(|task| task.phase == Phase::Running) {
             self.watch(now, &key, recovered);
+        }
+        #[cfg(feature = "mutants")]
+        if recovered && mutant::planted("recovered-tasks-are-killed") {
+            self.outbox.after(Effect::Destroy { container: container.clone() }, out);
         }
         self.resume_kill(now, &key, out);
     }

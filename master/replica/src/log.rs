@@ -138,6 +138,11 @@ impl<D: Disk> Log<D> {
         self.append(write.entries, &mut batch);
         if write.must_sync {
             batch.meta = self.meta.encode();
+            #[cfg(feature = "mutants")]
+            if mutant::planted("log-is-not-synced") {
+                self.disk.write(batch, false)?;
+                return Ok(Synced(SyncedSeal(())));
+            }
             self.disk.write(batch, true)?;
         }
         Ok(Synced(SyncedSeal(())))

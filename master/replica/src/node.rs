@@ -419,6 +419,10 @@ impl<M: Machine, D: Disk> Replica<M, D> {
         // Before its first commit a leader drops such requests without a word.
         let heard = self.raw.raft.state == StateRole::Leader && self.raw.raft.commit_to_current_term();
         if let Some(context) = heard.then(|| self.reads.ask(self.ticks)).flatten() {
+            #[cfg(feature = "mutants")]
+            if mutant::planted("read-asks-no-quorum") {
+                return self.reads.confirm(context, self.applied.index);
+            }
             self.raw.read_index(context.to_be_bytes().to_vec());
             self.settle();
         }

@@ -27,6 +27,8 @@ use crate::weather::Weather;
 const MASTERS: u64 = 3;
 /// After everything has healed, all must be well within so long.
 const PATIENCE: Micros = 240 * SECOND;
+/// Past this the world is taken to run in circles.
+const MOST_EVENTS: u64 = 50_000_000;
 /// All stays well for so long before the last look.
 const REST: Micros = 3 * SECOND;
 
@@ -205,6 +207,9 @@ impl World {
     /// Lets the world run until `end`.
     fn run_until(&mut self, end: Micros) {
         while let Some(event) = self.cx.next(end) {
+            if self.cx.events > MOST_EVENTS {
+                return self.cx.judge.progress.wrong(format!("more than {MOST_EVENTS} things happened"));
+            }
             self.happen(event);
         }
     }
@@ -378,7 +383,7 @@ impl World {
     // --- phases
 
     fn storm(&mut self, length: Micros) {
-        while self.cx.now < length {
+        while self.cx.now < length && self.cx.events <= MOST_EVENTS {
             self.run_until((self.cx.now + SECOND).min(length));
             self.look();
         }
@@ -416,7 +421,7 @@ impl World {
     fn recover(&mut self) -> Option<Micros> {
         let end = self.cx.now + PATIENCE;
         let mut well_since = None;
-        while self.cx.now < end {
+        while self.cx.now < end && self.cx.events <= MOST_EVENTS {
             self.run_until(self.cx.now + SECOND);
             self.look();
             match (self.unfinished().is_empty(), well_since) {

@@ -75,3 +75,34 @@ fn every_dependency_is_named_once_for_the_workspace_and_used() {
     let idle: Vec<&String> = named.difference(&used).collect();
     assert!(idle.is_empty(), "named for the workspace but used nowhere: {idle:?}");
 }
+
+/// Faults planted for the simulator to find are behind a feature that nobody else asks for.
+#[test]
+fn planted_faults_are_compiled_for_the_simulator_alone() {
+    for (name, manifest) in manifests() {
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let table = manifest.get(section).and_then(toml::Value::as_table);
+            for (dependency, how) in table.into_iter().flatten() {
+                let optional = how.get("optional").and_then(toml::Value::as_bool) == Some(true);
+                assert!(dependency != "mutant" || optional, "`{name}` always depends on `mutant`");
+                assert!(
+                    !how.to_string().contains("mutants"),
+                    "`{name}` asks `{dependency}` for its planted faults"
+                );
+            }
+        }
+        let features = manifest.get("features").and_then(toml::Value::as_table);
+        for (feature, parts) in features.into_iter().flatten().filter(|(feature, _)| *feature != "mutants") {
+            assert!(!parts.to_string().contains("mutant"), "`{name}` has planted faults in its `{feature}`");
+        }
+    }
+    let marker = "#[cfg(feature = \"mutants\")]";
+    for source in tidy::rust_below(&["api", "master", "agent", "frameworks", "cli"]) {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (at, _) in lines.iter().enumerate().filter(|(_, line)| line.contains("mutant::")) {
+            let before = &lines[at.saturating_sub(4)..at];
+            let gated = before.iter().any(|line| line.trim() == marker);
+            assert!(gated, "{}:{}: a planted fault without its gate", source.path.display(), at + 1);
+        }
+    }
+}

@@ -31,6 +31,10 @@ impl Allocator {
             self.queue.sweep = self.agents.slots();
         }
         for held in used {
+            #[cfg(feature = "mutants")]
+            if mutant::planted("usage-is-forgotten-at-registration") {
+                continue;
+            }
             self.claim(index, &held);
         }
         self.touch_all(index);
@@ -173,6 +177,10 @@ impl Allocator {
         resources: &Bag,
         refuse: Option<Span>,
     ) -> Result<(), Misuse> {
+        #[cfg(feature = "mutants")]
+        if mutant::planted("declined-offers-stay-booked") {
+            return Ok(());
+        }
         let (index, client) =
             self.book(agent, framework, role, |agent, client| agent.release_offered(client, resources))?;
         if let Some(asked) = refuse
@@ -213,6 +221,10 @@ impl Allocator {
         role: &Role,
         resources: &Bag,
     ) -> Result<(), Misuse> {
+        #[cfg(feature = "mutants")]
+        if mutant::planted("ended-tasks-stay-booked") {
+            return Ok(());
+        }
         let (index, client) =
             self.book(agent, framework, role, |agent, client| agent.release_used(client, resources))?;
         self.given_back(index, client, resources);

@@ -35,6 +35,10 @@ impl Turn<'_> {
             Err(fault) => return self.call_off(framework, &call, &fault),
         };
         for offer in &deal.offers {
+            #[cfg(feature = "mutants")]
+            if mutant::planted("offers-can-be-taken-twice") {
+                continue;
+            }
             self.take_offer(&offer.id);
         }
         let all = deal.rest.clone();

@@ -81,6 +81,18 @@ impl Turn<'_> {
                 }
                 self.when_proved(Waiting::Watch { request, stream, from });
             }
+            #[cfg(feature = "mutants")]
+            StateCall::Write(write @ Write::Txn(_)) if mutant::planted("writes-are-acknowledged-early") => {
+                let revision = self.view.index() + 1;
+                let done = wire::state::TxnAnswer {
+                    revision,
+                    succeeded: true,
+                    replayed: false,
+                    results: Vec::new(),
+                };
+                self.answer(request, Ok(Reply::State(Box::new(wire::state::Answer::Txn(done)))));
+                self.propose(write.command(), Proposal::Quiet);
+            }
             StateCall::Write(write) => self.propose(write.command(), Proposal::State { request, write }),
         }
     }
@@ -94,6 +106,10 @@ impl Turn<'_> {
     pub(super) fn when_proved(&mut self, waiting: Waiting) {
         if self.leader.reads.len() >= limits::READS {
             return self.unproved(waiting, Refusal::Busy);
+        }
+        #[cfg(feature = "mutants")]
+        if mutant::planted("reads-do-not-wait") {
+            return self.proved(waiting);
         }
         self.leader.reads.next.push(waiting);
         self.ask_next();

@@ -94,6 +94,11 @@ impl Turn<'_> {
             self.leader.counters.task(state, &status);
             self.publish_update(&framework, task, &status);
         }
+        #[cfg(feature = "mutants")]
+        if let (true, Some(uuid)) = (mutant::planted("leader-acknowledges-by-itself"), status.uuid.clone()) {
+            let (framework, task) = (framework.clone(), task.clone());
+            self.order(agent, AgentOrder::Acknowledge { framework, task, uuid });
+        }
         self.event(&framework, SchedulerEvent::Update(status));
     }
 

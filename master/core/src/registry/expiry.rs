@@ -31,6 +31,11 @@ impl Expiry {
         let mut expiry = Self::default();
         for lease in view.leases() {
             expiry.observe(now, lease);
+            #[cfg(feature = "mutants")]
+            if mutant::planted("leases-end-with-the-leader") {
+                let name = (lease.namespace.clone(), lease.id.clone());
+                expiry.set(name.clone(), Timer { deadline: now, ..expiry.timers[&name] });
+            }
         }
         expiry
     }
@@ -42,6 +47,10 @@ impl Expiry {
         if known == Some((lease.granted, lease.renewals)) {
             // A repeated grant answers the lease as it stands and must not lengthen it.
             return;
+        }
+        #[cfg(feature = "mutants")]
+        if mutant::planted("renewals-are-not-seen") && known.is_some() {
+            return self.set(name.clone(), Timer { renewals: lease.renewals, ..self.timers[&name] });
         }
         self.set(name, Timer { deadline: now + lease.ttl, granted: lease.granted, renewals: lease.renewals });
     }

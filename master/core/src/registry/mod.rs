@@ -127,6 +127,10 @@ impl Registry {
     /// Does a committed command. Indexes are given in order; a refused command leaves everything but the index.
     pub fn apply(&mut self, index: Index, command: Command) -> Outcome {
         self.index = index;
+        #[cfg(feature = "mutants")]
+        if let (true, Command::Txn(txn)) = (mutant::planted("commands-are-applied-twice"), &command) {
+            let _ = self.store.transact(index, &Txn { request: None, ..txn.clone() }, &self.limits);
+        }
         if let Command::Txn(txn) = command {
             // A transaction is checked by doing it on a clone, so it is not checked twice.
             return match self.store.transact(index, &txn, &self.limits) {

@@ -34,6 +34,10 @@ impl Requests {
     /// The outcome of an earlier transaction of the same id, if there was one.
     pub(crate) fn replay(&self, txn: &Txn) -> Result<Option<TxnOutcome>, Refusal> {
         let Some(id) = &txn.request else { return Ok(None) };
+        #[cfg(feature = "mutants")]
+        if mutant::planted("repetitions-are-done-again") {
+            return Ok(None);
+        }
         let Some(known) = self.find(&txn.namespace, id) else { return Ok(None) };
         if known.content != content(txn) {
             return Err(Refusal::RequestReused(id.clone()));

@@ -61,16 +61,19 @@ impl Registry {
             .chain(agents.into_records())
             .chain(weights.into_records())
             .chain(quotas.into_records())
-            .chain(store.into_records())
-            .map(Some)
-            .chain(std::iter::once(None))
-            .map(move |record| match record {
-                Some(record) => {
-                    count += 1;
-                    record
-                }
-                None => Record { record: Some(record::Record::Trailer(Trailer { records: count, digest })) },
-            });
+            .chain(store.into_records());
+        #[cfg(feature = "mutants")]
+        let records = records.filter(|record| {
+            let lease = matches!(record.record, Some(record::Record::Lease(_)));
+            !(lease && mutant::planted("snapshot-forgets-leases"))
+        });
+        let records = records.map(Some).chain(std::iter::once(None)).map(move |record| match record {
+            Some(record) => {
+                count += 1;
+                record
+            }
+            None => Record { record: Some(record::Record::Trailer(Trailer { records: count, digest })) },
+        });
         let records: Box<dyn Iterator<Item = Record> + Send> = Box::new(records);
         Export { records: records.peekable() }
     }

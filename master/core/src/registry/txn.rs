@@ -300,6 +300,8 @@ impl Store {
         let bytes_before = space.bytes();
         let succeeded =
             txn.compare.iter().all(|compare| compare.holds(space.entry(&compare.key).map(|entry| &**entry)));
+        #[cfg(feature = "mutants")]
+        let succeeded = succeeded || mutant::planted("compares-are-ignored");
         let (name, branch) = if succeeded { ("then", &txn.then) } else { ("else", &txn.otherwise) };
         let mut run = Run { space, index, limits, events: Vec::new(), budget: limits.answer_bytes };
         let mut results = Vec::with_capacity(branch.len());

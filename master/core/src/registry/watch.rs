@@ -81,7 +81,15 @@ impl Watcher {
                 events.push((revision.revision, event.clone()));
             }
         }
+        #[cfg(feature = "mutants")]
+        if mutant::planted("watch-loses-an-event") && through.is_multiple_of(16) {
+            events.clear();
+        }
         self.next = through.saturating_add(1);
+        #[cfg(feature = "mutants")]
+        if mutant::planted("watch-repeats-an-event") && through.is_multiple_of(16) {
+            self.next = through;
+        }
         Ok(Batch { through, events, more })
     }
 

@@ -1,0 +1,86 @@
+//! `mutants`: plants one fault after the other and says which checker finds it, and on which seed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::Parser;
+use sim::{Choices, run};
+
+/// Each fault by its name, and what it is. The name is asked for where the fault is planted.
+const MUTANTS: &[(&str, &str)] = &[
+    ("log-is-not-synced", "the replica does not sync its log"),
+    ("read-asks-no-quorum", "a leader takes itself for the leader without asking"),
+    ("reads-do-not-wait", "the core answers reads without proof"),
+    ("writes-are-acknowledged-early", "a write is answered when it is proposed"),
+    ("compares-are-ignored", "a transaction is done whether its compares hold or not"),
+    ("repetitions-are-done-again", "a repeated transaction is done again"),
+    ("commands-are-applied-twice", "each transaction is applied twice"),
+    ("snapshot-forgets-leases", "a snapshot lacks the leases"),
+    ("renewals-are-not-seen", "a lease ends as if it had not been renewed"),
+    ("leases-end-with-the-leader", "a new leader ends all leases at once"),
+    ("watch-loses-an-event", "a watch skips the events of a batch"),
+    ("watch-repeats-an-event", "a watch tells the newest revision twice"),
+    ("leader-acknowledges-by-itself", "the leader acknowledges updates for the framework"),
+    ("leader-ignores-newer-terms", "a deposed leader goes on with agents that obey another"),
+    ("offers-can-be-taken-twice", "an offer stays after it was accepted"),
+    ("usage-is-forgotten-at-registration", "the allocator takes a returning agent for idle"),
+    ("declined-offers-stay-booked", "what is declined is not free again"),
+    ("ended-tasks-stay-booked", "what ended tasks used is not free again"),
+    ("agent-speaks-before-it-stores", "effects do not wait for the agent's disk"),
+    ("agent-forgets-its-id", "an agent registers anew after each restart"),
+    ("compaction-forgets-tasks", "the agent's compacted log lacks its tasks"),
+    ("compaction-forgets-updates", "the agent's compacted log lacks pending updates"),
+    ("any-acknowledgement-will-do", "a late acknowledgement is taken for that of the update in flight"),
+    ("newest-update-goes-first", "updates overtake each other"),
+    ("updates-are-sent-once", "an update that is lost is not sent again"),
+    ("recovered-tasks-are-killed", "a restarted agent kills what it finds"),
+    ("one-container-is-not-looked-for", "a restarted agent overlooks a container"),
+    ("launches-are-ordered-twice", "the launcher is told twice to start a task"),
+    ("silent-links-are-trusted", "an agent never gives up a link to a dead master"),
+];
+
+/// Plants faults and shows that they are found.
+#[derive(Parser)]
+struct Arguments {
+    /// Seeds tried for each fault before it counts as missed.
+    #[arg(long, default_value_t = 60)]
+    seeds: u64,
+    /// Only this one.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // A fault may well end in a panic, which is one way to be found.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut missed = 0;
+    for (name, what) in MUTANTS {
+        if arguments.only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
+        mutant::plant(Some(name));
+        let found = (1..=arguments.seeds).find_map(|seed| caught(seed).map(|by| (seed, by)));
+        mutant::plant(None);
+        match found {
+            Some((seeds, by)) => println!("{name:<36} found by {by:<12} after {seeds:>2} seeds   ({what})"),
+            None => {
+                missed += 1;
+                println!("{name:<36} MISSED by everybody, {} seeds   ({what})", arguments.seeds);
+            }
+        }
+    }
+    println!("{} planted, {missed} missed", MUTANTS.len());
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Who finds something wrong with this seed.
+fn caught(seed: u64) -> Option<String> {
+    match catch_unwind(AssertUnwindSafe(|| run(seed, Choices::default()))) {
+        Err(_) => Some("a panic".to_owned()),
+        Ok(report) => {
+            let wrong = report.checks.iter().find(|(_, _, findings)| !findings.wrong.is_empty());
+            wrong.map(|(name, _, _)| (*name).to_owned())
+        }
+    }
+}
