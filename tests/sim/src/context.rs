@@ -24,6 +24,8 @@ pub(crate) enum Event {
     Arrive { conn: ConnId, side: Side, frame: Frame },
     /// What was sent to `side` has not been acknowledged for too long.
     Stuck { conn: ConnId, side: Side, stops: u64 },
+    /// What was held up towards `side` goes on.
+    Flush { conn: ConnId, side: Side },
     /// A dial has had its time.
     Undialled { conn: ConnId },
     /// A message between masters.
@@ -272,6 +274,40 @@ impl Context {
             self.of_mut(to).backlog.push_back(Event::Arrive { conn: id, side, frame });
             return None;
         }
+        self.take(id, side, frame)
+    }
+
+    /// The next frame of those that were held up and can go on now. They stay before whatever was sent after them.
+    pub(crate) fn unheld(&mut self, id: ConnId, side: Side) -> Option<(Host, Frame)> {
+        loop {
+            let conn = self.net.conns.get_mut(&id)?;
+            let (from, to) = (conn.host(side.other()), conn.host(side));
+            if conn.pipe(side).held.is_empty() {
+                return None;
+            }
+            if self.net.blocked(from, to) || !self.of(to).power {
+                // Another wall: the wait for the other side begins anew.
+                let conn = self.net.conns.get_mut(&id)?;
+                conn.pipe(side).stops += 1;
+                let stops = conn.pipe(side).stops;
+                self.schedule(USER_TIMEOUT, Event::Stuck { conn: id, side, stops });
+                return None;
+            }
+            if self.of(to).up && self.of(to).paused_until > self.now {
+                self.of_mut(to).backlog.push_back(Event::Flush { conn: id, side });
+                return None;
+            }
+            let conn = self.net.conns.get_mut(&id)?;
+            let frame = conn.pipe(side).held.pop_front()?;
+            if let Some(taken) = self.take(id, side, frame) {
+                return Some(taken);
+            }
+        }
+    }
+
+    /// Hands a frame over to whoever listens.
+    fn take(&mut self, id: ConnId, side: Side, frame: Frame) -> Option<(Host, Frame)> {
+        let to = self.net.conns.get(&id)?.host(side);
         let up = self.of(to).up;
         let conn = self.net.conns.get_mut(&id)?;
         conn.pipe(side).under_way -= 1;
@@ -363,10 +399,10 @@ impl Context {
                     continue;
                 }
                 let Some(conn) = self.net.conns.get_mut(&id) else { break };
-                let held = std::mem::take(&mut conn.pipe(side).held);
-                conn.pipe(side).under_way -= held.len();
-                for frame in held {
-                    self.push(id, side, frame);
+                if !conn.pipe(side).held.is_empty() {
+                    conn.pipe(side).stops += 1;
+                    let latency = self.latency();
+                    self.schedule(latency, Event::Flush { conn: id, side });
                 }
             }
         }

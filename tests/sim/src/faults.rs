@@ -87,7 +87,11 @@ pub(crate) fn strike(places: &Places, cx: &mut Context) -> Vec<Deed> {
             vec![Deed::Crash { host, how: Crash::Power, back: long, wiped: true }]
         }
         54..59 => vec![crash(pick(&places.clients, cx), Crash::Killed, soon)],
-        59..72 => {
+        59..65 => {
+            wake_behind_a_wall(places, cx);
+            Vec::new()
+        }
+        65..74 => {
             let host = places.any(cx);
             let pause = cx.between((100 * MS, 9 * SECOND));
             pause_for(host, pause, cx);
@@ -106,6 +110,20 @@ fn pause_for(host: Host, pause: Micros, cx: &mut Context) {
         cx.of_mut(host).paused_until = cx.now + pause;
         cx.schedule(pause, Event::Fault(Fault::Resume(host)));
     }
+}
+
+/// A master stops for long enough that another is elected, and for a moment after it goes on it hears clients but no
+/// master: if it led, it has yet to learn that it does not any more.
+fn wake_behind_a_wall(places: &Places, cx: &mut Context) {
+    let master = pick(&places.masters, cx);
+    let pause = cx.between((800 * MS, 1_900 * MS));
+    let alone = BTreeSet::from([master]);
+    let others: BTreeSet<Host> = places.masters.iter().copied().filter(|other| *other != master).collect();
+    for (from, to) in [(alone.clone(), others.clone()), (others, alone)] {
+        let wall = cx.wall(from, to);
+        cx.schedule(pause + 1_200 * MS, Event::Fault(Fault::Heal(wall)));
+    }
+    pause_for(master, pause, cx);
 }
 
 /// Puts walls up: around a machine in both directions or one, between two masters, or now and then.

@@ -222,6 +222,12 @@ impl World {
                     self.actors[host.0 as usize].machine().heard(conn, frame, &mut self.cx);
                 }
             }
+            Event::Flush { conn, side } => {
+                while let Some((host, frame)) = self.cx.unheld(conn, side) {
+                    self.note(host, frame.kind());
+                    self.actors[host.0 as usize].machine().heard(conn, frame, &mut self.cx);
+                }
+            }
             Event::Stuck { conn, side, stops } => {
                 if let Some(host) = self.cx.stuck(conn, side, stops) {
                     self.broken(host, conn);

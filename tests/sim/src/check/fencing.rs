@@ -15,11 +15,12 @@ pub struct Fencing {
 }
 
 impl Fencing {
-    /// A master has heard the greeting of an agent that obeys a leader of term `obeyed`: if that is news, it leads no
-    /// more. This first line is why orders of the past hardly ever get as far as to an agent.
-    pub fn greeted(&mut self, master: &str, leads: Option<u64>, obeyed: u64) {
-        let holds = leads.is_none_or(|term| term >= obeyed);
-        self.findings.look(holds, || format!("{master} leads on in term {leads:?}, an agent obeys {obeyed}"));
+    /// A master that leads in `term` takes in an agent that has said it obeys a leader of term `obeyed`. That a newer
+    /// one is not taken in is the first line: because of it orders of the past hardly ever get as far as to an agent.
+    pub fn welcomed(&mut self, master: &str, term: u64, obeyed: u64) {
+        self.findings.look(term >= obeyed, || {
+            format!("{master} of term {term} takes in an agent that obeys term {obeyed}")
+        });
     }
 
     /// An order of `term` came to an agent that has stored an order of `highest`.

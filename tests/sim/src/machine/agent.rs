@@ -16,7 +16,7 @@ use crate::frame::{Ask, Frame};
 use crate::net::{ConnId, Host, MS, Micros};
 
 /// Records in the log after which it is written anew.
-const COMPACT: usize = 400;
+const COMPACT: usize = 50;
 
 /// A machine with an agent on it.
 pub struct Agent {

@@ -103,7 +103,11 @@ struct Running {
 
 /// What a connection is to this master.
 enum Kind {
-    Link { ip: Arc<str> },
+    Link {
+        ip: Arc<str>,
+        /// The term its agent said it obeys.
+        obeyed: u64,
+    },
     Request,
     Stream(StreamId),
 }
@@ -429,6 +433,9 @@ impl Master {
         let Some(run) = &mut self.run else { return };
         let Some(conn) = run.links.get(&link).copied() else { return };
         if let AgentOrder::Welcome { agent, .. } = order {
+            if let Some(Kind::Link { obeyed, .. }) = run.conns.get(&conn) {
+                cx.judge.fencing.welcomed(&self.address, term.0, *obeyed);
+            }
             cx.judge.facts.admitted(agent.clone());
         }
         let frame = Frame::ToAgent(Box::new(render::order(term, order)));
@@ -516,7 +523,7 @@ impl Master {
             Ask::Link => {
                 let client = cx.net.conns.get(&conn).map(|c| c.host(crate::net::Side::Client));
                 let ip = client.map_or_else(String::new, |host| cx.of(host).name.clone());
-                run.conns.insert(conn, Kind::Link { ip: ip.into() });
+                run.conns.insert(conn, Kind::Link { ip: ip.into(), obeyed: 0 });
                 run.links.insert(LinkId(conn.0), conn);
                 cx.send(conn, self.host, Frame::Linked);
             }
@@ -655,18 +662,13 @@ impl Machine for Master {
             Frame::Ask(ask) => self.asked(conn, ask, cx),
             Frame::ToMaster(frame) => {
                 let Some(run) = &mut self.run else { return };
-                let Some(Kind::Link { ip }) = run.conns.get(&conn) else { return };
-                let obeyed = match &frame.frame {
-                    Some(wire::link::to_master::Frame::Hello(hello)) => Some(hello.highest_term),
-                    _ => None,
-                };
+                let Some(Kind::Link { ip, obeyed }) = run.conns.get_mut(&conn) else { return };
+                if let Some(wire::link::to_master::Frame::Hello(hello)) = &frame.frame {
+                    *obeyed = hello.highest_term;
+                }
                 match AgentReport::decode(*frame, ip) {
                     Ok(report) => self.handle(Input::Agent { link: LinkId(conn.0), report }, cx),
                     Err(bad) => cx.judge.broken("frames are understood", bad.to_string()),
-                }
-                if let (Some(obeyed), Some(run)) = (obeyed, &self.run) {
-                    let term = run.core.leads().map(|term| term.0);
-                    cx.judge.fencing.greeted(&self.address, term, obeyed);
                 }
             }
             Frame::End => self.closed(conn, cx),
