@@ -11,6 +11,7 @@ pub(crate) async fn explain(api: &Api, id: &str) -> Result<(), String> {
     let queue = api.get("/v2/queue?embed=lastUnusedOffers").await?;
     let full = format!("/{}", id.trim_start_matches('/'));
     let entry = queue["queue"].as_array().into_iter().flatten().find(|item| item["app"]["id"] == *full);
+    let deployments = api.get("/v2/deployments?embed=waits").await?;
     if api.json {
         println!("{:#}", entry.unwrap_or(&Value::Null));
         return Ok(());
@@ -28,8 +29,28 @@ pub(crate) async fn explain(api: &Api, id: &str) -> Result<(), String> {
         Some(entry) => waiting(entry),
         None => println!("nothing waits to be launched"),
     }
+    deploying(&deployments, &full);
     failure(&app["lastTaskFailure"]);
     Ok(())
+}
+
+/// The deployment that has the app, and what it waits for: with this app or, before its turn, with others.
+fn deploying(deployments: &Value, app: &str) {
+    let has = |deployment: &&Value| {
+        deployment["affectedApps"].as_array().is_some_and(|apps| apps.iter().any(|one| one == app))
+    };
+    let Some(deployment) = deployments.as_array().into_iter().flatten().find(has) else { return };
+    println!(
+        "\ndeployment {} is at step {} of {}; it waits as long as it takes, `DELETE /v2/deployments/ID` undoes it",
+        cell(&deployment["id"]),
+        cell(&deployment["currentStep"]),
+        cell(&deployment["totalSteps"]),
+    );
+    for action in deployment["currentActions"].as_array().into_iter().flatten() {
+        for wait in action["waitsFor"].as_array().into_iter().flatten() {
+            println!("  {} of {}: {}", cell(&action["action"]), cell(&action["app"]), cell(&wait["message"]));
+        }
+    }
 }
 
 fn waiting(entry: &Value) {

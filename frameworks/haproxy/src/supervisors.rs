@@ -25,7 +25,7 @@ const EVENTS: &[&str] = &[
     "deployment_success",
 ];
 /// What is wanted of each app beside its definition.
-const EMBED: [&str; 3] = ["tasks", "deployments", "readiness"];
+const EMBED: [&str; 4] = ["tasks", "deployments", "readiness", "draining"];
 /// A follower may send us to the leader; more hops than this are a circle.
 const REDIRECTS: usize = 3;
 

@@ -133,8 +133,31 @@ pub const TAKEOVER: Duration = Duration::from_secs(5);
 /// Requests worked on at once, event streams included; beyond it callers are turned away.
 pub const REQUESTS: usize = 16_384;
 
+/// Connections open at once; more wait in the kernel's queue. Descriptors are also needed for the masters and for what a
+/// standby passes on.
+pub const CONNECTIONS: usize = 18_000;
+
+/// Request line and headers together; no less than [`URI_BYTES`].
+pub const HEAD_BYTES: usize = 64 << 10;
+
+/// Headers of one request.
+pub const HEADERS: usize = 100;
+
+/// How long a client may take to send its next request's head, idle time between requests included. Longer than the idle
+/// time of common client pools would be useless, much shorter would race with them.
+pub const HEAD_TIME: Duration = Duration::from_secs(75);
+
+/// How long a client may take to send its body.
+pub const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Unacknowledged bytes or an unread window for so long end the connection: the reader is gone or does not read.
+pub const UNREAD_TIME_MS: u32 = 20_000;
+
 /// To connect to the leader, as a standby.
 pub const PROXY_CONNECT: Duration = Duration::from_secs(5);
+
+/// The leader has so long to begin its answer: longer than it gives itself ([`ANSWER`]).
+pub const PROXY_ANSWER: Duration = Duration::from_secs(20);
 
 /// Silence on an event stream after which a keep-alive is written.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);

@@ -55,7 +55,7 @@ impl Hub {
         let newest = self.newest.subscribe();
         let ring = self.lock();
         let seen = last_seen.unwrap_or_else(|| ring.last());
-        ring.after(seen, 1)?;
+        ring.after(seen, 1, 0)?;
         drop(ring);
         Ok(Reader { ring: self.ring.clone(), newest, seen })
     }
@@ -89,7 +89,7 @@ impl Reader {
             self.newest.borrow_and_update();
             let events = {
                 let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-                ring.after(self.seen, limits::BATCH).map_err(End::Behind)?
+                ring.after(self.seen, limits::BATCH, limits::BATCH_BYTES).map_err(End::Behind)?
             };
             if let Some(last) = events.last() {
                 self.seen = last.id;

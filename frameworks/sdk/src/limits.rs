@@ -18,6 +18,9 @@ pub const KEEPALIVES: u32 = 3;
 pub const CAMPAIGN_AGAIN: Duration = Duration::from_millis(200);
 /// Events handed to a reader in one go.
 pub const BATCH: usize = 256;
+/// Bytes of events handed to a reader in one go, unless one alone is larger: what a reader that then stops reading keeps
+/// in memory.
+pub const BATCH_BYTES: usize = 64 << 10;
 /// The largest record: the most that the masters take as one value.
 pub const RECORD_BYTES: usize = 1 << 20;
 /// The pause before a write or a read without an answer is sent again: the client has tried long by then.

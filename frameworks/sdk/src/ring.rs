@@ -61,16 +61,21 @@ impl Ring {
         }
     }
 
-    /// Up to `most` events after the id `seen`.
+    /// Up to `most` events after the id `seen`, of up to `most_bytes` together; one at least, however large.
     ///
     /// # Errors
     /// Some of them are no longer kept.
-    pub fn after(&self, seen: u64, most: usize) -> Result<Vec<Event>, Gone> {
+    pub fn after(&self, seen: u64, most: usize, most_bytes: usize) -> Result<Vec<Event>, Gone> {
         if seen < self.gone {
             return Err(Gone { asked: seen, gone: self.gone });
         }
         let from = self.events.partition_point(|event| event.id <= seen);
-        Ok(self.events.range(from..).take(most).cloned().collect())
+        let mut bytes = 0;
+        let next = self.events.range(from..).take(most).enumerate().take_while(|(at, event)| {
+            bytes += event.data.len();
+            *at == 0 || bytes <= most_bytes
+        });
+        Ok(next.map(|(_, event)| event.clone()).collect())
     }
 
     /// The id of the newest event, or where the window began.
@@ -102,14 +107,16 @@ mod tests {
     #[test]
     fn a_reader_that_is_behind_the_window_is_told_so() {
         let mut ring = Ring::new(10, 2, 1000);
-        assert_eq!(ring.after(9, 5), Err(Gone { asked: 9, gone: 10 }));
-        assert_eq!(ring.after(10, 5), Ok(vec![]));
+        assert_eq!(ring.after(9, 5, 100), Err(Gone { asked: 9, gone: 10 }));
+        assert_eq!(ring.after(10, 5, 100), Ok(vec![]));
         for id in 11..=14 {
             ring.push(event(id, 1));
         }
-        assert_eq!(ring.after(11, 5), Err(Gone { asked: 11, gone: 12 }));
-        assert_eq!(ring.after(12, 5), Ok(vec![event(13, 1), event(14, 1)]));
-        assert_eq!(ring.after(12, 1), Ok(vec![event(13, 1)]));
+        assert_eq!(ring.after(11, 5, 100), Err(Gone { asked: 11, gone: 12 }));
+        assert_eq!(ring.after(12, 5, 100), Ok(vec![event(13, 1), event(14, 1)]));
+        assert_eq!(ring.after(12, 1, 100), Ok(vec![event(13, 1)]));
+        assert_eq!(ring.after(12, 5, 1), Ok(vec![event(13, 1)]));
+        assert_eq!(ring.after(12, 5, 0), Ok(vec![event(13, 1)]), "one however large");
     }
 
     proptest! {
@@ -127,7 +134,7 @@ mod tests {
                 prop_assert!(ring.len() == 1 || ring.bytes <= 200);
                 if read {
                     let wanted: Vec<u64> = all.iter().copied().filter(|id| *id > seen).collect();
-                    match ring.after(seen, usize::MAX) {
+                    match ring.after(seen, usize::MAX, usize::MAX) {
                         Ok(got) => prop_assert_eq!(got.iter().map(|e| e.id).collect::<Vec<_>>(), wanted),
                         Err(gone) => prop_assert!(wanted[0] <= gone.gone),
                     }

@@ -33,6 +33,20 @@ pub struct CurrentAction {
     pub app: String,
     #[serde(default)]
     pub readiness_check_results: Vec<Value>,
+    /// What keeps the action from its aim; only when asked for with `embed=waits`, as the key is ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<Vec<Wait>>,
+}
+
+/// Why an action is not done yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// One word: `WaitingForOffers`, `NotHealthy` and so on.
+    pub reason: String,
+    /// How many instances it concerns.
+    pub instances: usize,
+    /// A sentence for people.
+    pub message: String,
 }
 
 /// A running deployment, as `GET /v2/deployments` lists it.

@@ -23,7 +23,7 @@ pub use app::{
     SecretSource, StarResponse, TaskFailure, UnreachableStrategy, UpgradeStrategy, VersionInfo,
     VersionsResponse,
 };
-pub use deployment::{Action, CurrentAction, Deployment, DeploymentResult, Step};
+pub use deployment::{Action, CurrentAction, Deployment, DeploymentResult, Step, Wait};
 pub use drain::{DrainAcknowledgement, DrainingTask, DrainsResponse};
 pub use error::{ErrorResponse, FieldErrors};
 pub use event::{Event, EventPlan, EventStep, lighten};

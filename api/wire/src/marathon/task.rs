@@ -29,8 +29,8 @@ pub struct Task {
     pub local_volumes: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// About to be killed and waiting for the load balancers to let go of it. Left out when false: the key is ours,
-    /// and strict clients reject keys they do not know.
+    /// About to be killed and waiting for the load balancers to let go of it. Only in apps asked for with
+    /// `embed=apps.draining`, and left out when false: the key is ours, and strict clients reject keys they do not know.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
 }

@@ -16,6 +16,7 @@ pub mod merge;
 pub mod offer;
 pub mod plan;
 pub mod ports;
+pub mod progress;
 pub mod queue;
 pub mod random;
 pub mod ratio;

@@ -63,8 +63,8 @@ pub enum RunError {
     Config(String),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("the API has failed: {0}")]
-    Serve(std::io::Error),
+    #[error("the socket of the API has no address: {0}")]
+    Address(std::io::Error),
 }
 
 /// The key whose holder leads.
@@ -95,7 +95,7 @@ pub async fn serve(
 ) -> Result<(), RunError> {
     check(&config)?;
     if config.advertise.is_empty() {
-        config.advertise = listener.local_addr().map_err(RunError::Serve)?.to_string();
+        config.advertise = listener.local_addr().map_err(RunError::Address)?.to_string();
     }
     let config = Arc::new(config);
     let (standing, standing_seen) = watch::channel(Standing::Following { leader: None });
@@ -118,12 +118,16 @@ pub async fn serve(
     });
     tokio::pin!(server);
     tokio::select! {
-        result = &mut server => return result.map_err(RunError::Serve),
+        // It ends only after it was told to.
+        () = &mut server => return Ok(()),
         () = conduct(&config, standing, Windows { view, hub }, next, &abdicate, shutdown) => {}
     }
     // With leadership every event stream has ended. What goes on for too long is cut off with the process.
     stop.send_replace(true);
-    tokio::time::timeout(limits::SHUTDOWN, server).await.unwrap_or(Ok(())).map_err(RunError::Serve)
+    if tokio::time::timeout(limits::SHUTDOWN, server).await.is_err() {
+        tracing::info!("requests that were still open are cut off");
+    }
+    Ok(())
 }
 
 fn check(config: &Config) -> Result<(), RunError> {

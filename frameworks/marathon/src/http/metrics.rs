@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use prometheus::core::Collector;
 use prometheus::proto::MetricType;
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use serde_json::{Map, Value, json};
 
 use crate::core::instance::Condition;
@@ -15,6 +17,9 @@ use crate::supervisor::state::State;
 pub(crate) struct Metrics {
     registry: Registry,
     requests: HistogramVec,
+    connections: IntGauge,
+    full: IntCounter,
+    refused: IntCounter,
     readers: IntGauge,
     leading: IntGauge,
     apps: IntGauge,
@@ -30,11 +35,24 @@ impl Metrics {
             let gauge = IntGauge::with_opts(Opts::new(name, help)).expect("a constant name");
             register(&registry, gauge)
         };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::with_opts(Opts::new(name, help)).expect("a constant name");
+            register(&registry, counter)
+        };
         let requests = HistogramOpts::new("marathon_http_request_seconds", "Time to the head of the answer");
         Self {
             requests: register(
                 &registry,
                 HistogramVec::new(requests, &["method", "status"]).expect("constant names"),
+            ),
+            connections: gauge("marathon_http_connections", "Open connections of clients"),
+            full: counter(
+                "marathon_http_connections_full_total",
+                "Times a connection had to wait for another to end",
+            ),
+            refused: counter(
+                "marathon_http_refused_total",
+                "Requests turned away because too many were open",
             ),
             readers: gauge("marathon_event_readers", "Readers of the event stream"),
             leading: gauge("marathon_leading", "Whether this instance leads"),
@@ -55,6 +73,18 @@ impl Metrics {
         let known = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
         let method = if known.contains(method) { method.as_str() } else { "other" };
         self.requests.with_label_values(&[method, status.as_str()]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn connections(&self, open: usize) {
+        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn connections_full(&self) {
+        self.full.inc();
+    }
+
+    pub(crate) fn refused(&self) {
+        self.refused.inc();
     }
 
     /// Brings the gauges up to date: they are counted when somebody asks.
@@ -85,7 +115,7 @@ impl Metrics {
 
     /// The same numbers under the keys of the older form.
     pub(crate) fn json(&self) -> Value {
-        let (mut gauges, mut histograms) = (Map::new(), Map::new());
+        let (mut gauges, mut counters, mut histograms) = (Map::new(), Map::new(), Map::new());
         for family in self.registry.gather() {
             for metric in family.get_metric() {
                 let labels: String =
@@ -93,6 +123,8 @@ impl Metrics {
                 let name = format!("{}{labels}", family.name());
                 if family.get_field_type() == MetricType::GAUGE {
                     gauges.insert(name, json!({"value": metric.get_gauge().get_value()}));
+                } else if family.get_field_type() == MetricType::COUNTER {
+                    counters.insert(name, json!({"count": metric.get_counter().get_value()}));
                 } else {
                     let histogram = metric.get_histogram();
                     let (count, sum) = (histogram.get_sample_count(), histogram.get_sample_sum());
@@ -101,7 +133,7 @@ impl Metrics {
                 }
             }
         }
-        json!({"version": "4.0.0", "gauges": gauges, "counters": {}, "histograms": histograms, "meters": {}, "timers": {}})
+        json!({"version": "4.0.0", "gauges": gauges, "counters": counters, "histograms": histograms, "meters": {}, "timers": {}})
     }
 }
 

@@ -1,6 +1,7 @@
 //! The REST API: requests in, commands and views out. No rule of the product lives here.
 
 mod body;
+mod door;
 mod metrics;
 mod present;
 mod proxy;
@@ -18,7 +19,6 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State as Extract};
 use axum::response::Response;
-use axum::serve::ListenerExt;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -83,25 +83,24 @@ impl Api {
     }
 
     /// Serves until `shutdown` resolves and the open requests have ended.
-    pub(crate) async fn serve(
+    pub(crate) async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        self.serve_within(listener, door::Bounds::NORMAL, shutdown).await;
+    }
+
+    async fn serve_within(
         self,
         listener: TcpListener,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> std::io::Result<()> {
-        let listener = listener.tap_io(|socket| {
-            if let Err(error) = socket.set_nodelay(true) {
-                tracing::debug!(%error, "answers may be delayed");
-            }
-        });
-        let router = Router::new().fallback(handle).with_state(self);
-        axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(shutdown)
-            .await
+        bounds: door::Bounds,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let router = Router::new().fallback(handle).with_state(self.clone());
+        door::serve(listener, router, self.metrics(), bounds, shutdown).await;
     }
 
     async fn answer(&self, from: SocketAddr, request: Request) -> Response {
         let started = std::time::Instant::now();
         let Ok(permit) = Arc::clone(&self.0.room).try_acquire_owned() else {
+            self.0.metrics.refused();
             return Problem::Unavailable("too many requests at once".to_owned()).response();
         };
         let method = request.method().clone();
@@ -284,7 +283,9 @@ async fn handle(
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, limits::BODY_BYTES).await.map_err(|error| {
+    let read = tokio::time::timeout(limits::BODY_TIME, axum::body::to_bytes(body, limits::BODY_BYTES)).await;
+    let read = read.map_err(|_| Problem::Status(StatusCode::REQUEST_TIMEOUT))?;
+    read.map_err(|error| {
         let source = std::error::Error::source(&error);
         if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
             Problem::Status(StatusCode::PAYLOAD_TOO_LARGE)

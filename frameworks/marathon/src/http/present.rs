@@ -10,9 +10,11 @@ use wire::marathon as wire;
 
 use super::query::Query;
 use crate::core::app::AppDefinition;
+use crate::core::deployment::Deployment;
 use crate::core::events;
 use crate::core::id::AppId;
 use crate::core::instance::{Instance, Task};
+use crate::core::plan::Action;
 use crate::core::render::render;
 use crate::core::version::stamp;
 use crate::supervisor::state::{State, TaskFailure};
@@ -26,6 +28,9 @@ pub(super) struct Embed {
     pub(super) readiness: bool,
     pub(super) last_failure: bool,
     pub(super) stats: bool,
+    /// Which of the tasks wait for load balancers to let go of them. Ours alone, so only for those who ask: strict
+    /// clients reject a task with a key they do not know.
+    pub(super) draining: bool,
 }
 
 impl Embed {
@@ -41,6 +46,7 @@ impl Embed {
                 "lastTaskFailure" => embed.last_failure = true,
                 "failures" => (embed.tasks, embed.last_failure, embed.deployments) = (true, true, true),
                 "taskStats" => embed.stats = true,
+                "draining" => embed.draining = true,
                 _ => {}
             }
         }
@@ -83,7 +89,11 @@ pub(super) fn app_info(state: &State, app: &AppDefinition, embed: Embed, now: Ti
         info.readiness_check_results = Some(Vec::new());
     }
     if embed.tasks {
-        info.tasks = Some(tasks.iter().map(|(instance, task)| self::task(state, instance, task)).collect());
+        let shown = tasks.iter().map(|(instance, task)| wire::Task {
+            draining: embed.draining && task.kill_by.is_some(),
+            ..self::task(state, instance, task)
+        });
+        info.tasks = Some(shown.collect());
     }
     if embed.last_failure {
         let failure = state.apps.get(&app.id).and_then(|record| record.last_failure.as_ref());
@@ -175,7 +185,7 @@ pub(super) fn task(state: &State, instance: &Instance, task: &Task) -> wire::Tas
         health_check_results: health_results(instance, task),
         local_volumes: Vec::new(),
         role: definition.map(|app| app.role.clone()),
-        draining: task.kill_by.is_some(),
+        draining: false,
     }
 }
 
@@ -237,14 +247,28 @@ fn subtree(state: &State, id: &AppId, below: &[&Arc<AppDefinition>], embed: Embe
     }
 }
 
-/// The running deployments, as listed.
-pub(super) fn deployments(state: &State) -> Vec<wire::Deployment> {
-    let deployment = |deployment: &Arc<crate::core::deployment::Deployment>| {
+/// The running deployments, as listed. What their actions wait for is only for those who ask: strict clients reject an
+/// action with a key they do not know.
+pub(super) fn deployments(state: &State, waits: Option<Time>) -> Vec<wire::Deployment> {
+    let reasons = |deployment: &Deployment, action: &Action, now| {
+        let open = deployment.action_on(&action.app).is_some();
+        let reasons = if open { state.reasons(action, now) } else { Vec::new() };
+        reasons
+            .iter()
+            .map(|reason| wire::Wait {
+                reason: reason.kind.name().to_owned(),
+                instances: reason.instances,
+                message: reason.to_string(),
+            })
+            .collect()
+    };
+    let deployment = |deployment: &Arc<Deployment>| {
         let affected: BTreeSet<String> = deployment.locks().map(ToString::to_string).collect();
         let current = deployment.current().iter().map(|action| wire::CurrentAction {
             action: action.kind.name().to_owned(),
             app: action.app.to_string(),
             readiness_check_results: Vec::new(),
+            waits_for: waits.map(|now| reasons(deployment, action, now)),
         });
         wire::Deployment {
             id: deployment.id.to_string(),

@@ -64,7 +64,11 @@ impl Proxy {
             .request(parts.method.clone(), format!("http://{leader}{target}"))
             .headers(headers)
             .body(body);
-        let answer = request.send().await.map_err(|error| {
+        // A leader that was stopped takes connections and says nothing.
+        let sent = tokio::time::timeout(limits::PROXY_ANSWER, request.send()).await;
+        let silent =
+            |_| Unforwarded::Failed(Problem::BadGateway(format!("the leader {leader} does not answer")));
+        let answer = sent.map_err(silent)?.map_err(|error| {
             let problem = Problem::BadGateway(format!("the leader {leader} cannot be reached: {error}"));
             if error.is_connect() { Unforwarded::Unreachable(problem) } else { Unforwarded::Failed(problem) }
         })?;

@@ -13,6 +13,8 @@ use crate::core::deployment::Deployment;
 use crate::core::drain::Drains;
 use crate::core::id::{self, AppId, DeploymentId, InstanceId};
 use crate::core::instance::Instance;
+use crate::core::plan::Action;
+use crate::core::progress::{self, Reason};
 use crate::core::queue::Waiting;
 use crate::core::version::Version;
 
@@ -86,6 +88,14 @@ impl State {
     pub fn instance_of_task(&self, task: &str) -> Option<&Arc<Instance>> {
         let (instance, launch) = id::of_task(task)?;
         self.instance(&instance).filter(|instance| instance.launches == launch && instance.task.is_some())
+    }
+
+    /// What an action of a deployment waits for.
+    pub fn reasons(&self, action: &Action, now: Time) -> Vec<Reason> {
+        let instances: Vec<&Instance> = self.instances_of(&action.app).map(Arc::as_ref).collect();
+        let definition = self.definition(&action.app).map(Arc::as_ref);
+        let waiting = self.waiting.get(&action.app).map(Arc::as_ref);
+        progress::reasons(action.kind, definition, &instances, waiting, now)
     }
 
     pub fn instance(&self, id: &InstanceId) -> Option<&Arc<Instance>> {

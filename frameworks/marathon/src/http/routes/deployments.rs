@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{apps, unknown_route, wrong_method};
+use super::{apps, now, unknown_route, wrong_method};
 use crate::core::id::DeploymentId;
 use crate::http::present;
 use crate::http::respond::{Answered, ok};
@@ -13,7 +13,8 @@ pub(super) async fn route(api: &Api, call: &Call, rest: &[&str]) -> Answered {
     match (call.method(), rest) {
         (&Method::GET, []) => {
             let state = api.view().await?;
-            ok(&present::deployments(&state))
+            let waits = call.query.all("embed").any(|embed| embed == "waits");
+            ok(&present::deployments(&state, waits.then(now)))
         }
         (&Method::DELETE, [id]) => {
             let force = call.query.flag("force", false);

@@ -148,6 +148,14 @@ async fn refusals_have_their_shapes() {
     for (key, value) in step.as_object().unwrap() {
         assert_eq!(&running[0][key], value, "{key}");
     }
+    // Why it goes on is told to those who ask; the keys above are all that strict clients know.
+    let told = server.get("/v2/deployments?embed=waits").await;
+    let wait = &told[0]["currentActions"][0]["waitsFor"][0];
+    assert_eq!((&wait["reason"], &wait["instances"]), (&json!("WaitingForOffers"), &json!(1)));
+    assert!(
+        wait["message"].as_str().unwrap().starts_with("1 instance waits for an offer that fits"),
+        "{wait}"
+    );
     let id = running[0]["id"].as_str().unwrap();
     assert_eq!(
         server.call("DELETE", &format!("/v2/deployments/{id}?force=true"), None, 202).await,

@@ -83,9 +83,14 @@ async fn a_drainer_is_waited_for() {
     assert_eq!(drains["drainers"], json!(["edge"]));
     assert_eq!(drains["draining"][0]["taskId"], task);
     assert_eq!(drains["draining"][0]["waitingFor"], json!(["edge"]));
-    let tasks = server.get("/v2/tasks").await;
+    // Only who asks is told: to strict clients a task with this key is no task.
+    let unasked = server.get("/v2/tasks").await;
+    assert!(unasked["tasks"].as_array().unwrap().iter().all(|task| task.get("draining").is_none()));
+    let unasked = server.get("/v2/apps/a").await;
+    assert!(unasked["app"]["tasks"].as_array().unwrap().iter().all(|task| task.get("draining").is_none()));
+    let app = server.get("/v2/apps/a?embed=app.tasks&embed=app.draining").await;
     let draining = |task: &&serde_json::Value| task["draining"] == true;
-    assert_eq!(tasks["tasks"].as_array().unwrap().iter().filter(draining).count(), 1);
+    assert_eq!(app["app"]["tasks"].as_array().unwrap().iter().filter(draining).count(), 1);
     let mut ends = server.events("?event_type=deployment_success", &[]).await;
     server.call("POST", "/v2/drains", Some(json!({"drainer": "edge", "taskIds": [task]})), 204).await;
     ends.next().await;

@@ -19,6 +19,7 @@ use crate::core::offer::Offer;
 use crate::core::update::{Reason, TaskUpdate};
 use crate::driver::Config;
 use crate::driver::engine::{Engine, Outside, Request, Windows};
+use crate::http::door::Bounds;
 use crate::http::{Api, Surroundings};
 use crate::supervisor::message::{Call, Commit, Input};
 use crate::supervisor::{Settings, Supervisor};
@@ -135,15 +136,21 @@ impl Server {
         let (requests, next) = mpsc::channel(16);
         tokio::spawn(lead(engine, next));
         let leading = Standing::Leading(Fence(Compare::default()));
-        Self::serve(leading, view_seen, hub_seen, requests).await
+        Self::serve(leading, view_seen, hub_seen, requests, Bounds::NORMAL).await
     }
 
     /// One that follows, and cannot answer by itself.
     pub(super) async fn standby(leader: Option<&str>) -> Self {
+        Self::standby_within(leader, Bounds::NORMAL).await
+    }
+
+    /// One that follows, with bounds of its own.
+    pub(super) async fn standby_within(leader: Option<&str>, bounds: Bounds) -> Self {
         let (_, view) = watch::channel(None);
         let (_, hub) = watch::channel(None);
         let (requests, _) = mpsc::channel(1);
-        Self::serve(Standing::Following { leader: leader.map(str::to_owned) }, view, hub, requests).await
+        let standing = Standing::Following { leader: leader.map(str::to_owned) };
+        Self::serve(standing, view, hub, requests, bounds).await
     }
 
     async fn serve(
@@ -151,6 +158,7 @@ impl Server {
         view: watch::Receiver<Option<Arc<crate::supervisor::state::State>>>,
         hub: watch::Receiver<Option<sdk::hub::Hub>>,
         requests: mpsc::Sender<Request>,
+        bounds: Bounds,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -163,7 +171,7 @@ impl Server {
             requests,
             abdicate: Arc::new(Notify::new()),
         });
-        tokio::spawn(api.serve(listener, std::future::pending()));
+        tokio::spawn(api.serve_within(listener, bounds, std::future::pending()));
         Self { address, http: Client::new(), standing }
     }
 

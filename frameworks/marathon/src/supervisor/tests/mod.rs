@@ -8,4 +8,5 @@ mod journal;
 mod launches;
 mod random;
 mod upgrades;
+mod waits;
 mod world;
