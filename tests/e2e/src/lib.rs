@@ -9,6 +9,7 @@ pub mod load;
 pub mod ports;
 pub mod process;
 pub mod site;
+pub mod sse;
 pub mod state;
 pub mod tasks;
 pub mod wait;
