@@ -1,4 +1,6 @@
-//! The batch scheduler: runs jobs at their times, behind the Chronos v1 REST API.
+//! The batch scheduler: decides which job runs when.
+//!
+//! [`core`] holds what is decided: schedules, jobs, runs, and one passive machine with inputs and effects.
 
 pub mod core;
 pub mod limits;

@@ -20,3 +20,74 @@ pub const CRON_YEARS: i16 = 41;
 
 /// Missed occurrences of a cron line are counted up to here; what a minutely line misses in a week.
 pub const MISSED_COUNTED: u64 = 10_080;
+
+// --- jobs
+
+/// Bytes of a job's name: it is part of keys and of task ids.
+pub const NAME_BYTES: usize = 150;
+
+/// Bytes of a definition as it is stored.
+pub const DEFINITION_BYTES: usize = 256 << 10;
+
+/// Jobs of one scheduler, each some kilobytes of memory here and at the masters.
+pub const JOBS: usize = 200_000;
+
+/// Parents of one job: each of their ends looks at all of them.
+pub const PARENTS: usize = 1000;
+
+/// Names told of a cycle that is refused.
+pub const CYCLE_TOLD: usize = 10;
+
+/// Attempts after the first.
+pub const RETRIES: u32 = 10_000;
+
+/// Bytes a compiled constraint expression may take, so that none eats the memory of the scheduler.
+pub const REGEX_BYTES: usize = 256 << 10;
+
+/// What a task gets whose job does not say, in thousandths: 0.1 CPU, 128 MB of memory, 256 MB of disk.
+pub const CPUS: i64 = 100;
+pub const MEM: i64 = 128_000;
+pub const DISK: i64 = 256_000;
+
+/// Bytes of the arguments of one manual run.
+pub const ARGUMENT_BYTES: usize = 16 << 10;
+
+// --- runs
+
+/// Bytes of a task's id: it is the name of a directory.
+pub const TASK_ID_BYTES: usize = 240;
+
+/// Runs that are over, kept of each job.
+pub const HISTORY: usize = 100;
+
+/// Runs of one job that are not over: a flood of manual triggers ends here.
+pub const ACTIVE_RUNS: usize = 1000;
+
+/// Occurrences of an outage that are made up for, one by one.
+pub const CATCH_UP: usize = 100;
+
+/// A run that begins within this is not late, where lateness matters and no tolerance is given.
+pub const ON_TIME: Span = Span::from_secs(60);
+
+/// The pause before a failed attempt is repeated.
+pub const FAILURE_RETRY: Span = Span::from_secs(60);
+
+/// Launches of a run that may come to nothing in a row before that counts as a failure of its own.
+pub const LOSSES: u32 = 10;
+
+/// The first pause before a launch that came to nothing is made again; it doubles.
+pub const LAUNCH_AGAIN: Span = Span::from_millis(500);
+
+/// A kill without an answer is repeated after so long.
+pub const KILL_RETRY: Span = Span::from_secs(10);
+
+// --- launching
+
+/// Launches decided in one go: bounds the time and the writes of a step.
+pub const LAUNCHES: usize = 1000;
+
+/// Shortest time between two requests for offers: each makes the master forget every refusal of ours.
+pub const REVIVE_INTERVAL: Span = Span::from_millis(50);
+
+/// While runs wait, offers are asked for again after so long, in case a notice was lost.
+pub const REVIVE_AGAIN: Span = Span::from_secs(30);

@@ -176,6 +176,11 @@ impl Need {
         self
     }
 
+    /// A need of these amounts, which the caller has put together without reservations.
+    pub fn from_bag(resources: Bag) -> Self {
+        Self { resources, ports: 0 }
+    }
+
     /// What is wanted by amount; without the ports of [`Need::with_ports`].
     pub fn wanted(&self) -> &Bag {
         &self.resources

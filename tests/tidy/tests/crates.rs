@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent", &["wire", "model", "agent-core", "sandbox"]),
     ("sdk", &["wire", "model", "client"]),
     ("marathon", &["wire", "model", "client", "sdk", "ui"]),
-    ("chronos", &["wire", "model", "sdk"]),
+    ("chronos", &["model", "sdk"]),
     ("haproxy", &["wire", "model"]),
     // What an author of a scheduler has: the kit and nothing behind it.
     ("batch", &["sdk"]),

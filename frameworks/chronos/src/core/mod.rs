@@ -1,3 +1,13 @@
 //! What is decided, without IO, clock or randomness.
 
+pub mod book;
+pub mod constraint;
+pub mod definition;
+pub mod job;
+pub mod message;
+pub mod millis;
+pub mod refusal;
+pub mod run;
 pub mod schedule;
+pub mod scheduler;
+pub mod timers;

@@ -1,0 +1,115 @@
+//! All that is known: jobs and runs. A copy costs nothing, so readers get the whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use model::time::Time;
+
+use super::job::Job;
+use super::run::{Run, RunId};
+
+#[derive(Debug, Clone, Default)]
+pub struct Book {
+    pub jobs: OrdMap<Arc<str>, Arc<Job>>,
+    pub runs: OrdMap<RunId, Arc<Run>>,
+    /// Runs that are not over, by job.
+    pub active: OrdMap<Arc<str>, OrdSet<Time>>,
+    /// Jobs that depend on one.
+    pub children: OrdMap<Arc<str>, OrdSet<Arc<str>>>,
+    /// Why a run that waits has not found an offer.
+    pub unplaced: OrdMap<RunId, &'static str>,
+}
+
+impl Book {
+    pub fn job(&self, name: &str) -> Option<&Arc<Job>> {
+        self.jobs.get(name)
+    }
+
+    /// The runs of a job, the earliest due first.
+    pub fn runs_of<'a>(&'a self, job: &str) -> impl DoubleEndedIterator<Item = &'a Arc<Run>> {
+        let first = RunId { job: job.into(), due: Time::ZERO };
+        let last = RunId { job: job.into(), due: Time::MAX };
+        self.runs.range(first..=last).map(|(_, run)| run)
+    }
+
+    /// Its runs that are not over.
+    pub fn active_of(&self, job: &str) -> Vec<Arc<Run>> {
+        let run = |due: &Time| self.runs.get(&RunId { job: job.into(), due: *due }).cloned();
+        self.active.get(job).into_iter().flatten().filter_map(run).collect()
+    }
+
+    /// Puts a run in the place of its older state.
+    pub fn put_run(&mut self, run: Run) -> Arc<Run> {
+        let (id, run) = (run.id(), Arc::new(run));
+        let over = run.state.is_over();
+        let due = self.active.get(&*id.job).cloned().unwrap_or_default();
+        let due = if over { due.without(&id.due) } else { due.update(id.due) };
+        if due.is_empty() {
+            self.active.remove(&*id.job);
+        } else {
+            self.active.insert(Arc::clone(&id.job), due);
+        }
+        self.unplaced.remove(&id);
+        self.runs.insert(id, Arc::clone(&run));
+        run
+    }
+
+    pub fn remove_run(&mut self, id: &RunId) {
+        self.runs.remove(id);
+        if let Some(due) = self.active.get_mut(&*id.job) {
+            due.remove(&id.due);
+        }
+    }
+
+    pub fn put_job(&mut self, job: Job) {
+        let name: Arc<str> = job.name().into();
+        self.unlink(&name);
+        for parent in job.parents() {
+            self.children.entry(parent.as_str().into()).or_default().insert(Arc::clone(&name));
+        }
+        self.jobs.insert(name, Arc::new(job));
+    }
+
+    pub fn remove_job(&mut self, name: &str) {
+        self.unlink(name);
+        self.jobs.remove(name);
+    }
+
+    fn unlink(&mut self, name: &str) {
+        let Some(old) = self.jobs.get(name).cloned() else { return };
+        for parent in old.parents() {
+            if let Some(children) = self.children.get_mut(parent.as_str()) {
+                children.remove(name);
+            }
+        }
+    }
+
+    pub fn children_of(&self, name: &str) -> Vec<Arc<str>> {
+        self.children.get(name).into_iter().flatten().cloned().collect()
+    }
+
+    /// A way from `job` to itself if it had these parents: the names on it.
+    pub fn cycle(&self, job: &str, parents: &BTreeSet<String>) -> Option<Vec<String>> {
+        // From the job down to its dependants; one of them among the parents closes the circle.
+        let mut from: BTreeMap<Arc<str>, Option<Arc<str>>> = BTreeMap::from([(job.into(), None)]);
+        let mut open: Vec<Arc<str>> = vec![job.into()];
+        while let Some(name) = open.pop() {
+            if parents.contains(&*name) {
+                let before = |name: &Arc<str>| from.get(name).cloned().flatten();
+                let mut way: Vec<String> =
+                    std::iter::successors(Some(name), before).map(|name| name.to_string()).collect();
+                way.reverse();
+                way.push(job.to_owned());
+                return Some(way);
+            }
+            for child in self.children_of(&name) {
+                if !from.contains_key(&child) {
+                    from.insert(Arc::clone(&child), Some(Arc::clone(&name)));
+                    open.push(child);
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,360 @@
+//! A job as its user describes it: every field of the Chronos job object, of both generations, and what batch users expect
+//! besides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::quantity::Quantity;
+use model::time::Span;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Number, Value};
+
+use super::refusal::Refusal;
+
+/// Absent fields have Chronos's defaults; unknown fields are ignored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Definition {
+    pub name: String,
+    pub command: String,
+    pub shell: bool,
+    pub arguments: Vec<String>,
+    /// An interval or a cron line; exactly one of this and `parents`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule_time_zone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parents: Option<BTreeSet<String>>,
+    /// How late a run may begin, as an ISO 8601 duration; absent: however late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<String>,
+    /// Accepted and given back; every run ends when its command does.
+    #[serde(rename = "async", skip_serializing_if = "Option::is_none")]
+    pub asynchronous: Option<bool>,
+    /// Attempts after the first.
+    pub retries: u32,
+    /// A run that fails for good counts as a success to dependent jobs.
+    pub soft_error: bool,
+    pub disabled: bool,
+    /// Runs may overlap.
+    pub concurrent: bool,
+    pub high_priority: bool,
+    /// Seconds after which the agent ends a run; 0: never.
+    pub max_completion_time: u64,
+    pub executor: String,
+    pub executor_flags: String,
+    pub task_info_data: String,
+    pub owner: String,
+    pub owner_name: String,
+    pub description: String,
+    pub cpus: Amount,
+    pub mem: Amount,
+    pub disk: Amount,
+    #[serde(skip_serializing_if = "Amount::is_zero")]
+    pub gpus: Amount,
+    pub uris: Vec<String>,
+    pub fetch: Vec<Fetch>,
+    pub environment_variables: Vec<Variable>,
+    pub run_as_user: String,
+    pub constraints: Vec<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+    pub data_processing_job_type: bool,
+    /// What to do with occurrences missed in an outage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catchup: Option<CatchUp>,
+    /// As `epsilon`, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starting_deadline_seconds: Option<u64>,
+    /// What to do when a run is due while another goes on; absent: as `concurrent` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_policy: Option<ConcurrencyPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_policy: Option<RetryPolicy>,
+    /// Which ends of its parents start a dependent job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger_rule: Option<TriggerRule>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for Definition {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            command: String::new(),
+            shell: true,
+            arguments: Vec::new(),
+            schedule: None,
+            schedule_time_zone: None,
+            parents: None,
+            epsilon: None,
+            asynchronous: None,
+            retries: 2,
+            soft_error: false,
+            disabled: false,
+            concurrent: false,
+            high_priority: false,
+            max_completion_time: 0,
+            executor: String::new(),
+            executor_flags: String::new(),
+            task_info_data: String::new(),
+            owner: String::new(),
+            owner_name: String::new(),
+            description: String::new(),
+            cpus: Amount::default(),
+            mem: Amount::default(),
+            disk: Amount::default(),
+            gpus: Amount::default(),
+            uris: Vec::new(),
+            fetch: Vec::new(),
+            environment_variables: Vec::new(),
+            run_as_user: String::new(),
+            constraints: Vec::new(),
+            container: None,
+            data_processing_job_type: false,
+            catchup: None,
+            starting_deadline_seconds: None,
+            concurrency_policy: None,
+            retry_policy: None,
+            trigger_rule: None,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+impl Definition {
+    /// Reads a posted document.
+    ///
+    /// # Errors
+    /// The field that is of a wrong type, and what it must be.
+    pub fn read(mut document: Value) -> Result<Self, Refusal> {
+        if !document.is_object() {
+            return Err(Refusal::field("body", "must be a JSON object"));
+        }
+        drop_nulls(&mut document);
+        serde_path_to_error::deserialize(document).map_err(|error| {
+            let path = error.path().to_string();
+            Refusal::field(if path == "." { "body" } else { &path }, error.inner().to_string())
+        })
+    }
+}
+
+/// An explicit null means what an absent field means. (Chronos reads it as the text "null".)
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// An amount of a resource, kept as it was written so that clients which compare find what they sent; numeric text is
+/// understood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Amount(Number);
+
+impl Default for Amount {
+    fn default() -> Self {
+        Self(Number::from(0))
+    }
+}
+
+impl Amount {
+    /// # Errors
+    /// It is negative or too large.
+    pub fn quantity(&self) -> Result<Quantity, String> {
+        Quantity::from_f64(self.0.as_f64().unwrap_or(f64::NAN)).map_err(|error| error.to_string())
+    }
+
+    pub fn is_zero(&self) -> bool {
+        self.0.as_f64() == Some(0.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Number(number) => Ok(Self(number)),
+            Value::String(text) => text
+                .trim()
+                .parse::<Number>()
+                .map(Self)
+                .map_err(|_| serde::de::Error::custom(format!("'{text}' must be a number"))),
+            other => Err(serde::de::Error::custom(format!("{other} must be a number"))),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    pub uri: String,
+    #[serde(default)]
+    pub executable: bool,
+    #[serde(default)]
+    pub cache: bool,
+    #[serde(default = "yes")]
+    pub extract: bool,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output_file: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    pub name: String,
+    #[serde(default)]
+    pub value: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Container {
+    #[serde(default = "docker")]
+    pub r#type: String,
+    #[serde(default)]
+    pub image: String,
+    #[serde(default)]
+    pub force_pull_image: bool,
+    #[serde(default = "host")]
+    pub network: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network_name: String,
+    #[serde(default)]
+    pub network_infos: Vec<Value>,
+    #[serde(default)]
+    pub parameters: Vec<Pair>,
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+}
+
+fn docker() -> String {
+    "DOCKER".to_owned()
+}
+
+fn host() -> String {
+    "HOST".to_owned()
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    pub key: String,
+    #[serde(default)]
+    pub value: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_path: Option<String>,
+    pub container_path: String,
+    #[serde(default = "read_write")]
+    pub mode: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<Value>,
+}
+
+fn read_write() -> String {
+    "RW".to_owned()
+}
+
+/// What becomes of the occurrences of an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CatchUp {
+    /// Each runs, one after the other.
+    All,
+    /// The latest runs, the others are skipped.
+    #[default]
+    Latest,
+    /// None runs that is more than a minute late.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConcurrencyPolicy {
+    /// Runs overlap.
+    Allow,
+    /// The new run is skipped.
+    Forbid,
+    /// The old run is killed.
+    Replace,
+    /// The new run waits.
+    Queue,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum TriggerRule {
+    #[default]
+    #[serde(rename = "all_success")]
+    AllSuccess,
+    #[serde(rename = "all_failed")]
+    AllFailed,
+    #[serde(rename = "all_done")]
+    AllDone,
+    #[serde(rename = "one_success")]
+    OneSuccess,
+}
+
+/// When a failed attempt is repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryPolicy {
+    #[serde(default)]
+    pub kind: RetryKind,
+    /// Seconds before the first repetition.
+    #[serde(default = "minute")]
+    pub delay: u64,
+    /// The longest delay in seconds.
+    #[serde(default = "hour")]
+    pub max: u64,
+    /// Exit codes that are repeated; empty: all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub retry_on: BTreeSet<i32>,
+    /// Exit codes that are final.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub never_on: BTreeSet<i32>,
+}
+
+fn minute() -> u64 {
+    60
+}
+
+fn hour() -> u64 {
+    3600
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryKind {
+    #[default]
+    Fixed,
+    /// Twice as long each time.
+    Exponential,
+}
+
+impl RetryPolicy {
+    /// The delay after the `failures`th failure of a run.
+    pub fn delay_after(&self, failures: u32) -> Span {
+        let factor = match self.kind {
+            RetryKind::Fixed => 1,
+            RetryKind::Exponential => 1u64 << failures.saturating_sub(1).min(32),
+        };
+        Span::from_secs(self.delay.saturating_mul(factor).min(self.max.max(self.delay)))
+    }
+
+    /// Whether an attempt that ended with this exit code is repeated; one without an exit code is.
+    pub fn repeats(&self, exit: Option<i32>) -> bool {
+        exit.is_none_or(|code| {
+            !self.never_on.contains(&code) && (self.retry_on.is_empty() || self.retry_on.contains(&code))
+        })
+    }
+}

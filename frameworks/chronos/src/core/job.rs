@@ -1,0 +1,236 @@
+//! A job that was accepted: its definition, read once, and what has become of it so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::quantity::Quantity;
+use model::resources::{Bag, Item, Name, Value};
+use model::time::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+use super::constraint::Constraint;
+use super::definition::{CatchUp, ConcurrencyPolicy, Definition, TriggerRule};
+use super::millis;
+use super::refusal::Refusal;
+use super::schedule::{Period, Schedule};
+use crate::limits;
+
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub definition: Arc<Definition>,
+    /// The schedule as it was posted: what is posted again leaves the anchor where it is.
+    pub posted: Option<String>,
+    /// `None` for dependent jobs.
+    pub schedule: Option<Arc<Schedule>>,
+    pub constraints: Arc<Vec<Constraint>>,
+    pub need: Arc<Bag>,
+    /// How late a run may begin.
+    pub tolerance: Option<Span>,
+    pub status: Status,
+}
+
+/// What changes as a job runs; a record of its own, as it is written at each run and the definition is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// Every due time up to here has its outcome recorded.
+    #[serde(with = "millis::optional", skip_serializing_if = "Option::is_none")]
+    pub through: Option<Time>,
+    pub success_count: u64,
+    pub error_count: u64,
+    pub errors_since_last_success: u64,
+    #[serde(with = "millis::optional", skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Time>,
+    #[serde(with = "millis::optional", skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<Time>,
+    /// Parents that have ended as the trigger rule wants it since the last run, with the run they did it in.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ready: BTreeMap<String, String>,
+    /// Since when it is disabled.
+    #[serde(with = "millis::optional", skip_serializing_if = "Option::is_none")]
+    pub disabled_since: Option<Time>,
+}
+
+/// A definition as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    pub definition: Definition,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posted: Option<String>,
+}
+
+impl Job {
+    /// Checks and completes a definition. The schedule of the result is anchored: `now` stands in for an empty start.
+    ///
+    /// # Errors
+    /// The first field that breaks a rule.
+    pub fn admit(now: Time, mut definition: Definition) -> Result<Self, Refusal> {
+        check_name(&definition.name)?;
+        if definition.parents.is_none() && definition.schedule.is_none() {
+            // Neither: once, at once.
+            definition.schedule = Some("R1//PT24H".to_owned());
+        }
+        let posted = definition.schedule.clone();
+        let schedule = match (&definition.schedule, &definition.parents) {
+            (Some(_), Some(_)) => {
+                return Err(Refusal::field("parents", "and schedule exclude each other"));
+            }
+            (None, Some(parents)) if parents.is_empty() => {
+                return Err(Refusal::field("parents", "must name at least one job"));
+            }
+            (Some(text), None) => {
+                let zone = definition.schedule_time_zone.clone().unwrap_or_default();
+                let schedule = Schedule::parse(text, &zone, now)?;
+                definition.schedule = Some(schedule.to_string());
+                Some(Arc::new(schedule))
+            }
+            _ => None,
+        };
+        check_texts(&definition)?;
+        let mut constraints = Vec::new();
+        for (at, words) in definition.constraints.iter().enumerate() {
+            let constraint = Constraint::parse(words);
+            constraints.push(constraint.map_err(|rule| Refusal::field(&format!("constraints[{at}]"), rule))?);
+        }
+        Ok(Self {
+            need: Arc::new(need(&definition)?),
+            tolerance: tolerance(&definition)?,
+            constraints: Arc::new(constraints),
+            definition: Arc::new(definition),
+            posted,
+            schedule,
+            status: Status::default(),
+        })
+    }
+
+    /// # Errors
+    /// The record is of another version, or damaged.
+    pub fn from_record(record: JobRecord) -> Result<Self, Refusal> {
+        let mut job = Self::admit(Time::from_secs(1), record.definition)?;
+        job.posted = record.posted;
+        Ok(job)
+    }
+
+    pub fn record(&self) -> JobRecord {
+        JobRecord { definition: (*self.definition).clone(), posted: self.posted.clone() }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    pub fn parents(&self) -> impl Iterator<Item = &String> {
+        self.definition.parents.iter().flatten()
+    }
+
+    /// When it is due next by its schedule.
+    pub fn next_due(&self) -> Option<Time> {
+        self.schedule.as_ref().filter(|_| !self.definition.disabled)?.next_after(self.status.through)
+    }
+
+    /// The last of its due times has its outcome.
+    pub fn is_exhausted(&self) -> bool {
+        self.schedule.as_ref().is_some_and(|schedule| schedule.next_after(self.status.through).is_none())
+    }
+
+    /// The schedule as clients read it: from the next occurrence on.
+    pub fn shown_schedule(&self) -> Option<String> {
+        self.schedule.as_ref().map(|schedule| schedule.advanced(self.status.through))
+    }
+
+    /// Whether this text in this zone is the schedule it has: as posted, as anchored, or as it was shown.
+    pub fn has_schedule(&self, text: Option<&str>, zone: Option<&str>) -> bool {
+        let Some(text) = text else { return false };
+        let same = self.posted.as_deref() == Some(text)
+            || self.definition.schedule.as_deref() == Some(text)
+            || self.shown_schedule().as_deref() == Some(text);
+        same && zone.unwrap_or_default() == self.definition.schedule_time_zone.as_deref().unwrap_or_default()
+    }
+
+    pub fn catch_up(&self) -> CatchUp {
+        self.definition.catchup.unwrap_or_default()
+    }
+
+    pub fn concurrency(&self) -> ConcurrencyPolicy {
+        let legacy =
+            if self.definition.concurrent { ConcurrencyPolicy::Allow } else { ConcurrencyPolicy::Forbid };
+        self.definition.concurrency_policy.unwrap_or(legacy)
+    }
+
+    pub fn trigger_rule(&self) -> TriggerRule {
+        self.definition.trigger_rule.unwrap_or_default()
+    }
+}
+
+/// # Errors
+/// It is not made of letters, digits, `_`, `.` and `-`, or too long.
+pub fn check_name(name: &str) -> Result<(), Refusal> {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if name.is_empty() || !name.bytes().all(fine) {
+        return Err(Refusal::field("name", format!("'{name}' must be letters, digits, '_', '.' or '-'")));
+    }
+    if name.len() > limits::NAME_BYTES {
+        return Err(Refusal::field("name", format!("must have at most {} bytes", limits::NAME_BYTES)));
+    }
+    Ok(())
+}
+
+fn check_texts(definition: &Definition) -> Result<(), Refusal> {
+    if !definition.uris.is_empty() && !definition.fetch.is_empty() {
+        return Err(Refusal::field("uris", "and fetch exclude each other"));
+    }
+    if definition.retries > limits::RETRIES {
+        return Err(Refusal::field("retries", format!("must be at most {}", limits::RETRIES)));
+    }
+    let mut names = BTreeSet::new();
+    for (at, variable) in definition.environment_variables.iter().enumerate() {
+        if variable.name.is_empty() || variable.name.contains(['=', '\0']) || !names.insert(&variable.name) {
+            let field = format!("environmentVariables[{at}].name");
+            return Err(Refusal::field(&field, "must be a name, without '=', that is there once"));
+        }
+    }
+    if let Some(container) = &definition.container {
+        if !["DOCKER", "MESOS"].contains(&container.r#type.to_ascii_uppercase().as_str()) {
+            return Err(Refusal::field("container.type", "must be DOCKER or MESOS"));
+        }
+        if !["HOST", "BRIDGE", "USER"].contains(&container.network.as_str()) {
+            return Err(Refusal::field("container.network", "must be HOST, BRIDGE or USER"));
+        }
+        for (at, volume) in container.volumes.iter().enumerate() {
+            if !["RW", "RO"].contains(&volume.mode.as_str()) {
+                return Err(Refusal::field(&format!("container.volumes[{at}].mode"), "must be RW or RO"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// 0 means Chronos's default.
+fn need(definition: &Definition) -> Result<Bag, Refusal> {
+    let amount = |field: &str, amount: &super::definition::Amount, default: i64| {
+        let quantity = amount.quantity().map_err(|rule| Refusal::field(field, rule))?;
+        let default = Quantity::from_thousandths(default).unwrap_or_default();
+        Ok::<_, Refusal>(if quantity == Quantity::ZERO { default } else { quantity })
+    };
+    let parts = [
+        (Name::Cpus, amount("cpus", &definition.cpus, limits::CPUS)?),
+        (Name::Mem, amount("mem", &definition.mem, limits::MEM)?),
+        (Name::Disk, amount("disk", &definition.disk, limits::DISK)?),
+        (Name::Gpus, amount("gpus", &definition.gpus, 0)?),
+    ];
+    let wanted = parts.into_iter().filter(|(_, quantity)| *quantity > Quantity::ZERO);
+    Ok(wanted.map(|(name, quantity)| Item::plain(name, Value::Scalar(quantity))).collect())
+}
+
+fn tolerance(definition: &Definition) -> Result<Option<Span>, Refusal> {
+    if let Some(seconds) = definition.starting_deadline_seconds {
+        return Ok(Some(Span::from_secs(seconds)));
+    }
+    match definition.epsilon.as_deref() {
+        None | Some("") => Ok((definition.catchup == Some(CatchUp::None)).then_some(limits::ON_TIME)),
+        Some(text) => match Period::parse(text) {
+            Ok(period) => Ok(Some(period.nominal())),
+            Err(error) => Err(Refusal::field("epsilon", error.to_string())),
+        },
+    }
+}

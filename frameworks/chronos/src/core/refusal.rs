@@ -1,0 +1,35 @@
+//! Why something asked for is not done.
+
+use super::schedule::BadSchedule;
+
+/// Nothing was changed. Chronos has one status for all of these, 400.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A field breaks a rule.
+    #[error("{field} {rule}")]
+    Field {
+        /// Its name in the document.
+        field: String,
+        /// What it must be, in words.
+        rule: String,
+    },
+    #[error("job '{0}' does not exist")]
+    UnknownJob(String),
+    #[error("run '{0}' does not exist")]
+    UnknownRun(String),
+    /// A table is full.
+    #[error("{0}")]
+    Full(String),
+}
+
+impl Refusal {
+    pub fn field(field: &str, rule: impl Into<String>) -> Self {
+        Self::Field { field: field.to_owned(), rule: rule.into() }
+    }
+}
+
+impl From<BadSchedule> for Refusal {
+    fn from(error: BadSchedule) -> Self {
+        Self::field(error.field, error.rule)
+    }
+}

@@ -1,0 +1,217 @@
+//! A run: what became of one due time. Its name is the job and the due time, so that there can be one only.
+
+use std::fmt;
+use std::sync::Arc;
+
+use model::id::TaskId;
+use model::time::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+use super::millis;
+
+/// The job and the due time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunId {
+    pub job: Arc<str>,
+    pub due: Time,
+}
+
+/// `job@milliseconds`.
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.job, self.due.as_millis())
+    }
+}
+
+impl RunId {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (job, due) = text.rsplit_once('@')?;
+        Some(Self { job: job.into(), due: Time::from_millis(due.parse().ok()?) })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    pub job: Arc<str>,
+    #[serde(with = "millis")]
+    pub due: Time,
+    /// For what was skipped in one go: the last of `count` due times.
+    #[serde(with = "millis::optional", default, skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<Time>,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: u64,
+    pub trigger: Trigger,
+    /// In place of the job's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
+    pub state: State,
+    /// Why it is in this state, for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Tasks launched so far, less one.
+    pub attempt: u32,
+    /// Attempts that failed by the job's own fault.
+    #[serde(default)]
+    pub failures: u32,
+    /// Launches that came to nothing, in a row.
+    #[serde(default)]
+    pub losses: u32,
+    /// The next attempt is not made before.
+    #[serde(with = "millis::optional", default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+    #[serde(with = "millis")]
+    pub created: Time,
+    #[serde(with = "millis::optional", default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
+    #[serde(with = "millis::optional", default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Time>,
+    /// The task of the present attempt, or of the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// Its end was asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub killing: bool,
+    /// Its job was deleted; it is kept until its task has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub orphan: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// What the job itself has reported as processed.
+    #[serde(default)]
+    pub processed: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn is_one(count: &u64) -> bool {
+    *count == 1
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    pub id: String,
+    pub agent: String,
+    pub host: String,
+    pub offer: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    Schedule,
+    /// Somebody asked for it.
+    Manual,
+    /// The parents ended.
+    Parents,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// For resources, for its turn, or for the time of its next attempt.
+    Waiting,
+    /// Recorded, then asked of the master; nobody has said more.
+    Launched,
+    Running,
+    Unreachable,
+    Succeeded,
+    Failed,
+    Killed,
+    /// Not run, for the reason that is recorded.
+    Skipped,
+}
+
+impl State {
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Killed | Self::Skipped)
+    }
+
+    /// It has a task that is not over.
+    pub fn has_task(self) -> bool {
+        matches!(self, Self::Launched | Self::Running | Self::Unreachable)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Launched => "launched",
+            Self::Running => "running",
+            Self::Unreachable => "unreachable",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Killed => "killed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl Run {
+    pub fn new(now: Time, id: RunId, trigger: Trigger) -> Self {
+        Self {
+            job: id.job,
+            due: id.due,
+            up_to: None,
+            count: 1,
+            trigger,
+            arguments: None,
+            state: State::Waiting,
+            reason: String::new(),
+            attempt: 0,
+            failures: 0,
+            losses: 0,
+            not_before: None,
+            created: now,
+            started: None,
+            finished: None,
+            task: None,
+            killing: false,
+            orphan: false,
+            exit_code: None,
+            processed: 0,
+        }
+    }
+
+    pub fn id(&self) -> RunId {
+        RunId { job: Arc::clone(&self.job), due: self.due }
+    }
+
+    /// It waits for the time of another attempt.
+    pub fn is_between_attempts(&self) -> bool {
+        self.state == State::Waiting && self.task.is_some()
+    }
+
+    /// From due to done: what the statistics of Chronos call the run time.
+    pub fn took(&self) -> Option<Span> {
+        self.finished.map(|finished| finished - self.due)
+    }
+}
+
+/// `ct:DUE:ATTEMPT:JOB:ARGUMENTS`, as scripts in the field expect it; what a path cannot hold is escaped.
+pub fn task_id(run: &Run, arguments: &str) -> TaskId {
+    let mut text = format!("ct:{}:{}:{}:", run.due.as_millis(), run.attempt, run.job);
+    for character in arguments.chars().filter(|character| *character != ';') {
+        if text.len() >= crate::limits::TASK_ID_BYTES {
+            break;
+        }
+        if character.is_ascii_alphanumeric() || "._-=:+,@".contains(character) {
+            text.push(character);
+        } else {
+            let mut bytes = [0; 4];
+            for byte in character.encode_utf8(&mut bytes).bytes() {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    TaskId::from(text)
+}
+
+/// The run a task is of, and its attempt; `None` for ids of another make.
+pub fn of_task(id: &str) -> Option<(RunId, u32)> {
+    let mut parts = id.strip_prefix("ct:")?.splitn(4, ':');
+    let due = Time::from_millis(parts.next()?.parse().ok()?);
+    let attempt = parts.next()?.parse().ok()?;
+    Some((RunId { job: parts.next()?.into(), due }, attempt))
+}

@@ -1,0 +1,217 @@
+//! Due times: each gets one outcome, a run or a reason why there is none.
+
+use std::sync::Arc;
+
+use model::time::{Span, Time};
+
+use super::super::definition::{CatchUp, ConcurrencyPolicy};
+use super::super::job::Job;
+use super::super::message::{Effect, Event};
+use super::super::run::{Run, RunId, State, Trigger};
+use super::super::schedule::Schedule;
+use super::{Scheduler, Timer, Turn};
+use crate::limits;
+
+impl Scheduler {
+    /// The schedule of a job has come to a due time, or to several if nobody was there.
+    pub(super) fn due(&mut self, now: Time, name: &Arc<str>, out: &mut Vec<Effect>) {
+        let Some(job) = self.book.job(name).cloned() else { return };
+        let (Some(schedule), false) = (job.schedule.clone(), job.definition.disabled) else { return };
+        if let Some(missed) = schedule.missed(job.status.through, now) {
+            let catch_up = if missed.count == 1 { CatchUp::Latest } else { job.catch_up() };
+            match catch_up {
+                CatchUp::All => self.run_all(now, &job, &schedule, missed.last, out),
+                CatchUp::Latest | CatchUp::None => {
+                    let late = is_late(&job, now, missed.last);
+                    if missed.count > 1 && !late {
+                        let reason = "missed while no scheduler ran: only the latest is made up for";
+                        let before = missed.last - Span::from_millis(1);
+                        if let Some(earlier) = schedule.missed(job.status.through, before) {
+                            let earlier = (earlier.first, earlier.last, earlier.count);
+                            self.skip_range(now, name, earlier, reason, out);
+                        }
+                    }
+                    if late {
+                        self.skip_late(now, &job, (missed.first, missed.last, missed.count), out);
+                    } else {
+                        self.start(now, name, missed.last, Trigger::Schedule, None, None, out);
+                    }
+                }
+            }
+            // After the outcomes: were the two torn apart, the outcomes would be found and not made again.
+            self.note(name, out, |status| status.through = Some(missed.last));
+        }
+        self.watch(name);
+    }
+
+    /// Every occurrence runs, one after the other, but for those that are too late or too many.
+    fn run_all(&mut self, now: Time, job: &Job, schedule: &Schedule, last: Time, out: &mut Vec<Effect>) {
+        let name: Arc<str> = job.name().into();
+        let mut from = job.status.through;
+        if let Some(tolerance) = job.tolerance {
+            let edge = (now - tolerance) - Span::from_millis(1);
+            if let Some(late) = schedule.missed(from, edge) {
+                self.skip_late(now, job, (late.first, late.last, late.count), out);
+                from = Some(late.last);
+            }
+        }
+        let all = |from: Option<Time>| {
+            let first = schedule.next_after(from).filter(|first| *first <= last);
+            std::iter::successors(first, |at| schedule.next_after(Some(*at)).filter(|next| *next <= last))
+        };
+        let many = all(from).skip(limits::CATCH_UP).count();
+        if many > 0 {
+            let old: Vec<Time> = all(from).take(many).collect();
+            let reason = format!("missed, and {} later ones are made up for already", limits::CATCH_UP);
+            self.skip_range(now, &name, (old[0], old[many - 1], many as u64), &reason, out);
+            from = Some(old[many - 1]);
+        }
+        for due in all(from).collect::<Vec<_>>() {
+            self.start(now, &name, due, Trigger::Schedule, None, Some(ConcurrencyPolicy::Queue), out);
+        }
+    }
+
+    fn skip_late(&mut self, now: Time, job: &Job, range: (Time, Time, u64), out: &mut Vec<Effect>) {
+        let tolerance = job.tolerance.unwrap_or_default();
+        let reason = format!("{} late, at most {tolerance} is tolerated", now - range.1);
+        self.tell(job.name(), Event::Missed, reason.clone(), out);
+        self.skip_range(now, &job.name().into(), range, &reason, out);
+    }
+
+    /// Records that due times did not lead to a run.
+    fn skip_range(
+        &mut self,
+        now: Time,
+        name: &Arc<str>,
+        (first, last, count): (Time, Time, u64),
+        reason: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        let id = RunId { job: Arc::clone(name), due: first };
+        if self.book.runs.contains_key(&id) {
+            return;
+        }
+        let mut run = Run::new(now, id, Trigger::Schedule);
+        run.up_to = (count > 1).then_some(last);
+        run.count = count;
+        self.end_unrun(now, run, State::Skipped, reason, out);
+    }
+
+    /// Makes the run of a due time, or records why not. Returns its name.
+    pub(super) fn start(
+        &mut self,
+        now: Time,
+        name: &Arc<str>,
+        due: Time,
+        trigger: Trigger,
+        arguments: Option<String>,
+        policy: Option<ConcurrencyPolicy>,
+        out: &mut Vec<Effect>,
+    ) -> RunId {
+        let id = RunId { job: Arc::clone(name), due };
+        let Some(job) = self.book.job(name).cloned() else { return id };
+        if self.book.runs.contains_key(&id) {
+            // A step that was stored in part and is made again.
+            return id;
+        }
+        let mut run = Run::new(now, id.clone(), trigger);
+        run.arguments = arguments;
+        let others = self.book.active_of(name);
+        let busy = others.iter().find(|other| !other.is_between_attempts());
+        match policy.unwrap_or_else(|| job.concurrency()) {
+            _ if job.definition.disabled => {
+                self.end_unrun(now, run, State::Skipped, "the job is disabled", out);
+                return id;
+            }
+            ConcurrencyPolicy::Forbid if busy.is_some() => {
+                let other = busy.map(|run| super::super::schedule::iso8601(run.due)).unwrap_or_default();
+                let reason = format!("the run of {other} is not over, and runs must not overlap");
+                self.end_unrun(now, run, State::Skipped, &reason, out);
+                return id;
+            }
+            ConcurrencyPolicy::Replace => {
+                for other in &others {
+                    self.kill_run(now, other, "replaced by a newer run", out);
+                }
+            }
+            _ => {}
+        }
+        if others.len() >= limits::ACTIVE_RUNS {
+            let reason = format!("{} runs of this job are not over yet", others.len());
+            self.end_unrun(now, run, State::Skipped, &reason, out);
+            return id;
+        }
+        let run = self.save(run, out);
+        self.enqueue(now, &run);
+        id
+    }
+
+    /// Lines a run up, or sets the time when it is to be.
+    pub(super) fn enqueue(&mut self, now: Time, run: &Run) {
+        let id = run.id();
+        if run.state != State::Waiting {
+            return;
+        }
+        if let Some(at) = run.not_before.filter(|at| *at > now) {
+            self.timers.set(Timer::Attempt(id), Some(at));
+            return;
+        }
+        let Some(job) = self.book.job(&run.job) else { return };
+        if let Some(tolerance) = job.tolerance.filter(|_| run.attempt == 0 && run.task.is_none()) {
+            self.timers.set(Timer::TooLate(id.clone()), Some(run.due + tolerance + Span::from_millis(1)));
+        }
+        let since = run.not_before.unwrap_or(run.created);
+        self.revive |= self.queue.insert(Turn { low: !job.definition.high_priority, since, run: id });
+    }
+
+    /// It found no resources in time.
+    pub(super) fn too_late(&mut self, now: Time, id: &RunId, out: &mut Vec<Effect>) {
+        let Some(run) = self.book.runs.get(id).filter(|run| run.state == State::Waiting).cloned() else {
+            return;
+        };
+        let why = self.book.unplaced.get(id).copied().unwrap_or("no offer came");
+        let reason = format!("could not begin in time: {why}");
+        self.tell(&id.job, Event::Missed, reason.clone(), out);
+        self.end_unrun(now, (*run).clone(), State::Skipped, &reason, out);
+    }
+
+    /// Ends a run that has no task.
+    pub(super) fn end_unrun(
+        &mut self,
+        now: Time,
+        mut run: Run,
+        state: State,
+        reason: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        run.state = state;
+        run.reason = reason.to_owned();
+        run.finished = Some(now);
+        let run = self.save(run, out);
+        self.unqueue(&run.id());
+        self.trim(&run.job, out);
+    }
+
+    pub(super) fn unqueue(&mut self, id: &RunId) {
+        for timer in [Timer::Attempt(id.clone()), Timer::TooLate(id.clone())] {
+            self.timers.set(timer, None);
+        }
+        let turn = self.queue.iter().find(|turn| turn.run == *id).cloned();
+        if let Some(turn) = turn {
+            self.queue.remove(&turn);
+        }
+    }
+
+    /// Keeps the newest runs that are over.
+    pub(super) fn trim(&mut self, name: &str, out: &mut Vec<Effect>) {
+        let over: Vec<RunId> =
+            self.book.runs_of(name).filter(|run| run.state.is_over()).map(|run| run.id()).collect();
+        for id in over.iter().take(over.len().saturating_sub(limits::HISTORY)) {
+            self.forget(id, out);
+        }
+    }
+}
+
+fn is_late(job: &Job, now: Time, due: Time) -> bool {
+    job.tolerance.is_some_and(|tolerance| now - due > tolerance)
+}

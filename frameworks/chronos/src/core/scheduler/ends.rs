@@ -1,0 +1,219 @@
+//! What the cluster says of tasks: runs end, are repeated, and start those that depend on them.
+
+use std::sync::Arc;
+
+use model::task::TaskState;
+use model::time::{Span, Time};
+
+use super::super::definition::TriggerRule;
+use super::super::message::{Effect, Event, TaskUpdate};
+use super::super::run::{self, Run, RunId, State, Trigger};
+use super::{Scheduler, Timer};
+use crate::limits;
+
+/// How a run ended, to those that depend on its job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Success,
+    Failure,
+    Killed,
+}
+
+impl Scheduler {
+    /// Takes in a status update. One of an earlier attempt, or of a task that nobody knows, changes nothing.
+    pub(super) fn update(&mut self, now: Time, update: &TaskUpdate, out: &mut Vec<Effect>) {
+        let Some((id, _)) = run::of_task(update.task.as_str()) else { return };
+        let Some(run) = self.run(&id) else { return };
+        let current = run.task.as_ref().is_some_and(|task| task.id == update.task.as_str());
+        if !current || !run.state.has_task() {
+            return;
+        }
+        match update.state {
+            TaskState::Staging | TaskState::Starting | TaskState::Killing => {}
+            TaskState::Running => self.running(now, &run, out),
+            TaskState::Unreachable => {
+                let mut run = (*run).clone();
+                run.state = State::Unreachable;
+                run.reason = "its agent cannot be reached".to_owned();
+                self.save(run, out);
+            }
+            state => self.task_over(now, &run, state, &update.message, out),
+        }
+    }
+
+    fn running(&mut self, now: Time, run: &Run, out: &mut Vec<Effect>) {
+        if run.state == State::Running {
+            return;
+        }
+        let mut run = run.clone();
+        run.state = State::Running;
+        run.started.get_or_insert(now);
+        run.losses = 0;
+        run.reason.clear();
+        self.save(run, out);
+    }
+
+    fn task_over(&mut self, now: Time, run: &Run, state: TaskState, message: &str, out: &mut Vec<Effect>) {
+        self.timers.set(Timer::Kill(run.id()), None);
+        let mut run = run.clone();
+        run.exit_code = exit_code(message);
+        if run.orphan {
+            return self.forget(&run.id(), out);
+        }
+        let never_ran = run.state == State::Launched;
+        match state {
+            TaskState::Finished => {
+                run.exit_code = Some(0);
+                self.succeeded(now, run, out);
+            }
+            _ if run.killing => self.killed(now, run, out),
+            TaskState::Killed => {
+                run.reason = message.to_owned();
+                self.killed(now, run, out);
+            }
+            // Nothing of it ever ran: the launch is made again, and no attempt is lost.
+            TaskState::Lost
+            | TaskState::Dropped
+            | TaskState::Gone
+            | TaskState::GoneByOperator
+            | TaskState::Unknown
+                if never_ran && run.losses < limits::LOSSES =>
+            {
+                run.losses += 1;
+                let pause = limits::LAUNCH_AGAIN.saturating_mul(1 << run.losses.min(6));
+                self.again(now, run, pause, "the launch came to nothing", out);
+            }
+            state => {
+                let why = if message.is_empty() { state.name() } else { message };
+                self.attempt_failed(now, run, why, out);
+            }
+        }
+    }
+
+    fn again(&mut self, now: Time, mut run: Run, pause: Span, reason: &str, out: &mut Vec<Effect>) {
+        run.state = State::Waiting;
+        run.not_before = Some(now + pause);
+        run.reason = reason.to_owned();
+        let run = self.save(run, out);
+        self.enqueue(now, &run);
+    }
+
+    fn attempt_failed(&mut self, now: Time, mut run: Run, why: &str, out: &mut Vec<Effect>) {
+        let Some(job) = self.book.job(&run.job).cloned() else { return };
+        run.failures += 1;
+        let policy = job.definition.retry_policy.as_ref();
+        let repeats = policy.is_none_or(|policy| policy.repeats(run.exit_code));
+        if run.failures <= job.definition.retries && repeats && !job.definition.disabled {
+            let pause = policy.map_or(self.settings.failure_retry, |policy| policy.delay_after(run.failures));
+            return self.again(now, run, pause, why, out);
+        }
+        let id = run.id();
+        let (attempts, task) = (run.failures, run.task.as_ref().map(|task| task.id.clone()));
+        self.over(now, run, State::Failed, why, out);
+        self.note(&id.job, out, |status| {
+            status.error_count += 1;
+            status.errors_since_last_success += 1;
+            status.last_error = Some(now);
+        });
+        let most = self.settings.disable_after_failures;
+        let failed = self.book.job(&id.job).map_or(0, |job| job.status.errors_since_last_success);
+        if most > 0 && failed >= most {
+            self.set_disabled(now, &id.job, out);
+            self.tell(&id.job, Event::Disabled, format!("{failed} runs in a row failed: {why}"), out);
+        } else {
+            let task = task.unwrap_or_default();
+            let message = format!("task {task} failed after {attempts} attempts: {why}");
+            self.tell(&id.job, Event::RetriesExhausted, message, out);
+        }
+        let outcome = if job.definition.soft_error { Outcome::Success } else { Outcome::Failure };
+        self.fire_children(now, &id, outcome, out);
+    }
+
+    fn succeeded(&mut self, now: Time, run: Run, out: &mut Vec<Effect>) {
+        let id = run.id();
+        self.over(now, run, State::Succeeded, "", out);
+        self.mark_success(now, &id, out);
+        let done = self.book.job(&id.job).is_some_and(|job| job.is_exhausted());
+        if done && self.book.active_of(&id.job).is_empty() {
+            self.set_disabled(now, &id.job, out);
+            self.tell(&id.job, Event::Disabled, "all its repetitions are done".to_owned(), out);
+        }
+    }
+
+    /// A success, real or declared.
+    pub(super) fn mark_success(&mut self, now: Time, id: &RunId, out: &mut Vec<Effect>) {
+        self.note(&id.job, out, |status| {
+            status.success_count += 1;
+            status.errors_since_last_success = 0;
+            status.last_success = Some(now);
+        });
+        self.fire_children(now, id, Outcome::Success, out);
+    }
+
+    /// No failure, no repetition: it was wanted.
+    fn killed(&mut self, now: Time, run: Run, out: &mut Vec<Effect>) {
+        let (id, reason) = (run.id(), run.reason.clone());
+        self.over(now, run, State::Killed, &reason, out);
+        self.fire_children(now, &id, Outcome::Killed, out);
+    }
+
+    fn over(&mut self, now: Time, mut run: Run, state: State, reason: &str, out: &mut Vec<Effect>) {
+        run.state = state;
+        run.reason = reason.to_owned();
+        run.finished = Some(now);
+        run.killing = false;
+        let run = self.save(run, out);
+        self.trim(&run.job, out);
+        // Others of the job may have waited for it.
+        self.revive |= !self.book.active_of(&run.job).is_empty();
+    }
+
+    /// Tells the dependants of a job how a run of it ended, and starts those that have all they wait for.
+    fn fire_children(&mut self, now: Time, parent: &RunId, outcome: Outcome, out: &mut Vec<Effect>) {
+        for name in self.book.children_of(&parent.job) {
+            let Some(child) = self.book.job(&name).cloned() else { continue };
+            let rule = child.trigger_rule();
+            let counts = match rule {
+                TriggerRule::AllSuccess | TriggerRule::OneSuccess => outcome == Outcome::Success,
+                TriggerRule::AllFailed => outcome == Outcome::Failure,
+                TriggerRule::AllDone => true,
+            };
+            if !counts || child.definition.disabled {
+                continue;
+            }
+            let mut ready = child.status.ready.clone();
+            ready.insert(parent.job.to_string(), parent.to_string());
+            let complete =
+                rule == TriggerRule::OneSuccess || child.parents().all(|parent| ready.contains_key(parent));
+            if complete {
+                let due = self.free_due(&name, now);
+                self.start(now, &name, due, Trigger::Parents, None, None, out);
+                ready.clear();
+            }
+            self.note(&name, out, |status| status.ready = ready);
+        }
+    }
+
+    /// A due time that no run and no occurrence has: of two in a millisecond the second is a millisecond later.
+    pub(super) fn free_due(&self, name: &Arc<str>, now: Time) -> Time {
+        let schedule = self.book.job(name).and_then(|job| job.schedule.clone());
+        let taken = |due: Time| {
+            self.book.runs.contains_key(&RunId { job: Arc::clone(name), due })
+                || schedule.as_ref().is_some_and(|schedule| {
+                    schedule.next_after(Some(due - Span::from_millis(1))) == Some(due)
+                })
+        };
+        let mut due = now;
+        while taken(due) {
+            due += Span::from_millis(1);
+        }
+        due
+    }
+}
+
+/// What agents write: "Command exited with status 3".
+fn exit_code(message: &str) -> Option<i32> {
+    let (_, rest) = message.rsplit_once("exited with status ")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..digits].parse().ok()
+}

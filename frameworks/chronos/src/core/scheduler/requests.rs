@@ -1,0 +1,144 @@
+//! What is asked through the API.
+
+use std::sync::Arc;
+
+use model::time::{Span, Time};
+
+use super::super::message::{Command, Effect, Event, Reply};
+use super::super::refusal::Refusal;
+use super::super::run::{self, State, Trigger};
+use super::Scheduler;
+use crate::limits;
+
+impl Scheduler {
+    pub(super) fn obey(
+        &mut self,
+        now: Time,
+        command: Command,
+        out: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        match command {
+            Command::Put { definition, counters } => self.put(now, *definition, counters, out),
+            Command::Delete { job, orphans } => self.delete(now, &job, orphans, out),
+            Command::Trigger { job, arguments } => self.trigger(now, &job, arguments, out),
+            Command::Succeed { job } => {
+                let Some(name) = self.name(&job) else { return Ok(Reply::Marked(false)) };
+                let due = self.free_due(&name, now);
+                self.mark_success(now, &run::RunId { job: name, due }, out);
+                Ok(Reply::Marked(true))
+            }
+            Command::KillTasks { job } => {
+                self.known(&job)?;
+                for run in self.book.active_of(&job) {
+                    self.kill_run(now, &run, "killed by request", out);
+                }
+                Ok(Reply::Done)
+            }
+            Command::KillRun { run } => {
+                let found = self.run(&run).ok_or_else(|| Refusal::UnknownRun(run.to_string()))?;
+                self.kill_run(now, &found, "killed by request", out);
+                Ok(Reply::Done)
+            }
+            Command::Progress { job, task, processed } => self.progress(&job, &task, processed, out),
+            Command::Purge => {
+                let waits =
+                    |job| self.book.active_of(job).into_iter().filter(|run| run.state == State::Waiting);
+                let waiting: Vec<Arc<run::Run>> =
+                    self.book.active.keys().flat_map(|job| waits(job)).collect();
+                for run in waiting {
+                    self.kill_run(now, &run, "dropped by request", out);
+                }
+                Ok(Reply::Done)
+            }
+        }
+    }
+
+    pub(super) fn name(&self, job: &str) -> Option<Arc<str>> {
+        self.book.jobs.get_key_value(job).map(|(name, _)| Arc::clone(name))
+    }
+
+    pub(super) fn known(&self, job: &str) -> Result<Arc<str>, Refusal> {
+        self.name(job).ok_or_else(|| Refusal::UnknownJob(job.to_owned()))
+    }
+
+    /// Runs a job now, whatever its schedule says; the schedule does not notice.
+    fn trigger(
+        &mut self,
+        now: Time,
+        job: &str,
+        arguments: Option<String>,
+        out: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        let name = self.known(job)?;
+        let arguments = arguments.filter(|text| !text.trim().is_empty());
+        if arguments.as_ref().is_some_and(|text| text.len() > limits::ARGUMENT_BYTES) {
+            return Err(Refusal::field(
+                "arguments",
+                format!("must have at most {} bytes", limits::ARGUMENT_BYTES),
+            ));
+        }
+        let due = self.free_due(&name, now);
+        // A flood of requests would otherwise name runs of a time that has not come.
+        if due - now > Span::from_secs(1) {
+            return Err(Refusal::Full(format!("job '{job}' was triggered too often within a second")));
+        }
+        Ok(Reply::Run(self.start(now, &name, due, Trigger::Manual, arguments, None, out)))
+    }
+
+    fn progress(
+        &mut self,
+        job: &str,
+        task: &str,
+        processed: u64,
+        out: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        self.known(job)?;
+        let malformed =
+            || Refusal::field("taskId", format!("'{task}' must be the id of a task of job '{job}'"));
+        let (id, _) = run::of_task(task).filter(|(id, _)| &*id.job == job).ok_or_else(malformed)?;
+        if !self.book.job(job).is_some_and(|job| job.definition.data_processing_job_type) {
+            return Err(Refusal::field(
+                "dataProcessingJobType",
+                "must be true for a job that reports progress",
+            ));
+        }
+        let run = self.run(&id).ok_or_else(malformed)?;
+        let mut run = (*run).clone();
+        run.processed = run.processed.saturating_add(processed);
+        self.save(run, out);
+        Ok(Reply::Done)
+    }
+
+    /// No more runs, until somebody enables it. What waits is dropped; what runs goes on.
+    pub(super) fn set_disabled(&mut self, now: Time, name: &str, out: &mut Vec<Effect>) {
+        self.change_definition(now, name, out, |definition| definition.disabled = true);
+        self.note(name, out, |status| status.disabled_since = Some(now));
+        for run in self.book.active_of(name) {
+            if run.state == State::Waiting {
+                self.end_unrun(now, (*run).clone(), State::Skipped, "the job is disabled", out);
+            }
+        }
+    }
+
+    pub(super) fn deleted(&mut self, now: Time, name: &Arc<str>, out: &mut Vec<Effect>) {
+        self.tell(name, Event::Deleted, String::new(), out);
+        let runs: Vec<Arc<run::Run>> = self.book.runs_of(name).cloned().collect();
+        for run in runs {
+            if run.state.has_task() {
+                let mut orphan = (*run).clone();
+                orphan.orphan = true;
+                orphan.killing = true;
+                let orphan = self.save(orphan, out);
+                self.kill_task(now, &orphan, out);
+            } else {
+                self.unqueue(&run.id());
+                self.forget(&run.id(), out);
+            }
+        }
+        self.timers.set(super::Timer::Due(Arc::clone(name)), None);
+        self.book.remove_job(name);
+        for prefix in [super::JOB, super::STATUS] {
+            out.push(Effect::Remove { key: format!("{prefix}{name}") });
+        }
+    }
+}
