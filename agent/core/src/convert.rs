@@ -41,6 +41,7 @@ pub fn envelope(frame: link::ToAgent) -> Result<Envelope, Malformed> {
         Frame::Run(run) => Order::Run { framework: framework(run.framework)?, task: Arc::new(run.task) },
         Frame::RunGroup(group) => Order::RunGroup {
             framework: framework(group.framework)?,
+            executor: group.executor.executor_id.value.into(),
             tasks: group.tasks.into_iter().map(Arc::new).collect(),
         },
         Frame::Kill(kill) => Order::Kill {

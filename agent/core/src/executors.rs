@@ -45,6 +45,19 @@ impl Agent {
         Ok(Bag::default())
     }
 
+    /// The master books an executor with the order that brings its first task: when that was refused, it has to hear
+    /// that there is none, or its resources would stay booked for good.
+    pub(crate) fn never_engaged(&mut self, key: &ExecutorKey, out: &mut Vec<Effect>) {
+        if self.state.executors.contains_key(key) {
+            return;
+        }
+        if let Some(link) = self.registered() {
+            let (framework, executor) = (key.framework.clone(), key.executor.clone());
+            let report = Report::ExecutorExit { framework, executor, status: None };
+            self.outbox.after(Effect::Send { link, report }, out);
+        }
+    }
+
     /// The executor of a task that was admitted, which is begun if it is not here.
     pub(crate) fn engage(&mut self, key: &ExecutorKey, info: &v1::ExecutorInfo, out: &mut Vec<Effect>) {
         if self.state.executors.contains_key(key) {

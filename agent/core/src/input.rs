@@ -122,7 +122,7 @@ pub enum Order {
     Refused { refusal: Refusal, message: String },
     Ping { sequence: u64 },
     Run { framework: Arc<v1::FrameworkInfo>, task: Arc<v1::TaskInfo> },
-    RunGroup { framework: Arc<v1::FrameworkInfo>, tasks: Vec<Arc<v1::TaskInfo>> },
+    RunGroup { framework: Arc<v1::FrameworkInfo>, executor: ExecutorId, tasks: Vec<Arc<v1::TaskInfo>> },
     Kill { framework: FrameworkId, task: TaskId, grace: Option<Span> },
     Acknowledge { framework: FrameworkId, task: TaskId, uuid: Uuid },
     Framework { info: Arc<v1::FrameworkInfo>, resend: bool },

@@ -183,7 +183,9 @@ impl Agent {
         match order {
             Order::Ping { sequence } => out.push(Effect::Send { link, report: Report::Pong { sequence } }),
             Order::Run { framework, task } => self.run(now, &framework, &task, out),
-            Order::RunGroup { framework, tasks } => self.run_group(now, &framework, &tasks, out),
+            Order::RunGroup { framework, executor, tasks } => {
+                self.run_group(now, &framework, executor, &tasks, out);
+            }
             Order::Kill { framework, task, grace } => {
                 self.kill_asked(now, &TaskKey { framework, task }, grace, out);
             }

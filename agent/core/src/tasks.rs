@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::id::{ContainerId, FrameworkId};
+use model::id::{ContainerId, ExecutorId, FrameworkId};
 use model::task::TaskState;
 use model::time::Time;
 use wire::v1;
@@ -52,7 +52,12 @@ impl Agent {
         }
         self.accept(&key, info, out);
         match (admitted, host) {
-            (Err(refusal), _) => self.end(now, &key, refusal, out),
+            (Err(refusal), host) => {
+                self.end(now, &key, refusal, out);
+                if let Some(host) = host {
+                    self.never_engaged(&host, out);
+                }
+            }
             (Ok(()), Some(host)) => self.enlist(now, &key, &host, out),
             (Ok(()), None) => {
                 let Some(job) = self.job(&key) else { return };
@@ -70,6 +75,7 @@ impl Agent {
         &mut self,
         now: Time,
         framework: &Arc<v1::FrameworkInfo>,
+        executor: ExecutorId,
         tasks: &[Arc<v1::TaskInfo>],
         out: &mut Vec<Effect>,
     ) {
@@ -85,6 +91,7 @@ impl Agent {
             let message = "This agent cannot run task groups: launch each task with 'command' alone";
             self.end(now, &key, Draft::agent(TaskState::Error, Reason::TaskGroupInvalid, message), out);
         }
+        self.never_engaged(&ExecutorKey { framework: id.into(), executor }, out);
     }
 
     /// Keeps the description of a framework that has or gets tasks here.

@@ -121,6 +121,7 @@ fn an_executor_takes_its_resources_once() {
           write task large
           write update large TASK_DROPPED
           send on link 1: large TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task needs cpus:4.3; mem:64, but the agent has no more than cpus:4; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
+          send on link 1: executor ex exited, None
     "#]]);
 }
 
@@ -383,10 +384,12 @@ fn what_an_executor_cannot_be_is_refused_with_a_reason() {
           write task c
           write update c TASK_ERROR
           send on link 1: c TASK_ERROR SOURCE_AGENT REASON_TASK_INVALID "'executor.command' must be present", latest TASK_ERROR
+          send on link 1: executor no-command exited, None
         an id that leads elsewhere
           write task d
           write update d TASK_ERROR
           send on link 1: d TASK_ERROR SOURCE_AGENT REASON_TASK_INVALID "'executor.executor_id': '../up' contains invalid characters", latest TASK_ERROR
+          send on link 1: executor ../up exited, None
     "#]]);
 }
 

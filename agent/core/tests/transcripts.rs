@@ -336,6 +336,7 @@ fn what_cannot_run_is_refused_with_a_reason() {
     script.step("too big, not partition aware", bench.launch_for(framework(&[]), big));
     script.step("bad id", bench.launch(task("a/b")));
     let order = Order::RunGroup {
+        executor: "pod".into(),
         framework: bench::modern(),
         tasks: vec![std::sync::Arc::new(task("g1")), std::sync::Arc::new(task("g2"))],
     };
@@ -346,6 +347,7 @@ fn what_cannot_run_is_refused_with_a_reason() {
           write task custom
           write update custom TASK_ERROR
           send on link 1: custom TASK_ERROR SOURCE_AGENT REASON_TASK_INVALID "'executor.executor_id': ID must not be empty", latest TASK_ERROR
+          send on link 1: executor  exited, None
         docker
           write task docker
           write update docker TASK_ERROR
@@ -371,6 +373,7 @@ fn what_cannot_run_is_refused_with_a_reason() {
           write update g2 TASK_ERROR
           send on link 1: g1 TASK_ERROR SOURCE_AGENT REASON_TASK_GROUP_INVALID "This agent cannot run task groups: launch each task with 'command' alone", latest TASK_ERROR
           send on link 1: g2 TASK_ERROR SOURCE_AGENT REASON_TASK_GROUP_INVALID "This agent cannot run task groups: launch each task with 'command' alone", latest TASK_ERROR
+          send on link 1: executor pod exited, None
     "#]]);
 }
 
