@@ -1,24 +1,28 @@
 //! The binary encoding. prost does the work; what it leaves out is added here: it takes a message without its
-//! required fields and gives them their zero values, which the rest of the program would take for sent ones.
+//! required fields and gives them their zero values, which the rest of the program would take for sent ones. And it makes
+//! of two bytes, an empty message, a value of thousands: how much a body would take is counted before anything is made of it.
 
 use bytes::Bytes;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use crate::DecodeError;
 use crate::error::{Missing, Step};
+use crate::json::MESSAGES_LIMIT;
 
 /// A generated message of any package, also of the internal ones.
 pub trait Described: prost::Message + Default {
     /// Its name without the package and enclosing messages.
     const NAME: &'static str;
-    /// Its required fields, and those that lead to required ones.
+    /// Its size, its required fields, and the messages in it.
     const SCHEMA: &'static Schema;
 }
 
-/// The fields of a message that have to be looked at to know whether it is complete.
+/// What has to be looked at to know whether a message is complete and how much memory it takes.
 #[derive(Debug)]
 pub struct Schema {
-    /// By number.
+    /// Bytes of the value made of it, not counting what it points to.
+    pub size: usize,
+    /// Required fields and messages, by number.
     pub fields: &'static [Field],
 }
 
@@ -54,13 +58,20 @@ pub enum Content {
 /// Reads a message and checks that its required fields are there.
 ///
 /// # Errors
-/// Bytes that are no such message, nesting beyond 100 levels, missing required fields. A message that comes in
+/// Bytes that are no such message, nesting beyond 100 levels, more messages than fit into [`MESSAGES_LIMIT`], missing
+/// required fields. A message that comes in
 /// two parts, which no encoder writes, is refused when one of the parts is incomplete by itself.
 pub fn decode<M: Described>(body: &[u8]) -> Result<M, DecodeError> {
     let fail = |reason| DecodeError::Protobuf { message: M::NAME, reason };
+    let mut inspection = Inspection::default();
+    let inspected = inspection.message(M::SCHEMA, body, 0);
+    if inspection.size > MESSAGES_LIMIT {
+        return Err(fail(format!("more messages than fit into {MESSAGES_LIMIT} bytes")));
+    }
+    // What is malformed for us is so for prost, which says it better, and not later than we noticed.
     let message = M::decode(body).map_err(|error| fail(error.to_string()))?;
-    let mut missing = Missing::default();
-    inspect(M::SCHEMA, body, &mut missing).map_err(|Malformed(reason)| fail(reason))?;
+    inspected.map_err(|Malformed(reason)| fail(reason))?;
+    let missing = inspection.missing;
     if missing.is_empty() {
         Ok(message)
     } else {
@@ -73,7 +84,7 @@ pub fn encode<M: Described>(message: &M) -> Bytes {
     message.encode_to_vec().into()
 }
 
-/// Not to be met in practice, since prost has read the same bytes before.
+/// Bytes that are no message.
 struct Malformed(String);
 
 impl From<prost::DecodeError> for Malformed {
@@ -82,47 +93,65 @@ impl From<prost::DecodeError> for Malformed {
     }
 }
 
-/// Notes what is missing in `body`. prost has read it before and refused what is nested too deep for recursion.
-fn inspect(schema: &Schema, body: &[u8], missing: &mut Missing) -> Result<(), Malformed> {
-    let mut seen = 0_u64;
-    let mut rest = body;
-    while !rest.is_empty() {
-        let before = body.len() - rest.len();
-        let (number, wire_type) = decode_key(&mut rest)?;
-        let found = schema.fields.binary_search_by_key(&number, |field| field.number);
-        let Ok(index) = found else {
-            skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
-            continue;
-        };
-        let field = &schema.fields[index];
-        let mut present = true;
-        match field.content {
-            Content::Message { schema, repeated } if wire_type == WireType::LengthDelimited => {
-                let from = missing.paths.len();
-                inspect(schema, delimited(&mut rest)?, missing)?;
-                if missing.paths.len() > from {
-                    if repeated {
-                        missing.prefix(from, &Step::Index(occurrences(&body[..before], number)?));
+/// As prost's own limit.
+const NESTING: usize = 100;
+
+/// A look at a body before anything is made of it.
+#[derive(Default)]
+struct Inspection {
+    /// Of all messages so far, in bytes.
+    size: usize,
+    missing: Missing,
+}
+
+impl Inspection {
+    /// Stops at what is malformed, nested too deep, or too much.
+    fn message(&mut self, schema: &Schema, body: &[u8], depth: usize) -> Result<(), Malformed> {
+        self.size += schema.size;
+        if depth > NESTING || self.size > MESSAGES_LIMIT {
+            return Err(Malformed("too many messages, or in too many levels".to_owned()));
+        }
+        let mut seen = 0_u64;
+        let mut rest = body;
+        while !rest.is_empty() {
+            let before = body.len() - rest.len();
+            let (number, wire_type) = decode_key(&mut rest)?;
+            let found = schema.fields.binary_search_by_key(&number, |field| field.number);
+            let Ok(index) = found else {
+                skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
+                continue;
+            };
+            let field = &schema.fields[index];
+            let mut present = true;
+            match field.content {
+                Content::Message { schema, repeated } if wire_type == WireType::LengthDelimited => {
+                    let from = self.missing.paths.len();
+                    self.message(schema, delimited(&mut rest)?, depth + 1)?;
+                    if self.missing.paths.len() > from {
+                        if repeated {
+                            let index = occurrences(&body[..before], number)?;
+                            self.missing.prefix(from, &Step::Index(index));
+                        }
+                        self.missing.prefix(from, &Step::Field(field.name));
                     }
-                    missing.prefix(from, &Step::Field(field.name));
                 }
+                Content::Enum(known) if wire_type == WireType::Varint => {
+                    // As prost: a number is read as 64 bits and cut to 32.
+                    present = known(decode_varint(&mut rest)? as i32);
+                }
+                _ => skip_field(wire_type, number, &mut rest, DecodeContext::default())?,
             }
-            Content::Enum(known) if wire_type == WireType::Varint => {
-                // As prost: a number is read as 64 bits and cut to 32.
-                present = known(decode_varint(&mut rest)? as i32);
+            if present {
+                seen |= 1 << index;
             }
-            _ => skip_field(wire_type, number, &mut rest, DecodeContext::default())?,
         }
-        if present {
-            seen |= 1 << index;
+        for (index, field) in schema.fields.iter().enumerate() {
+            if field.required && seen & (1 << index) == 0 {
+                self.missing.add(field.name);
+            }
         }
+        Ok(())
     }
-    for (index, field) in schema.fields.iter().enumerate() {
-        if field.required && seen & (1 << index) == 0 {
-            missing.add(field.name);
-        }
-    }
-    Ok(())
 }
 
 /// The content of a length-delimited field.

@@ -613,6 +613,17 @@ fn many_empty_objects_do_not_grow_into_gigabytes() {
 }
 
 #[test]
+fn many_empty_messages_in_protobuf_do_not_grow_into_gigabytes() {
+    // Field 2 of ACCEPT is an operation; an empty one is two bytes.
+    let accept = [0x12, 0x00].repeat(500_000);
+    let mut call = vec![0x22];
+    prost::encoding::encode_varint(accept.len() as u64, &mut call);
+    call.extend(accept);
+    let error = protobuf::decode::<scheduler::Call>(&call).unwrap_err().to_string();
+    assert!(error.contains("more messages than fit into 134217728 bytes"), "{error}");
+}
+
+#[test]
 fn endless_nesting_in_protobuf_is_refused_and_takes_no_stack() {
     // From the inside: field 1 is the value, field 2 the parent around which the next level grows.
     let mut body = b"\x0a\x01c".to_vec();
