@@ -5,6 +5,7 @@
 #   make check    format, lints, licences
 #   make e2e      the tests on real processes alone
 #   make sim      a simulated cluster: SEED=n the first seed, SEEDS=m how many
+#   make e2e-faults   a cluster on network namespaces, broken by a schedule drawn from SEED for FAULT_SECONDS; needs root
 #   make conformance  client libraries of other projects, alone; `make test` runs them too
 #   make mutants  plants faults in the cores one by one and shows that the simulator finds them
 #   make bench    the measurements of bench/, each with its floor
@@ -20,7 +21,7 @@ export CARGO_TERM_COLOR ?= auto
 CARGO := $(shell command -v cargo 2>/dev/null || echo $(HOME)/.cargo/bin/cargo)
 STOA := $(CARGO_TARGET_DIR)/release/stoa
 
-.PHONY: run build test check fmt lint licences e2e conformance sim mutants bench prepare prepare-run prepare-conformance
+.PHONY: run build test check fmt lint licences e2e e2e-faults conformance sim mutants bench prepare prepare-run prepare-conformance
 
 run: prepare-run build
 	@./scripts/run.sh $(STOA)
@@ -54,6 +55,11 @@ SIM_FLAGS ?= $(if $(filter 1,$(SEEDS)),,--brief)
 
 sim: build
 	@$(CARGO_TARGET_DIR)/release/sim --seed $(SEED) --seeds $(SEEDS) $(SIM_FLAGS)
+
+FAULT_SECONDS ?= 120
+
+e2e-faults: prepare-run build
+	@$(CARGO_TARGET_DIR)/release/faults $(SEED) $(FAULT_SECONDS)
 
 conformance: prepare-run prepare-conformance build
 	@./scripts/test.sh $(CARGO) -p conformance

@@ -4,6 +4,7 @@
 //! it started, also when a test fails. Nothing sleeps to wait: `wait::until` asks again until a deadline.
 
 pub mod cluster;
+pub mod faults;
 pub mod guide;
 pub mod load;
 pub mod ports;

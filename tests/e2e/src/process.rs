@@ -21,6 +21,7 @@ pub fn stoa() -> PathBuf {
 /// A running role. Dropping it kills it.
 pub struct Process {
     pub name: String,
+    program: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
     child: Child,
@@ -29,14 +30,19 @@ pub struct Process {
 impl Process {
     /// Starts `stoa ARGUMENTS`, its log appended to `folder/NAME.log`.
     pub fn start(folder: &Path, name: &str, arguments: Vec<String>) -> Self {
-        let log = folder.join(format!("{name}.log"));
-        let child = Self::spawn(&log, &arguments);
-        Self { name: name.to_owned(), arguments, log, child }
+        Self::start_program(folder, name, stoa(), arguments)
     }
 
-    fn spawn(log: &Path, arguments: &[String]) -> Child {
+    /// As [`start`](Self::start), by way of another program, which must become the role (`exec`): signals go to its pid.
+    pub fn start_program(folder: &Path, name: &str, program: PathBuf, arguments: Vec<String>) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let child = Self::spawn(&log, &program, &arguments);
+        Self { name: name.to_owned(), program, arguments, log, child }
+    }
+
+    fn spawn(log: &Path, program: &Path, arguments: &[String]) -> Child {
         let file = File::options().create(true).append(true).open(log).expect("the log can be written");
-        Command::new(stoa())
+        Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))
@@ -64,7 +70,7 @@ impl Process {
     /// Starts it again after its death, with the same arguments.
     pub fn restart(&mut self) {
         assert!(self.exited().is_some(), "{} still runs", self.name);
-        self.child = Self::spawn(&self.log, &self.arguments);
+        self.child = Self::spawn(&self.log, &self.program, &self.arguments);
     }
 
     pub fn exited(&mut self) -> Option<ExitStatus> {

@@ -1,0 +1,199 @@
+//! Clients that write while things break, and the history of what they were told.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::nodes::Nodes;
+use crate::state;
+
+/// Writers of keys, each its own.
+const KEY_WRITERS: usize = 4;
+/// Apps, each changed by a client of its own.
+pub const APPS: usize = 3;
+/// Between two changes of an app: each is an upgrade.
+const APP_PAUSE: Duration = Duration::from_millis(1500);
+const KEY_PAUSE: Duration = Duration::from_millis(10);
+const NAMESPACE: &str = "faults";
+
+/// What was sent and what came back, in memory for the checks and in a file for people.
+pub struct History {
+    file: Mutex<std::fs::File>,
+    began: Instant,
+    told: Mutex<Told>,
+}
+
+/// What the clients were promised.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Keys whose write was acknowledged.
+    pub keys: Vec<String>,
+    /// By app: the last change that was acknowledged, and the last that was sent.
+    pub apps: BTreeMap<String, (u64, u64)>,
+    pub unanswered: usize,
+}
+
+impl History {
+    /// # Errors
+    /// The file cannot be made.
+    pub fn create(path: &Path) -> Result<Arc<Self>, String> {
+        let file = std::fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Arc::new(Self { file: Mutex::new(file), began: Instant::now(), told: Mutex::default() }))
+    }
+
+    /// A line for people: when, who, what.
+    pub fn note(&self, event: &Value) {
+        let mut line = event.clone();
+        line["ms"] = json!(self.began.elapsed().as_millis());
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // The checks do not read it; a full disk of this machine must not stop them.
+        let _ = writeln!(file, "{line}");
+    }
+
+    pub fn told(&self) -> Told {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Told)) {
+        change(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// The running clients.
+pub struct Clients {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Clients {
+    /// # Errors
+    /// No HTTP client can be made.
+    pub fn start(nodes: &Nodes, history: &Arc<History>) -> Result<Self, String> {
+        let runs = nodes.runs().display().to_string();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut tasks = Vec::new();
+        for writer in 0..KEY_WRITERS {
+            let asker = Asker::new(nodes.masters(), history, &stop)?;
+            tasks.push(tokio::spawn(async move { asker.write_keys(writer).await }));
+        }
+        for app in 0..APPS {
+            let asker = Asker::new(nodes.supervisors(), history, &stop)?;
+            let runs = runs.clone();
+            tasks.push(tokio::spawn(async move { asker.change_app(app, &runs).await }));
+        }
+        Ok(Self { stop, tasks })
+    }
+
+    pub async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.expect("a client ends");
+        }
+    }
+}
+
+/// A client with several addresses, of which it uses the one that answers.
+struct Asker {
+    http: reqwest::Client,
+    addresses: Vec<String>,
+    history: Arc<History>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Asker {
+    fn new(addresses: &[String], history: &Arc<History>, stop: &Arc<AtomicBool>) -> Result<Self, String> {
+        Ok(Self {
+            http: client()?,
+            addresses: addresses.to_vec(),
+            history: history.clone(),
+            stop: stop.clone(),
+        })
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    async fn write_keys(&self, writer: usize) {
+        let mut at = writer;
+        for number in 0_u64.. {
+            if self.stopped() {
+                return;
+            }
+            let key = format!("w{writer}-{number}");
+            let call = state::put(NAMESPACE, &key, key.as_bytes());
+            let url = format!("http://{}/api/v1/state", self.addresses[at % self.addresses.len()]);
+            let status = self.http.post(&url).json(&call).send().await.map(|answer| answer.status().as_u16());
+            let said = status.map_err(|error| error.to_string());
+            self.history.note(&json!({ "write": key, "to": url, "answer": said }));
+            match said {
+                Ok(200) => self.history.tell(|told| told.keys.push(key)),
+                // Not the leader, or in trouble: the next key goes elsewhere, what became of this one is unknown.
+                other => {
+                    at += 1;
+                    if other.is_err() {
+                        self.history.tell(|told| told.unanswered += 1);
+                    }
+                }
+            }
+            tokio::time::sleep(KEY_PAUSE).await;
+        }
+    }
+
+    async fn change_app(&self, app: usize, runs: &str) {
+        let id = format!("/app-{app}");
+        let mut at = app;
+        for round in 1_u64.. {
+            if self.stopped() {
+                return;
+            }
+            self.history.tell(|told| told.apps.entry(id.clone()).or_default().1 = round);
+            let url = format!("http://{}/v2/apps{id}?force=true", self.addresses[at % self.addresses.len()]);
+            let body = document(&id, round, 1 + round % 3, runs);
+            let status = self.http.put(&url).json(&body).send().await.map(|answer| answer.status().as_u16());
+            let said = status.map_err(|error| error.to_string());
+            self.history.note(&json!({ "change": id, "round": round, "to": url, "answer": said }));
+            match said {
+                Ok(200 | 201) => self.history.tell(|told| told.apps.entry(id.clone()).or_default().0 = round),
+                other => {
+                    at += 1;
+                    if other.is_err() {
+                        self.history.tell(|told| told.unanswered += 1);
+                    }
+                }
+            }
+            tokio::time::sleep(APP_PAUSE).await;
+        }
+    }
+}
+
+/// # Errors
+/// Only a broken machine has none.
+pub fn client() -> Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(5))
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+/// A key as it is asked for.
+pub fn read(key: &str) -> Value {
+    state::get(NAMESPACE, key)
+}
+
+/// An app whose tasks note their start in the folder `runs`. It is replaced at once when its agent cannot be reached.
+pub fn document(id: &str, round: u64, instances: u64, runs: &str) -> Value {
+    json!({
+        "id": id, "cmd": "echo $$ >> $RUNS/$MESOS_TASK_ID; exec sleep 100000", "instances": instances,
+        "cpus": 0.1, "mem": 32, "portDefinitions": [], "backoffSeconds": 0.5, "maxLaunchDelaySeconds": 2,
+        "env": { "ROUND": round.to_string(), "RUNS": runs },
+        "unreachableStrategy": { "inactiveAfterSeconds": 0, "expungeAfterSeconds": 0 }
+    })
+}

@@ -1,0 +1,8 @@
+//! A cluster whose nodes have addresses of their own, broken by a schedule drawn from a seed while clients write; then
+//! the promises, checked from what the clients were told and from what the kernel runs.
+
+pub mod clients;
+pub mod network;
+pub mod nodes;
+pub mod promises;
+pub mod schedule;

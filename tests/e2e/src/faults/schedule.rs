@@ -1,0 +1,109 @@
+//! What breaks when: drawn from a seed, so that a run can be had again with the same faults in the same order.
+
+use std::fmt;
+
+use super::network::Cut;
+use super::nodes::{MASTERS, NODES, Nodes};
+
+/// One thing that goes wrong with one node, for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub node: usize,
+    pub what: What,
+    pub seconds: u64,
+    /// Quiet afterwards.
+    pub pause: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// `kill -9`; started again at the end.
+    Kill,
+    /// `SIGSTOP`, then `SIGCONT`.
+    Stop,
+    Cut(Cut),
+    /// Only of masters: the others keep nothing that matters, or nothing that a full disk endangers.
+    FullDisk,
+    /// Packets to it are late, in no order, and some are lost.
+    BadLink,
+}
+
+/// A generator of numbers (SplitMix64): the same seed gives the same schedule on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// Faults that together last about `seconds`. Without `shapes` the kernel has no bad links, and nodes are stopped instead.
+pub fn draw(seed: u64, seconds: u64, shapes: bool) -> Vec<Fault> {
+    let mut dice = Dice(seed);
+    let (mut faults, mut taken) = (Vec::new(), 0);
+    while taken < seconds {
+        let node = usize::try_from(dice.below(NODES as u64)).unwrap_or(0);
+        let what = match dice.below(8) {
+            0 | 1 => What::Kill,
+            2 => What::Stop,
+            3 => What::Cut(Cut::Both),
+            4 => What::Cut(Cut::Outgoing),
+            5 => What::Cut(Cut::Incoming),
+            6 if node < MASTERS => What::FullDisk,
+            6 => What::Kill,
+            _ if shapes => What::BadLink,
+            _ => What::Stop,
+        };
+        let fault = Fault { node, what, seconds: 3 + dice.below(8), pause: 1 + dice.below(4) };
+        taken += fault.seconds + fault.pause;
+        faults.push(fault);
+    }
+    faults
+}
+
+impl Fault {
+    /// # Errors
+    /// The machine cannot do it; a sentence.
+    pub fn begin(&self, nodes: &mut Nodes) -> Result<(), String> {
+        let node = self.node;
+        match self.what {
+            What::Kill => nodes.processes[node].kill(),
+            What::Stop => nodes.processes[node].signal(libc::SIGSTOP),
+            What::Cut(cut) => nodes.network.cut(node, cut)?,
+            What::FullDisk => nodes.fill_disk(node),
+            What::BadLink => nodes.network.shape(node, &["delay", "100ms", "100ms", "loss", "5%"])?,
+        }
+        Ok(())
+    }
+
+    pub fn end(&self, nodes: &mut Nodes) {
+        let node = self.node;
+        match self.what {
+            What::Kill => {}
+            What::Stop => nodes.processes[node].signal(libc::SIGCONT),
+            What::Cut(_) => nodes.network.mend(node),
+            What::FullDisk => nodes.free_disk(node),
+            What::BadLink => nodes.network.straighten(node),
+        }
+        nodes.revive(node);
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.what {
+            What::Kill => "is killed",
+            What::Stop => "is stopped",
+            What::Cut(Cut::Both) => "loses its peers",
+            What::Cut(Cut::Outgoing) => "is not heard by its peers",
+            What::Cut(Cut::Incoming) => "does not hear its peers",
+            What::FullDisk => "has a full disk",
+            What::BadLink => "has a bad link",
+        };
+        write!(f, "{} {what} for {} s", Nodes::name(self.node), self.seconds)
+    }
+}
