@@ -58,6 +58,9 @@ pub(crate) struct Applier {
     verify_at: Time,
     last_reload: Option<Time>,
     forced: bool,
+    /// The running HAProxy was another sidecar's, and the feed has not yet said what is wanted. What was saved may be older
+    /// than what that sidecar told HAProxy since: holding HAProxy to it would take away servers that serve.
+    adopted: bool,
 }
 
 impl Applier {
@@ -80,6 +83,7 @@ impl Applier {
             verify_at: Time::ZERO,
             last_reload: None,
             forced: false,
+            adopted: false,
         }
     }
 
@@ -94,6 +98,7 @@ impl Applier {
         if structure(&info) == Some(&*self.loader.structure(saved)) {
             self.actual.services = Actual::loaded(saved).services;
         }
+        self.adopted = true;
         info!(services = self.actual.services.len(), "going on with the running HAProxy");
         self.verify().await;
         Ok(())
@@ -108,9 +113,15 @@ impl Applier {
     ) -> Haproxy {
         loop {
             let desired = wanted.borrow_and_update().clone();
-            let deadline = self.turn(&desired, &reports).await;
+            let deadline = if self.adopted && self.haproxy.is_running() {
+                self.tell();
+                self.clock.now() + VERIFY_EVERY
+            } else {
+                self.turn(&desired, &reports).await
+            };
             tokio::select! {
                 changed = wanted.changed() => {
+                    self.adopted = false;
                     if changed.is_err() {
                         self.rewrite_now(&desired).await;
                         self.rewritten().await;

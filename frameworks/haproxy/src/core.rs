@@ -123,7 +123,9 @@ pub struct Core {
     suspicion: Suspicion,
     held: u64,
     acknowledged: BTreeSet<String>,
-    told: u64,
+    /// A list was believed: what is wanted is more than what an earlier sidecar left behind.
+    believed: bool,
+    told: Option<u64>,
 }
 
 impl Core {
@@ -131,7 +133,8 @@ impl Core {
     pub fn new(settings: Settings, desired: Desired, jitter: Span) -> Self {
         let view = View::new(settings, desired);
         Self {
-            told: view.changes(),
+            believed: false,
+            told: None,
             view,
             jitter,
             reads: BTreeMap::new(),
@@ -200,8 +203,9 @@ impl Core {
         }
         self.watch_readiness(now, out);
         out.extend(self.view.take_unresolved().into_iter().map(Effect::Resolve));
-        if self.told != self.view.changes() {
-            self.told = self.view.changes();
+        // The first time also when it is what was saved: until then nobody knew whether that is still true.
+        if self.believed && self.told != Some(self.view.changes()) {
+            self.told = Some(self.view.changes());
             out.push(Effect::Desire(self.view.desired().clone()));
         }
         self.acknowledge_unrouted(out);
@@ -312,6 +316,7 @@ impl Core {
             return;
         }
         self.suspicion = Suspicion::None;
+        self.believed = true;
         self.view = after;
     }
 

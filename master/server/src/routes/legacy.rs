@@ -231,7 +231,7 @@ fn state_json(snapshot: &Snapshot, app: &App) -> Vec<u8> {
         ("id", Box::new(id)),
         ("pid", Box::new(pid.clone())),
         ("hostname", Box::new(hostname)),
-        ("capabilities", Box::new(["AGENT_UPDATE", "QUOTA_V2"])),
+        ("capabilities", Box::new(["AGENT_UPDATE"])),
         ("activated_slaves", Box::new(active as f64)),
         ("deactivated_slaves", Box::new(deactivated as f64)),
         ("unreachable_slaves", Box::new(unreachable as f64)),
