@@ -39,6 +39,8 @@ for part in "$@"; do
         command -v python3 >/dev/null 2>&1 || want python3 "a Python client library runs on it"
         # Distributions' Pythons come without the module that makes environments.
         python3 -c 'import ensurepip' 2>/dev/null || want python3-venv "a Python client library is installed with it"
+        python3 -c 'import os, sysconfig; open(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null \
+            || want python3-dev "a Python client library has a part in C"
         command -v cc >/dev/null 2>&1 || want gcc "a Python client library has a part in C"
         ;;
     esac

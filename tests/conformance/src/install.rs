@@ -10,8 +10,16 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The Pythons for which the parser under `pymesos` still compiles, best first.
+/// The Pythons for which the parser under `pymesos` compiles as it was released, best first.
 const PYTHONS: [&str; 4] = ["3.8", "3.9", "3.7", "3.10"];
+
+/// For later ones its C source is generated anew, from its own sources of the same release.
+const GENERATE: &str = "
+    env/bin/pip install -q 'cython<3' 'setuptools<80' wheel
+    env/bin/pip download -q --no-deps --no-build-isolation --no-binary :all: http-parser==0.9.0
+    tar xzf http-parser-0.9.0.tar.gz
+    env/bin/cython http-parser-0.9.0/http_parser/parser.pyx
+    env/bin/pip install -q --no-deps ./http-parser-0.9.0";
 
 fn sources(library: &str) -> PathBuf {
     let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("Cargo runs this and names the crate's folder");
@@ -58,14 +66,14 @@ fn once(library: &str, pins: &[&Path], fill: impl FnOnce(&Path)) -> PathBuf {
     folder
 }
 
-/// A Python that can have `pymesos`.
-fn python() -> PathBuf {
+/// A Python that takes `pymesos` as it is, if there is one.
+fn python() -> Option<PathBuf> {
     let runs = |path: &Path| {
         Command::new(path).arg("--version").output().is_ok_and(|output| output.status.success())
     };
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let root = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
-    for version in PYTHONS {
+    PYTHONS.iter().find_map(|version| {
         let installed: Vec<PathBuf> = std::fs::read_dir(root.join("versions"))
             .into_iter()
             .flatten()
@@ -74,23 +82,20 @@ fn python() -> PathBuf {
             .map(|entry| entry.path().join("bin/python"))
             .collect();
         let named = PathBuf::from(format!("python{version}"));
-        if let Some(found) = installed.into_iter().chain([named]).find(|path| runs(path)) {
-            return found;
-        }
-    }
-    let exact = format!("{}.18", PYTHONS[0]);
-    run(
-        "none of the Pythons 3.7 to 3.10, which `pymesos` needs, is here, and pyenv brings none",
-        Command::new("pyenv").args(["install", "--skip-existing", &exact]),
-    );
-    root.join("versions").join(exact).join("bin/python")
+        installed.into_iter().chain([named]).find(|path| runs(path))
+    })
 }
 
 /// Python with `pymesos`, ready to run an adapter.
 pub fn pymesos(adapter: &str) -> Command {
     let pins = sources("pymesos").join("requirements.txt");
     let folder = once("pymesos", &[&pins], |folder| {
-        run("a virtual environment", Command::new(python()).args(["-m", "venv"]).arg(folder.join("env")));
+        let found = python();
+        let with = found.clone().unwrap_or_else(|| PathBuf::from("python3"));
+        run("a virtual environment", Command::new(with).args(["-m", "venv"]).arg(folder.join("env")));
+        if found.is_none() {
+            run("http-parser", Command::new("sh").args(["-ec", GENERATE]).current_dir(folder));
+        }
         let mut pip = Command::new(folder.join("env/bin/pip"));
         run("pymesos", pip.args(["install", "-q", "--no-deps", "-r"]).arg(&pins));
     });
