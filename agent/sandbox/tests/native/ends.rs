@@ -144,7 +144,9 @@ async fn too_much_memory_is_named_as_the_reason() {
     let child = ContainerSpec { limits, ..rig.spec("head -c 100000000 /dev/zero | tail; exit $?") };
     let exit = rig.finish(&child).await;
     assert_eq!(exit.limitation, Some(Limitation::Memory { limit_bytes: 32 << 20 }), "{exit:?}");
-    assert_eq!(exit.status, ExitStatus::Code(137));
+    // The kernel mostly takes the child, which the shell tells of; sometimes the shell goes with it.
+    let ends = [ExitStatus::Code(137), ExitStatus::Signal(Signal::KILL)];
+    assert!(ends.contains(&exit.status), "{exit:?}");
     let itself = ContainerSpec { limits, ..rig.spec("exec tail /dev/zero") };
     let exit = rig.finish(&itself).await;
     assert_eq!(exit.status, ExitStatus::Signal(Signal::KILL));
