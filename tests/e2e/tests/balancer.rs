@@ -17,16 +17,8 @@ async fn traffic_outlives_the_sidecar_and_comes_back_after_haproxy() {
     let files = site::serve().await;
     let mut cluster = Cluster::start(Shape { masters: 1, agents: 1, marathons: 1, haproxy: true }).await;
     let service_port = ports::free();
-    let body = json!({
-        "id": "/site", "cmd": "cd site && exec python3 server.py $PORT", "cpus": 0.1, "mem": 64, "instances": 2,
-        "fetch": [{ "uri": format!("http://{files}/site-1.zip") }],
-        "portDefinitions": [{ "port": service_port, "protocol": "tcp", "name": "http" }],
-        "healthChecks": [{
-            "protocol": "MESOS_HTTP", "path": "/", "portIndex": 0, "gracePeriodSeconds": 20, "delaySeconds": 0,
-            "intervalSeconds": 1, "timeoutSeconds": 5, "maxConsecutiveFailures": 5
-        }],
-        "backoffSeconds": 0.2
-    });
+    let mut body = site::app(&format!("http://{files}/site-1.zip"), service_port);
+    body["instances"] = json!(2);
     let (status, answer) = cluster.ask(Method::POST, "/v2/apps", Some(&body)).await;
     assert_eq!(status, 201, "{answer}");
     let url = format!("http://127.0.0.1:{service_port}/");
