@@ -55,16 +55,13 @@ async fn run(seed: u64, seconds: u64) -> Result<bool, String> {
     let path = std::env::temp_dir().join(format!("stoa-faults-{seed}.jsonl"));
     let history = History::create(&path)?;
     println!("seed {seed}, {seconds} s of faults, history in {}", path.display());
-    if !nodes.network.shapes {
-        println!("this kernel cannot delay or lose packets (no sch_netem): no bad links in this run");
-    }
     promises::deploy_steady(&nodes, STEADY_INSTANCES)
         .await
         .map_err(|why| format!("{why}\n{}", nodes.logs()))?;
     let steady = promises::steady(&nodes, STEADY_INSTANCES).await?;
 
     let clients = Clients::start(&nodes, &history)?;
-    for fault in schedule::draw(seed, seconds, nodes.network.shapes) {
+    for fault in schedule::draw(seed, seconds) {
         println!("{fault}");
         history.note(&json!({ "fault": fault.to_string() }));
         fault.begin(&mut nodes)?;

@@ -2,6 +2,8 @@
 //! the promises, checked from what the clients were told and from what the kernel runs.
 
 pub mod clients;
+mod dice;
+pub mod link;
 pub mod network;
 pub mod nodes;
 pub mod promises;

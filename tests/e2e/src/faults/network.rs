@@ -1,6 +1,9 @@
 //! Nodes as network namespaces on one bridge, and what can go wrong between them.
 
+use std::collections::BTreeMap;
 use std::process::Command;
+
+use super::link::{self, BadLink, Carried};
 
 /// The bridge and its namespaces; dropping it removes them.
 pub struct Network {
@@ -9,8 +12,8 @@ pub struct Network {
     /// The third number of all addresses.
     subnet: u8,
     nodes: usize,
-    /// Whether this kernel can delay and lose packets.
-    pub shapes: bool,
+    /// By node: what carries its frames instead of the bridge.
+    bad_links: BTreeMap<usize, BadLink>,
 }
 
 /// Which packets of a node are lost.
@@ -31,16 +34,17 @@ impl Network {
     pub fn create(nodes: usize) -> Result<Self, String> {
         let own = std::process::id();
         let subnet = u8::try_from(own % 200).unwrap_or(0) + 20;
-        let mut network = Self { prefix: format!("st{}", own % 1_000_000), subnet, nodes, shapes: false };
+        let prefix = format!("st{}", own % 1_000_000);
+        let network = Self { prefix, subnet, nodes, bad_links: BTreeMap::new() };
         network.build()?;
-        network.shapes = network.shape(0, &["delay", "1ms"]).is_ok();
-        network.straighten(0);
         Ok(network)
     }
 
     fn build(&self) -> Result<(), String> {
         let bridge = self.bridge();
         ip(&["link", "add", &bridge, "type", "bridge"])?;
+        // Of its own: else it takes the lowest of its members', and changes it as they come and go.
+        ip(&["link", "set", &bridge, "address", "02:00:00:00:00:01"])?;
         ip(&["addr", "add", &format!("{}/24", self.host()), "dev", &bridge])?;
         ip(&["link", "set", &bridge, "up"])?;
         for node in 0..self.nodes {
@@ -48,7 +52,9 @@ impl Network {
                 (self.space(node), self.outer(node), format!("{}i", self.outer(node)));
             ip(&["netns", "add", &space])?;
             ip(&["link", "add", &outer, "type", "veth", "peer", "name", &inner])?;
+            link::finish_checksums(&inner)?;
             ip(&["link", "set", &inner, "netns", &space])?;
+            quiet(&outer)?;
             ip(&["link", "set", &outer, "master", &bridge, "up"])?;
             ip(&["-n", &space, "link", "set", "lo", "up"])?;
             ip(&["-n", &space, "addr", "add", &format!("{}/24", self.address(node)), "dev", &inner])?;
@@ -108,20 +114,29 @@ impl Network {
         }
     }
 
-    /// Delays or loses some of what is sent to a node, in the words of `tc netem`.
+    /// Has what a node sends, and what is sent to it, carried by a [`BadLink`] instead of the bridge.
     ///
     /// # Errors
-    /// The kernel lacks it.
-    pub fn shape(&self, node: usize, how: &[&str]) -> Result<(), String> {
-        let outer = self.outer(node);
-        let mut words = vec!["qdisc", "replace", "dev", &outer, "root", "netem"];
-        words.extend(how);
-        run("tc", &words)
+    /// The command that failed and what it said.
+    pub fn spoil(&mut self, node: usize) -> Result<(), String> {
+        let (outer, near, far) = (self.outer(node), self.near(node), self.far(node));
+        ip(&["link", "add", &near, "type", "veth", "peer", "name", &far])?;
+        quiet(&near)?;
+        link::finish_checksums(&far)?;
+        let carrier = BadLink::between(&outer, &near, node as u64)?;
+        self.bad_links.insert(node, carrier);
+        ip(&["link", "set", &near, "up"])?;
+        ip(&["link", "set", &outer, "nomaster"])?;
+        ip(&["link", "set", &far, "master", &self.bridge(), "up"])
     }
 
-    pub fn straighten(&self, node: usize) {
-        // There may be nothing to remove.
-        let _ = run("tc", &["qdisc", "del", "dev", &self.outer(node), "root"]);
+    /// Puts a node back on the bridge, and says what its bad link did.
+    pub fn straighten(&mut self, node: usize) -> Carried {
+        let Some(mut carrier) = self.bad_links.remove(&node) else { return Carried::default() };
+        // They may not have been made, and the rest must be undone.
+        let _ = ip(&["link", "del", &self.near(node)]);
+        let _ = ip(&["link", "set", &self.outer(node), "master", &self.bridge()]);
+        carrier.end()
     }
 
     fn bridge(&self) -> String {
@@ -135,12 +150,23 @@ impl Network {
     fn outer(&self, node: usize) -> String {
         format!("{}v{node}", self.prefix)
     }
+
+    /// The end of the second link, towards the node, while its own is a bad one.
+    fn near(&self, node: usize) -> String {
+        format!("{}p{node}", self.prefix)
+    }
+
+    /// The end of the second link that is on the bridge.
+    fn far(&self, node: usize) -> String {
+        format!("{}q{node}", self.prefix)
+    }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
         // What was not made cannot be removed, and the rest must be.
         for node in 0..self.nodes {
+            self.straighten(node);
             let _ = ip(&["link", "del", &self.outer(node)]);
             let _ = ip(&["netns", "del", &self.space(node)]);
         }
@@ -148,14 +174,17 @@ impl Drop for Network {
     }
 }
 
-fn ip(words: &[&str]) -> Result<(), String> {
-    run("ip", words)
+/// Keeps this machine from answering on an interface that only carries frames of others: asked for its own address there
+/// it would draw to itself what is to pass through.
+fn quiet(interface: &str) -> Result<(), String> {
+    let path = format!("/proc/sys/net/ipv4/conf/{interface}/arp_ignore");
+    std::fs::write(&path, "8").map_err(|error| format!("{path}: {error}"))
 }
 
-fn run(program: &str, words: &[&str]) -> Result<(), String> {
-    let output = Command::new(program).args(words).output().map_err(|error| format!("{program}: {error}"))?;
+fn ip(words: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip").args(words).output().map_err(|error| format!("ip: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{program} {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+    Err(format!("ip {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::dice::Dice;
 use super::network::Cut;
 use super::nodes::{MASTERS, NODES, Nodes};
 
@@ -24,26 +25,13 @@ pub enum What {
     Cut(Cut),
     /// Only of masters: the others keep nothing that matters, or nothing that a full disk endangers.
     FullDisk,
-    /// Packets to it are late, in no order, and some are lost.
+    /// What it sends and what is sent to it is late, in no order, and some is lost.
     BadLink,
 }
 
-/// A generator of numbers (SplitMix64): the same seed gives the same schedule on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
-/// Faults that together last about `seconds`. Without `shapes` the kernel has no bad links, and nodes are stopped instead.
-pub fn draw(seed: u64, seconds: u64, shapes: bool) -> Vec<Fault> {
-    let mut dice = Dice(seed);
+/// Faults that together last about `seconds`.
+pub fn draw(seed: u64, seconds: u64) -> Vec<Fault> {
+    let mut dice = Dice::new(seed);
     let (mut faults, mut taken) = (Vec::new(), 0);
     while taken < seconds {
         let node = usize::try_from(dice.below(NODES as u64)).unwrap_or(0);
@@ -55,8 +43,7 @@ pub fn draw(seed: u64, seconds: u64, shapes: bool) -> Vec<Fault> {
             5 => What::Cut(Cut::Incoming),
             6 if node < MASTERS => What::FullDisk,
             6 => What::Kill,
-            _ if shapes => What::BadLink,
-            _ => What::Stop,
+            _ => What::BadLink,
         };
         let fault = Fault { node, what, seconds: 3 + dice.below(8), pause: 1 + dice.below(4) };
         taken += fault.seconds + fault.pause;
@@ -75,7 +62,7 @@ impl Fault {
             What::Stop => nodes.processes[node].signal(libc::SIGSTOP),
             What::Cut(cut) => nodes.network.cut(node, cut)?,
             What::FullDisk => nodes.fill_disk(node),
-            What::BadLink => nodes.network.shape(node, &["delay", "100ms", "100ms", "loss", "5%"])?,
+            What::BadLink => nodes.network.spoil(node)?,
         }
         Ok(())
     }
@@ -87,7 +74,10 @@ impl Fault {
             What::Stop => nodes.processes[node].signal(libc::SIGCONT),
             What::Cut(_) => nodes.network.mend(node),
             What::FullDisk => nodes.free_disk(node),
-            What::BadLink => nodes.network.straighten(node),
+            What::BadLink => {
+                let carried = nodes.network.straighten(node);
+                println!("  {} frames were late, {} lost", carried.late, carried.lost);
+            }
         }
         nodes.revive(node);
     }
