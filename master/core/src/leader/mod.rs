@@ -219,6 +219,7 @@ impl Turn<'_> {
         self.out.push(Effect::Observe(Observation::Leading { term }));
         self.apply_weights();
         self.apply_quotas();
+        self.leader.streams.looked = self.view.index();
         self.leader.leases = Expiry::lead(self.now, self.view);
         self.recover();
         self.leader.timers.set(Timer::Pulse, self.now);

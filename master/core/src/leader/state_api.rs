@@ -14,7 +14,7 @@ use crate::effect::{Effect, Reason, Reply};
 use crate::input::{Barrier, RequestId, StreamId};
 use crate::limits;
 use crate::refusal::Refusal;
-use crate::registry::{Index, Outcome, Read, StateCall, WatchFrom, Watcher, Write};
+use crate::registry::{Index, Outcome, Read, StateCall, Text, WatchFrom, Watcher, Write};
 
 /// Ends of leases proposed in one turn; the rest follows at once, after what else is waiting.
 const EXPIRIES_PER_TURN: usize = 256;
@@ -26,9 +26,15 @@ const BATCHES_PER_TURN: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Watch {
     watcher: Watcher,
+    /// It has been told all there was when it was last looked at.
+    current: bool,
 }
 
 impl Watch {
+    pub(crate) fn namespace(&self) -> &Text {
+        self.watcher.namespace()
+    }
+
     /// Every change up to this revision has been told.
     pub(crate) fn told(&self) -> Index {
         self.watcher.next() - 1
@@ -168,8 +174,8 @@ impl Turn<'_> {
                 let (watcher, started) = from.start(self.view);
                 self.answer(request, Ok(Reply::Stream(stream.clone())));
                 self.out.push(Effect::Watch { stream: stream.clone(), record: started });
-                self.open_stream(stream.clone(), Listener::Watch(Watch { watcher }));
-                self.feed(&stream);
+                self.open_stream(stream.clone(), Listener::Watch(Watch { watcher, current: false }));
+                self.feed(&stream, 0);
             }
             Waiting::Doubt(doubt) => self.doubt_refuted(*doubt),
         }
@@ -187,25 +193,35 @@ impl Turn<'_> {
         }
     }
 
-    /// The registry has moved on: whoever watches is told.
+    /// The registry has moved on: whoever watches a namespace that has changed is told.
     pub(super) fn feed_watches(&mut self) {
-        if self.leader.streams.watches == 0 {
+        let streams = &mut self.leader.streams;
+        let before = std::mem::replace(&mut streams.looked, self.view.index());
+        if streams.watches == 0 {
             return;
         }
-        let table = &self.leader.streams.table;
-        let watching = table.iter().filter(|(_, listener)| matches!(listener, Listener::Watch(_)));
-        let streams: Vec<StreamId> = watching.map(|(stream, _)| stream.clone()).collect();
-        for stream in streams {
-            self.feed(&stream);
+        let concerned: Vec<StreamId> = match self.view.touched(before) {
+            Some(spaces) => {
+                spaces.into_iter().filter_map(|space| streams.watched.get(space)).flatten().cloned().collect()
+            }
+            None => streams.watched.values().flatten().cloned().collect(),
+        };
+        for stream in concerned {
+            self.feed(&stream, before);
         }
     }
 
-    pub(super) fn feed(&mut self, stream: &StreamId) {
+    /// Sends a watcher what is new. Up to the revision `looked` there is nothing for one that was up to date.
+    pub(super) fn feed(&mut self, stream: &StreamId, looked: Index) {
         for _ in 0..BATCHES_PER_TURN {
             let Some(Listener::Watch(watch)) = self.leader.streams.table.get_mut(stream) else { return };
+            if std::mem::take(&mut watch.current) {
+                watch.watcher.skip(looked);
+            }
             match watch.watcher.poll(self.view) {
                 Ok(batch) => {
                     let more = batch.more;
+                    watch.current = !more;
                     // Empty ones are left to the heartbeat: not each commit concerns each watcher.
                     if !batch.events.is_empty() {
                         self.out

@@ -5,7 +5,7 @@
 //! with `Input::Closed`. Closing is the only remedy for a slow reader: a framework comes back with its id and
 //! reconciles, where an unbounded queue would take the master down.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::id::FrameworkId;
 use model::limits::{HEARTBEAT, OPERATOR_STREAMS};
@@ -15,6 +15,7 @@ use super::timers::Timer;
 use super::{Turn, state_api::Watch};
 use crate::effect::{Effect, OperatorEvent, Reason, SchedulerEvent};
 use crate::input::{Peer, StreamId};
+use crate::registry::{Index, Text};
 
 #[derive(Debug)]
 pub(crate) enum Listener {
@@ -31,13 +32,21 @@ pub(crate) struct Streams {
     /// The operators' streams, oldest first.
     operators: VecDeque<StreamId>,
     pub(crate) watches: usize,
+    /// Watches by namespace: a commit concerns few of them, and looking at each would cost more than the commit.
+    pub(crate) watched: BTreeMap<Text, BTreeSet<StreamId>>,
+    /// Whoever is concerned by the commits up to this one has been told, or is known to be behind.
+    pub(crate) looked: Index,
 }
 
 impl Turn<'_> {
     pub(super) fn open_stream(&mut self, stream: StreamId, listener: Listener) {
         match &listener {
             Listener::Operator => self.leader.streams.operators.push_back(stream.clone()),
-            Listener::Watch(_) => self.leader.streams.watches += 1,
+            Listener::Watch(watch) => {
+                self.leader.streams.watches += 1;
+                let watched = self.leader.streams.watched.entry(watch.namespace().clone());
+                watched.or_default().insert(stream.clone());
+            }
             Listener::Candidate | Listener::Framework(_) => {}
         }
         if !matches!(listener, Listener::Candidate) {
@@ -73,7 +82,15 @@ impl Turn<'_> {
         self.leader.timers.cancel(&Timer::Heartbeat(stream.clone()));
         match &listener {
             Listener::Operator => self.leader.streams.operators.retain(|other| other != stream),
-            Listener::Watch(_) => self.leader.streams.watches -= 1,
+            Listener::Watch(watch) => {
+                self.leader.streams.watches -= 1;
+                if let Some(watched) = self.leader.streams.watched.get_mut(watch.namespace()) {
+                    watched.remove(stream);
+                    if watched.is_empty() {
+                        self.leader.streams.watched.remove(watch.namespace());
+                    }
+                }
+            }
             Listener::Candidate | Listener::Framework(_) => {}
         }
         Some(listener)
@@ -88,7 +105,7 @@ impl Turn<'_> {
 
     pub(super) fn heartbeat(&mut self, stream: &StreamId) {
         self.leader.timers.set(Timer::Heartbeat(stream.clone()), self.now + HEARTBEAT);
-        self.feed(stream);
+        self.feed(stream, self.leader.streams.looked);
         let effect = match self.leader.streams.table.get_mut(stream) {
             None | Some(Listener::Candidate) => {
                 return self.leader.timers.cancel(&Timer::Heartbeat(stream.clone()));

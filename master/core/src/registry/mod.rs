@@ -32,6 +32,7 @@ mod txn;
 mod watch;
 mod weight;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
@@ -270,6 +271,17 @@ impl Registry {
     /// Every lease of every namespace.
     pub fn leases(&self) -> impl Iterator<Item = &Arc<Lease>> {
         self.store.leases()
+    }
+
+    /// The namespaces in which something changed after a revision; `None` when some of those changes are no longer
+    /// kept.
+    pub fn touched(&self, after: Index) -> Option<BTreeSet<&Text>> {
+        let history = self.store.history();
+        if after < history.compacted() {
+            return None;
+        }
+        let events = history.since(after.saturating_add(1)).flat_map(|revision| &revision.events);
+        Some(events.map(Event::namespace).collect())
     }
 
     /// The newest revision whose events are no longer kept; 0 while none were dropped.

@@ -56,6 +56,12 @@ impl Watcher {
         self.next
     }
 
+    /// Goes on behind a revision up to which there was nothing for this reader, as [`Registry::touched`] has shown. It
+    /// would find that out by itself, but only by looking through all that others have changed.
+    pub fn skip(&mut self, through: Index) {
+        self.next = self.next.max(through.saturating_add(1));
+    }
+
     /// The next batch as of this view. Empty, with `through` moved on, when nothing matched.
     ///
     /// # Errors
