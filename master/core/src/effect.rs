@@ -176,6 +176,17 @@ pub enum AgentOrder {
         executor: ExecutorId,
         data: Bytes,
     },
+    /// Change resources as the operation says, which the master has done in its own books. Absent `framework`: by the
+    /// operator.
+    Operate {
+        framework: Option<FrameworkId>,
+        uuid: Bytes,
+        operation: Arc<wire::v1::offer::Operation>,
+    },
+    /// Forget the operation of this uuid.
+    AcknowledgeOperation {
+        uuid: Bytes,
+    },
     /// Kill every task and end.
     Shutdown {
         message: String,

@@ -30,6 +30,10 @@ pub const REGISTRATION_PAUSE: Span = Span::from_secs(1);
 /// Kills remembered for an agent that is not connected.
 pub const PENDING_KILLS: usize = 10_000;
 
+/// Operations of one agent that are under way or whose end its frameworks have not acknowledged. More are refused: a
+/// framework that never acknowledges must not fill the masters' memory.
+pub const AGENT_OPERATIONS: usize = 1_000;
+
 /// Watches of the key-value space at one master.
 pub const WATCHES: usize = 10_000;
 

@@ -53,6 +53,9 @@ pub enum Refusal {
     WeightInvalid { role: String, fault: String },
     #[error("Invalid QuotaConfig: {0}")]
     QuotaInvalid(String),
+    /// An operator's change of resources of which not enough are free, even if all offers of the agent were withdrawn.
+    #[error("{0}")]
+    NotFree(String),
     /// What the registry itself refused; the text is its own.
     #[error("{0}")]
     Registry(#[from] crate::registry::Refusal),
@@ -66,7 +69,7 @@ impl Refusal {
             Self::NotLeading | Self::Unknown | Self::Busy | Self::TooMany { .. } => 503,
             Self::NotSubscribed => 403,
             Self::NoSuchAgent(_) => 404,
-            Self::FrameworkVanished => 409,
+            Self::FrameworkVanished | Self::NotFree(_) => 409,
             Self::Unsupported(_) => 501,
             Self::Invalid { .. }
             | Self::StreamIdOnSubscribe

@@ -45,10 +45,20 @@ pub enum AgentReport {
     Goodbye {
         tasks_killed: bool,
     },
-    Operation {
-        framework: Option<FrameworkId>,
-        status: Arc<v1::OperationStatus>,
-    },
+    Operation(Box<OperationReport>),
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug)]
+pub struct OperationReport {
+    /// Absent for the operator's.
+    pub framework: Option<FrameworkId>,
+    /// The master's name of it.
+    pub uuid: Bytes,
+    pub status: Arc<v1::OperationStatus>,
+    pub state: v1::OperationState,
+    /// What was asked for, if the agent still knows.
+    pub operation: Option<Arc<v1::offer::Operation>>,
 }
 
 /// The whole truth of an agent, sent on every new link.
@@ -66,6 +76,8 @@ pub struct Hello {
     pub tasks: Vec<HeldTask>,
     pub executors: Vec<HeldExecutor>,
     pub frameworks: Vec<Arc<FrameworkInfo>>,
+    /// Ended, and not acknowledged.
+    pub operations: Vec<OperationReport>,
 }
 
 /// A task the agent holds: running, or ended with updates not yet acknowledged.
@@ -130,10 +142,7 @@ impl AgentReport {
             Frame::Fenced(fenced) => Self::Fenced { highest_term: fenced.highest_term },
             Frame::Resources(resources) => Self::Resources { total: bag("total", &resources.total)? },
             Frame::Goodbye(goodbye) => Self::Goodbye { tasks_killed: goodbye.tasks_killed },
-            Frame::Operation(report) => Self::Operation {
-                framework: report.framework_id.map(|id| id.value.into()),
-                status: Arc::new(report.status),
-            },
+            Frame::Operation(report) => Self::Operation(Box::new(operation(report)?)),
         })
     }
 }
@@ -146,6 +155,7 @@ impl Hello {
             bag("checkpointed_resources", &hello.checkpointed_resources)?
         };
         let tasks = hello.tasks.into_iter().map(held_task).collect::<Result<_, _>>()?;
+        let operations = hello.operations.into_iter().map(operation).collect::<Result<_, _>>()?;
         let executors = hello.executors.into_iter().map(held_executor).collect::<Result<_, _>>()?;
         Ok(Self {
             agent: hello.agent_id.map(|id| id.value.into()),
@@ -157,6 +167,7 @@ impl Hello {
             tasks,
             executors,
             frameworks: hello.frameworks.into_iter().map(Arc::new).collect(),
+            operations,
         })
     }
 }
@@ -170,6 +181,18 @@ fn held_task(record: wire::link::TaskRecord) -> Result<HeldTask, BadFrame> {
         forwarded: record.forwarded.map(Arc::new),
         executor: record.executor_id.map(|id| id.value.into()),
         info: Arc::new(record.info),
+    })
+}
+
+fn operation(report: wire::link::OperationReport) -> Result<OperationReport, BadFrame> {
+    let state = v1::OperationState::try_from(report.status.state)
+        .map_err(|_| BadFrame::State { field: "operation.status.state", value: report.status.state })?;
+    Ok(OperationReport {
+        framework: report.framework_id.map(|id| id.value.into()),
+        uuid: report.operation_uuid,
+        status: Arc::new(report.status),
+        state,
+        operation: report.operation.map(Arc::new),
     })
 }
 

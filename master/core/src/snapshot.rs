@@ -7,13 +7,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, Vector};
-use model::id::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
+use model::id::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId};
 use model::resources::Bag;
 use model::role::Role;
 use model::task::TaskState;
 use model::time::Time;
-use wire::v1::{AgentInfo, ExecutorInfo, FrameworkInfo, MasterInfo, TaskInfo, TaskStatus};
+use wire::v1::{
+    AgentInfo, ExecutorInfo, FrameworkInfo, MasterInfo, OperationState, OperationStatus, TaskInfo, TaskStatus,
+};
 
 use crate::input::{LinkId, StreamId};
 use crate::profile::Profile;
@@ -39,6 +42,10 @@ pub struct Tables {
     pub offers: OrdMap<OfferId, Arc<Offer>>,
     /// Known from the registry, not yet back since the election.
     pub recovered: OrdSet<AgentId>,
+    /// Changes of resources that are under way, or whose end was not acknowledged, by the master's name of them.
+    pub operations: OrdMap<Bytes, Arc<Operation>>,
+    /// Those that their framework gave a name.
+    pub operation_names: OrdMap<(FrameworkId, OperationId), Bytes>,
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +127,23 @@ pub struct Agent {
     pub tasks: OrdSet<(FrameworkId, TaskId)>,
     pub executors: OrdSet<(FrameworkId, ExecutorId)>,
     pub offers: OrdSet<OfferId>,
+    pub operations: OrdSet<Bytes>,
+}
+
+/// A change of an agent's resources.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub uuid: Bytes,
+    /// Absent for the operator's.
+    pub framework: Option<FrameworkId>,
+    pub agent: AgentId,
+    /// Unknown for one that ended before this leadership, when its agent no longer knows.
+    pub info: Arc<wire::v1::offer::Operation>,
+    pub state: OperationState,
+    /// The newest, as its framework was told it or would be.
+    pub status: Arc<OperationStatus>,
+    /// What was given for what, while the agent may yet refuse it.
+    pub exchange: Option<(Bag, Bag)>,
 }
 
 /// Some of an agent's resources, held for one role of one framework until it answers.

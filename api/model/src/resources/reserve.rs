@@ -17,6 +17,8 @@ pub enum ReserveError {
     Any(Item),
     #[error("'{0}' cannot be reserved statically: only the agent's configuration does so")]
     Static(Item),
+    #[error("'{0}' does not say to whom it is to be reserved")]
+    NoLayer(Item),
     #[error("'{0}' has no dynamic reservation to undo")]
     NotReserved(Item),
     #[error("'{0}' is a volume, which has to be destroyed first")]
@@ -50,6 +52,18 @@ impl Bag {
             }
         }
         self.exchange(part, &part.retag(|tag| tag.reservations.push(layer.clone())))
+    }
+
+    /// As [`Self::reserve`], told what is to become of a part: each item with its new reservation on top.
+    pub fn reserve_as(&self, target: &Self) -> Result<Self, ReserveError> {
+        let mut bag = self.clone();
+        for item in target {
+            let mut tag = item.tag_or_default();
+            let layer = tag.reservations.pop().ok_or_else(|| ReserveError::NoLayer(item.clone()))?;
+            let part = Item::new(item.name().clone(), tag, item.value().clone());
+            bag = bag.reserve(&std::iter::once(part).collect(), &layer)?;
+        }
+        Ok(bag)
     }
 
     /// `part` of this bag without its innermost reservation, which must be dynamic.
@@ -148,6 +162,19 @@ mod tests {
         assert_eq!(refined.reserved_to(&role("eng/web")).cpus(), Quantity::from_units(3));
         assert_eq!(refined.unreserve(&refined.reserved()).unwrap(), reserved);
         assert_eq!(reserved.unreserve(&reserved.reserved()).unwrap(), have);
+    }
+
+    #[test]
+    fn a_target_says_what_is_reserved_and_how() {
+        let have = bag("cpus:4;cpus(eng):2");
+        let target = bag("cpus(eng):1").reserve(&bag("cpus(eng):1"), &layer("eng/web")).unwrap();
+        let both = target + &bag("cpus:3").reserve(&bag("cpus:3"), &layer("ops")).unwrap();
+        let reserved = have.reserve_as(&both).unwrap();
+        assert_eq!(reserved.reserved_to(&role("eng/web")).cpus(), Quantity::from_units(1));
+        assert_eq!(reserved.reserved_to(&role("ops")).cpus(), Quantity::from_units(3));
+        assert_eq!(reserved.unreserve(&both).unwrap(), have);
+        assert!(matches!(have.reserve_as(&bag("cpus:1")), Err(ReserveError::NoLayer(_))));
+        assert!(matches!(have.reserve_as(&bag("cpus(eng):1")), Err(ReserveError::Static(_))));
     }
 
     #[test]

@@ -231,6 +231,39 @@ impl Allocator {
         Ok(())
     }
 
+    /// Resources of an agent have become others of the same amounts: reserved or not, a volume or not. Those were
+    /// offered to a framework in a role and still are, or were free without `holder`.
+    pub fn converted(
+        &mut self,
+        agent: &AgentId,
+        holder: Option<(&FrameworkId, &Role)>,
+        given: &Bag,
+        taken: &Bag,
+    ) -> Result<(), Misuse> {
+        let index = match holder {
+            Some((framework, role)) => {
+                let (index, client) = self.book(agent, framework, role, |books, client| {
+                    books.convert(Some(client), given, taken)
+                })?;
+                self.order.discharge(client, given);
+                self.order.charge(client, taken, false);
+                index
+            }
+            None => {
+                let index = self.known(agent)?;
+                if let Some(Err(lacking)) = self.edit(index, |books| books.convert(None, given, taken)) {
+                    return Err(Misuse::NotFree { agent: agent.clone(), lacking: Box::new(lacking) });
+                }
+                self.touch_all(index);
+                index
+            }
+        };
+        let total = self.agents.get(index).facts.total.clone();
+        self.order.subtract_total(&(total.without(taken) + given));
+        self.order.add_total(&total);
+        Ok(())
+    }
+
     /// Books what is found to be used.
     fn claim(&mut self, index: Index, held: &Held) {
         let client = self.client_or_new(&held.framework, &held.role);

@@ -98,6 +98,8 @@ impl Minimum {
 pub enum Misuse {
     #[error("agent {0} is not known to the allocator")]
     UnknownAgent(AgentId),
+    #[error("agent {agent}: {lacking}")]
+    NotFree { agent: AgentId, lacking: Box<Lacking> },
     #[error("framework {framework} holds nothing of agent {agent} in role {role}")]
     NothingHeld { agent: AgentId, framework: FrameworkId, role: Role },
     #[error("framework {framework} in role {role} on agent {agent}: {lacking}")]

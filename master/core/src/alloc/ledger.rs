@@ -169,6 +169,27 @@ impl Agent {
         self.settle();
     }
 
+    /// What a client is offered, or without one what is free, becomes something else of the same amounts. `None` when
+    /// the client holds nothing here.
+    pub(super) fn convert(
+        &mut self,
+        client: Option<Client>,
+        given: &Bag,
+        taken: &Bag,
+    ) -> Option<Result<(), Lacking>> {
+        let have = match client {
+            Some(client) => &mut self.holdings.get_mut(client)?.offered,
+            None => &mut self.free,
+        };
+        match have.checked_sub(given) {
+            Ok(rest) => *have = rest + taken,
+            Err(lacking) => return Some(Err(lacking)),
+        }
+        let total = self.facts.total.without(given) + taken;
+        self.set_total(total);
+        Some(Ok(()))
+    }
+
     /// Finds what is free from the rest of the books.
     fn settle(&mut self) {
         let held: Bag = self.holdings.iter().map(|(_, holding)| &holding.used + &holding.offered).sum();

@@ -20,7 +20,9 @@ use wire::v1::{self, FrameworkInfo, KillPolicy};
 use crate::refusal::Refusal;
 
 pub use crate::registry::StateCall;
-pub use operation::{Accept, ExecutorSpec, GroupSpec, Operation, OperationKind, TaskSpec};
+pub use operation::{
+    Accept, Change, ChangeKind, ExecutorSpec, GroupSpec, Operation, OperationKind, TaskSpec,
+};
 pub use operator::{Explain, OperatorCall, WeightValue};
 
 /// `SUBSCRIBE`, or the body of `UPDATE_FRAMEWORK`.
@@ -82,8 +84,12 @@ pub enum Verb {
     Request,
     /// Answers to inverse offers, of which this master sends none: every id in them is unknown and ignored.
     AnswerInverseOffers,
-    /// Of operations, of which this master keeps none: dropped like the acknowledgement of an unknown one.
-    AcknowledgeOperation,
+    /// `uuid` is that of the operation's newest status.
+    AcknowledgeOperation {
+        operation: OperationId,
+        uuid: Bytes,
+    },
+    /// No operations means all the master knows.
     ReconcileOperations {
         operations: Vec<(OperationId, Option<AgentId>)>,
     },
@@ -202,7 +208,10 @@ impl SchedulerCall {
                 if acknowledge.uuid.len() != UUID_BYTES {
                     return Err(invalid("Not a valid UUID"));
                 }
-                Verb::AcknowledgeOperation
+                Verb::AcknowledgeOperation {
+                    operation: acknowledge.operation_id.value.into(),
+                    uuid: acknowledge.uuid,
+                }
             }
             Type::ReconcileOperations => {
                 let reconcile = call.reconcile_operations.ok_or_else(|| missing("reconcile_operations"))?;

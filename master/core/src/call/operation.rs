@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::id::{AgentId, ExecutorId, OfferId, OperationId, TaskId};
-use model::resources::{Bag, ResourceError};
+use model::resources::{Bag, Form, ReserveError, ResourceError};
 use model::time::Span;
 use wire::v1;
 use wire::v1::offer::operation::Type as OperationType;
@@ -27,8 +27,84 @@ pub enum OperationKind {
     Launch(Vec<TaskSpec>),
     /// All or none, in one executor.
     LaunchGroup(GroupSpec),
+    Change(Change),
     /// One this master does not do, by its name on the wire.
     Other(&'static str),
+}
+
+/// A change of what resources are, which keeps their amounts (spec mesos-v1, section 9.4).
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub kind: ChangeKind,
+    /// What is made of the agent's resources by RESERVE and CREATE, and what is undone by the others.
+    pub resources: Result<Bag, ResourceError>,
+    /// Whether RESERVE says what to reserve from, which this master does not need.
+    pub sourced: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    Reserve,
+    Unreserve,
+    Create,
+    Destroy,
+}
+
+impl Change {
+    pub(super) fn new(kind: ChangeKind, resources: &[v1::Resource], sourced: bool) -> Self {
+        Self { kind, resources: Bag::from_wire(resources), sourced }
+    }
+}
+
+impl ChangeKind {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reserve => "RESERVE",
+            Self::Unreserve => "UNRESERVE",
+            Self::Create => "CREATE",
+            Self::Destroy => "DESTROY",
+        }
+    }
+
+    /// What `have` becomes.
+    pub(crate) fn apply(self, have: &Bag, resources: &Bag) -> Result<Bag, ReserveError> {
+        match self {
+            Self::Reserve => have.reserve_as(resources),
+            Self::Unreserve => have.unreserve(resources),
+            Self::Create => have.create(resources),
+            Self::Destroy => have.destroy(resources),
+        }
+    }
+
+    /// The operation as agents get it: with resources in the one form that can say everything.
+    pub(crate) fn to_wire(self, id: Option<&OperationId>, resources: &Bag) -> v1::offer::Operation {
+        use v1::offer::operation::{Create, Destroy, Reserve, Unreserve};
+        let resources = resources.to_wire(Form::Stack);
+        let mut operation =
+            v1::offer::Operation { id: id.map(Into::into), ..v1::offer::Operation::default() };
+        let kind = match self {
+            Self::Reserve => {
+                operation.reserve = Some(Reserve { resources, source: Vec::new() });
+                OperationType::Reserve
+            }
+            Self::Unreserve => {
+                operation.unreserve = Some(Unreserve { resources });
+                OperationType::Unreserve
+            }
+            Self::Create => {
+                operation.create = Some(Create { volumes: resources });
+                OperationType::Create
+            }
+            Self::Destroy => {
+                operation.destroy = Some(Destroy { volumes: resources });
+                OperationType::Destroy
+            }
+        };
+        operation.r#type = Some(kind.into());
+        operation
+    }
 }
 
 /// A task to launch: what the core relays, and what it reads, read once.
@@ -73,6 +149,26 @@ fn operation(operation: v1::offer::Operation) -> Operation {
         }
         OperationType::LaunchGroup => {
             OperationKind::LaunchGroup(operation.launch_group.map(group).unwrap_or_default())
+        }
+        OperationType::Reserve => {
+            let reserve = operation.reserve.unwrap_or_default();
+            OperationKind::Change(Change::new(
+                ChangeKind::Reserve,
+                &reserve.resources,
+                !reserve.source.is_empty(),
+            ))
+        }
+        OperationType::Unreserve => {
+            let resources = operation.unreserve.unwrap_or_default().resources;
+            OperationKind::Change(Change::new(ChangeKind::Unreserve, &resources, false))
+        }
+        OperationType::Create => {
+            let volumes = operation.create.unwrap_or_default().volumes;
+            OperationKind::Change(Change::new(ChangeKind::Create, &volumes, false))
+        }
+        OperationType::Destroy => {
+            let volumes = operation.destroy.unwrap_or_default().volumes;
+            OperationKind::Change(Change::new(ChangeKind::Destroy, &volumes, false))
         }
         other => OperationKind::Other(other.as_str_name()),
     };

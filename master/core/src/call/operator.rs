@@ -3,6 +3,7 @@
 use model::id::{AgentId, FrameworkId};
 use model::role::Role;
 
+use super::operation::{Change, ChangeKind};
 use crate::input::StreamId;
 use crate::refusal::Refusal;
 use crate::registry::Quota;
@@ -33,6 +34,11 @@ pub enum OperatorCall {
         agent: AgentId,
         deactivated: bool,
     },
+    /// Free resources of an agent are reserved or not any more, or made a volume or not.
+    Change {
+        agent: AgentId,
+        change: Change,
+    },
 }
 
 /// What is asked about offers: all frameworks, or one, in one of its roles, on one agent.
@@ -52,6 +58,10 @@ pub enum WeightValue {
 }
 
 impl OperatorCall {
+    fn change(agent: wire::v1::AgentId, change: Change) -> Self {
+        Self::Change { agent: agent.value.into(), change }
+    }
+
     /// Reads a call from the wire; `stream` is used if it is `SUBSCRIBE`.
     ///
     /// # Errors
@@ -105,6 +115,24 @@ impl OperatorCall {
             Type::ReactivateAgent => {
                 let reactivate = call.reactivate_agent.ok_or_else(|| missing("reactivate_agent"))?;
                 Self::Deactivate { agent: reactivate.agent_id.value.into(), deactivated: false }
+            }
+            Type::ReserveResources => {
+                let reserve = call.reserve_resources.ok_or_else(|| missing("reserve_resources"))?;
+                let sourced = !reserve.source.is_empty();
+                Self::change(reserve.agent_id, Change::new(ChangeKind::Reserve, &reserve.resources, sourced))
+            }
+            Type::UnreserveResources => {
+                let unreserve = call.unreserve_resources.ok_or_else(|| missing("unreserve_resources"))?;
+                let change = Change::new(ChangeKind::Unreserve, &unreserve.resources, false);
+                Self::change(unreserve.agent_id, change)
+            }
+            Type::CreateVolumes => {
+                let create = call.create_volumes.ok_or_else(|| missing("create_volumes"))?;
+                Self::change(create.agent_id, Change::new(ChangeKind::Create, &create.volumes, false))
+            }
+            Type::DestroyVolumes => {
+                let destroy = call.destroy_volumes.ok_or_else(|| missing("destroy_volumes"))?;
+                Self::change(destroy.agent_id, Change::new(ChangeKind::Destroy, &destroy.volumes, false))
             }
             other => return Err(Refusal::Unsupported(other.as_str_name().to_owned())),
         })

@@ -20,12 +20,14 @@ use crate::effect::{AgentOrder, OperatorEvent, SchedulerEvent};
 use crate::snapshot::{Executor, Offer, Task};
 
 /// The offers of one call, taken together.
-struct Deal {
+pub(super) struct Deal {
     offers: Vec<Arc<Offer>>,
-    agent: AgentId,
-    role: Role,
+    pub(super) agent: AgentId,
+    pub(super) role: Role,
+    /// What they hold; what was changed, as it is now.
+    pub(super) all: Bag,
     /// What is left of them.
-    rest: Bag,
+    pub(super) rest: Bag,
 }
 
 impl Turn<'_> {
@@ -41,12 +43,12 @@ impl Turn<'_> {
             }
             self.take_offer(&offer.id);
         }
-        let all = deal.rest.clone();
+        deal.all = deal.rest.clone();
         for operation in call.operations {
             self.operate(framework, &mut deal, operation);
         }
         self.leader.counters.add("offers_accepted", deal.offers.len() as u64);
-        let used = all.without(&deal.rest);
+        let used = deal.all.without(&deal.rest);
         self.use_offered(framework, &deal.role, &deal.agent, &used);
         self.return_offered(framework, &deal.role, &deal.agent, &deal.rest, Some(call.refuse));
     }
@@ -66,6 +68,7 @@ impl Turn<'_> {
                     offers: vec![Arc::clone(offer)],
                     agent: offer.agent.clone(),
                     role: offer.role.clone(),
+                    all: Bag::new(),
                     rest: offer.resources.clone(),
                 });
                 continue;
@@ -106,7 +109,7 @@ impl Turn<'_> {
                         self.turn_down(framework, &task.id, &task.agent, state, Why::InvalidOffers, &message);
                     }
                 }
-                OperationKind::Other(_) => {
+                OperationKind::Change(_) | OperationKind::Other(_) => {
                     self.fail_operation(
                         framework,
                         operation.id.as_ref(),
@@ -141,6 +144,7 @@ impl Turn<'_> {
                 );
             }
             OperationKind::LaunchGroup(group) => self.launch_group(framework, deal, group),
+            OperationKind::Change(change) => self.change(framework, deal, operation.id, &change),
             OperationKind::Other(name) => {
                 self.fail_operation(
                     framework,
@@ -173,7 +177,12 @@ impl Turn<'_> {
     }
 
     /// Operations without an id have no way to hear about their fate.
-    fn fail_operation(&mut self, framework: &FrameworkId, id: Option<&OperationId>, message: &str) {
+    pub(super) fn fail_operation(
+        &mut self,
+        framework: &FrameworkId,
+        id: Option<&OperationId>,
+        message: &str,
+    ) {
         let Some(id) = id else { return };
         let status = OperationStatus {
             operation_id: Some(v1::OperationId::from(id)),

@@ -240,6 +240,7 @@ impl Turn<'_> {
         self.welcome(link, &id, &hello, removed.clone());
         self.adopt_executors(&id, hello.executors, &removed);
         let adopted = self.adopt_tasks(&id, hello.tasks, &removed);
+        self.adopt_operations(&id, hello.operations);
         self.account_agent(&id);
         if returns {
             self.tell_returned(&id, &adopted);
@@ -297,6 +298,7 @@ impl Turn<'_> {
             tasks: Default::default(),
             executors: Default::default(),
             offers: Default::default(),
+            operations: Default::default(),
         };
         self.leader.tables.agents.insert(id.clone(), Arc::new(agent));
         true

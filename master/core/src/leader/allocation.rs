@@ -98,10 +98,15 @@ impl Turn<'_> {
 
     /// Withdraws an offer. Nothing is held against the framework, which did not refuse it.
     pub(super) fn rescind(&mut self, id: &OfferId) {
+        self.rescind_for(id, None);
+    }
+
+    /// Withdraws an offer, and does not make the like of it for so long.
+    pub(super) fn rescind_for(&mut self, id: &OfferId, pause: Option<Span>) {
         if let Some(offer) = self.take_offer(id) {
             self.leader.counters.count("offers_rescinded");
             self.event(&offer.framework, SchedulerEvent::Rescind(id.clone()));
-            self.return_offered(&offer.framework, &offer.role, &offer.agent, &offer.resources, None);
+            self.return_offered(&offer.framework, &offer.role, &offer.agent, &offer.resources, pause);
         }
     }
 
@@ -172,6 +177,21 @@ impl Turn<'_> {
             let booked = self.allocator.returned(self.now, agent, framework, role, rest, refuse);
             self.audit(booked);
         }
+    }
+
+    /// Resources of an agent have become others: what `holder` was offered, or without one what was free.
+    pub(super) fn convert(
+        &mut self,
+        agent: &AgentId,
+        holder: Option<(&FrameworkId, &Role)>,
+        given: &Bag,
+        taken: &Bag,
+    ) {
+        if let Some(record) = self.agent_mut(agent) {
+            record.total = record.total.without(given) + taken;
+        }
+        let booked = self.allocator.converted(agent, holder, given, taken);
+        self.audit(booked);
     }
 
     /// Used resources that are free again.
@@ -261,6 +281,15 @@ impl Turn<'_> {
     /// An agent has other totals. What is offered of the old ones is withdrawn.
     pub(super) fn totals_changed(&mut self, id: &AgentId, total: Bag) {
         self.leader.counters.count("messages_update_slave");
+        // With operations under way the master's totals are ahead of the agent's; how those end is reported by itself.
+        let known = self.agent(id).is_some_and(|agent| agent.total == total);
+        if known || self.changes_wait(id) {
+            return;
+        }
+        self.replace_total(id, total);
+    }
+
+    pub(super) fn replace_total(&mut self, id: &AgentId, total: Bag) {
         self.rescind_agent_offers(id);
         if let Some(agent) = self.agent_mut(id) {
             agent.total = total.clone();

@@ -39,7 +39,7 @@ impl Counters {
             Verb::Reconcile { .. } => "messages_reconcile_tasks",
             Verb::Message { .. } => "messages_framework_to_executor",
             Verb::Request => "messages_resource_request",
-            Verb::AcknowledgeOperation => "messages_operation_status_update_acknowledgement",
+            Verb::AcknowledgeOperation { .. } => "messages_operation_status_update_acknowledgement",
             Verb::ReconcileOperations { .. } => "messages_reconcile_operations",
             Verb::Teardown
             | Verb::Shutdown { .. }

@@ -68,6 +68,7 @@ impl Turn<'_> {
             self.complete_unreachable(id);
         }
         self.rescind_agent_offers(id);
+        self.depart_operations(id, departure.may_return);
         self.forget_agent(id);
         let executors: Vec<_> =
             self.agent(id).map(|agent| agent.executors.iter().cloned().collect()).unwrap_or_default();

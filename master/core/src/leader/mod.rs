@@ -7,11 +7,13 @@ mod accept;
 mod adopt;
 mod agents;
 mod allocation;
+mod change;
 mod counters;
 mod decline;
 mod depart;
 mod explain;
 mod kill;
+mod operations;
 mod operator;
 mod proposals;
 mod quota;
@@ -96,6 +98,7 @@ struct Serial {
     framework: u64,
     agent: u64,
     offer: u64,
+    operation: u64,
     ticket: u64,
     barrier: u64,
 }
@@ -283,7 +286,10 @@ impl Turn<'_> {
             Verb::Acknowledge { agent, task, uuid } => self.acknowledge(framework, task, &agent, uuid),
             Verb::Reconcile { tasks } => self.reconcile(&framework, tasks),
             Verb::Message { agent, executor, data } => self.message(framework, executor, &agent, data),
-            Verb::Request | Verb::AnswerInverseOffers | Verb::AcknowledgeOperation => {}
+            Verb::Request | Verb::AnswerInverseOffers => {}
+            Verb::AcknowledgeOperation { operation, uuid } => {
+                self.acknowledge_operation(&framework, operation, &uuid);
+            }
             Verb::ReconcileOperations { operations } => self.reconcile_operations(&framework, operations),
             Verb::UpdateFramework(update) => self.update_framework(request, &framework, update),
             Verb::Unknown => self.answer(request, Err(Refusal::Unsupported("Call type UNKNOWN".to_owned()))),
@@ -314,11 +320,7 @@ impl Turn<'_> {
             AgentReport::Fenced { highest_term } => self.fenced(Some(agent), highest_term),
             AgentReport::Resources { total } => self.totals_changed(&agent, total),
             AgentReport::Goodbye { tasks_killed } => self.goodbye(link, &agent, tasks_killed),
-            AgentReport::Operation { framework: Some(framework), status } => {
-                self.operation_reported(&framework, status);
-            }
-            // The operator's own operations are answered when they are accepted.
-            AgentReport::Operation { framework: None, .. } => {}
+            AgentReport::Operation(report) => self.operation_reported(&agent, *report),
         }
     }
 

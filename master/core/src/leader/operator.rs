@@ -27,6 +27,7 @@ impl Turn<'_> {
             OperatorCall::UpdateWeights(weights) => self.update_weights(request, weights),
             OperatorCall::UpdateQuota { force, set } => self.update_quota(request, force, set),
             OperatorCall::MarkAgentGone(agent) => self.mark_gone(request, agent),
+            OperatorCall::Change { agent, change } => self.operator_change(request, &agent, &change),
             OperatorCall::Deactivate { agent, deactivated } => {
                 if self.view.agent(&agent).is_none() {
                     return self.answer(request, Err(Refusal::UnknownAgent));

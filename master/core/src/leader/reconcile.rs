@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use model::id::{AgentId, FrameworkId, OperationId, TaskId};
+use model::id::{AgentId, FrameworkId, TaskId};
 use model::task::TaskState;
 use model::time::Time;
 use wire::v1::task_status::{Reason as Why, Source};
-use wire::v1::{self, OperationState, OperationStatus, TaskStatus};
+use wire::v1::{self, TaskStatus};
 
 use super::Turn;
 use crate::effect::SchedulerEvent;
@@ -102,42 +102,5 @@ impl Turn<'_> {
             ..base
         };
         self.event(framework, SchedulerEvent::Update(Arc::new(status)));
-    }
-
-    /// This master keeps no operations, so each is unknown, unless its agent may yet come back and tell.
-    pub(super) fn reconcile_operations(
-        &mut self,
-        framework: &FrameworkId,
-        operations: Vec<(OperationId, Option<AgentId>)>,
-    ) {
-        for (operation, agent) in operations {
-            let (state, message) = self.operation_verdict(agent.as_ref());
-            let status = OperationStatus {
-                operation_id: Some(v1::OperationId::from(operation)),
-                state: state.into(),
-                message: Some(message.to_owned()),
-                agent_id: agent.map(v1::AgentId::from),
-                ..OperationStatus::default()
-            };
-            self.event(framework, SchedulerEvent::Operation(Arc::new(status)));
-        }
-    }
-
-    fn operation_verdict(&self, agent: Option<&AgentId>) -> (OperationState, &'static str) {
-        let Some(agent) = agent else {
-            return (OperationState::OperationUnknown, "Reconciliation: Operation is unknown");
-        };
-        if self.leader.tables.recovered.contains(agent) {
-            return (OperationState::OperationRecovering, "Reconciliation: Agent is recovering");
-        }
-        match self.view.agent(agent).map(|fact| fact.presence) {
-            Some(Presence::Unreachable) => {
-                (OperationState::OperationUnreachable, "Reconciliation: Agent is unreachable")
-            }
-            Some(Presence::Gone) => {
-                (OperationState::OperationGoneByOperator, "Reconciliation: Agent marked gone by operator")
-            }
-            _ => (OperationState::OperationUnknown, "Reconciliation: Operation is unknown"),
-        }
     }
 }

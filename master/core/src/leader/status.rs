@@ -12,7 +12,7 @@ use model::id::{AgentId, ExecutorId, FrameworkId, TaskId};
 use model::limits::COMPLETED_TASKS;
 use model::task::TaskState;
 use wire::v1::task_status::{Reason as Why, Source};
-use wire::v1::{self, OperationStatus, TaskStatus};
+use wire::v1::{self, TaskStatus};
 
 use super::Turn;
 use crate::effect::{AgentOrder, OperatorEvent, SchedulerEvent};
@@ -277,11 +277,6 @@ impl Turn<'_> {
         }
         self.free(framework, &gone.role, agent, &gone.resources);
         true
-    }
-
-    pub(super) fn operation_reported(&mut self, framework: &FrameworkId, status: Arc<OperationStatus>) {
-        self.leader.counters.count("messages_operation_status_update");
-        self.event(framework, SchedulerEvent::Operation(status));
     }
 
     /// `MESSAGE`: best effort.

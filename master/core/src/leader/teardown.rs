@@ -81,6 +81,7 @@ impl Turn<'_> {
             }
         }
         self.book_killed(id);
+        self.forget_operations(id);
         self.leader.timers.cancel(&Timer::Failover(id.clone()));
         self.deactivate(id);
         let Some(mut framework) = self.leader.tables.frameworks.remove(id) else { return };

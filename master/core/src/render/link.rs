@@ -58,6 +58,14 @@ pub fn order(term: Term, order: &AgentOrder) -> ToAgent {
             executor_id: executor.into(),
             data: data.clone(),
         }),
+        AgentOrder::Operate { framework, uuid, operation } => Frame::Operation(link::ApplyOperation {
+            framework_id: framework.as_ref().map(v1::FrameworkId::from),
+            operation: (**operation).clone(),
+            operation_uuid: uuid.clone(),
+        }),
+        AgentOrder::AcknowledgeOperation { uuid } => {
+            Frame::AcknowledgeOperation(link::AcknowledgeOperation { operation_uuid: uuid.clone() })
+        }
         AgentOrder::Shutdown { message } => Frame::Shutdown(link::Shutdown { message: message.clone() }),
     };
     ToAgent { term: term.0, frame: Some(frame) }

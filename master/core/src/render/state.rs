@@ -58,10 +58,18 @@ pub fn get_tasks(snapshot: &Snapshot) -> Response {
     answer(Type::GetTasks, |response| response.get_tasks = Some(tasks_of(snapshot, usize::MAX)))
 }
 
-/// This master keeps no operations: none ever waits.
 #[must_use]
-pub fn get_operations(_: &Snapshot) -> Response {
-    answer(Type::GetOperations, |response| response.get_operations = Some(GetOperations::default()))
+pub fn get_operations(snapshot: &Snapshot) -> Response {
+    let operations = snapshot.tables.operations.values().map(|operation| v1::Operation {
+        framework_id: operation.framework.as_ref().map(Into::into),
+        agent_id: Some((&operation.agent).into()),
+        info: (*operation.info).clone(),
+        latest_status: (*operation.status).clone(),
+        statuses: vec![(*operation.status).clone()],
+        uuid: v1::Uuid { value: operation.uuid.clone() },
+    });
+    let operations = operations.collect();
+    answer(Type::GetOperations, |response| response.get_operations = Some(GetOperations { operations }))
 }
 
 /// The snapshot that opens an operator's event stream.

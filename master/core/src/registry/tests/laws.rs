@@ -46,7 +46,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 /// A branch that writes no key twice.
 fn branch() -> impl Strategy<Value = Vec<Operation>> {
     proptest::collection::vec(operation(), 0..4).prop_map(|mut operations| {
-        let mut written = std::collections::BTreeSet::new();
+        let mut written = BTreeSet::new();
         operations.retain(|operation| match operation {
             Operation::Put { key, .. } | Operation::Delete { key } => written.insert(key.clone()),
             _ => true,

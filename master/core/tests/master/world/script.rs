@@ -216,6 +216,7 @@ impl Script {
                 let goodbye = wire::link::Goodbye { tasks_killed: args.has("killed") };
                 self.world.frame(link(args.at(0)), Frame::Goodbye(goodbye));
             }
+            "operated" => self.operated(args),
             "op" => return self.operator(args),
             "kv" => return self.key_value(args),
             _ => return self.scheduler(verb, args),
@@ -282,12 +283,19 @@ impl Script {
             },
             version: "0.1.0".to_owned(),
             highest_term: args.number("term").unwrap_or(0),
-            checkpointed_resources: Vec::new(),
+            checkpointed_resources: args.get("total").map(reserved).unwrap_or_default(),
             tasks,
             executors: executors.collect(),
             frameworks: frameworks.collect(),
             boot_id: None,
-            operations: Vec::new(),
+            operations: args
+                .list("operations")
+                .iter()
+                .map(|one| {
+                    let (number, state) = one.split_once(':').expect("number:STATE");
+                    self.operation_report(args, number, state)
+                })
+                .collect(),
         };
         self.world.frame(link(name), Frame::Hello(hello));
     }
@@ -325,6 +333,32 @@ impl Script {
             latest_state: latest.into(),
         };
         self.world.frame(link(args.at(0)), Frame::Status(report));
+    }
+
+    /// `operated a1 7 FINISHED uuid=1`: how the operation of that number ended.
+    fn operated(&mut self, args: &Args<'_>) {
+        let frame = Frame::Operation(self.operation_report(args, args.at(1), args.at(2)));
+        self.world.frame(link(args.at(0)), frame);
+    }
+
+    fn operation_report(&self, args: &Args<'_>, number: &str, state: &str) -> wire::link::OperationReport {
+        let term = args.number("op-term").unwrap_or(1);
+        let mut name = term.to_be_bytes().to_vec();
+        name.extend(number.parse::<u64>().expect("the number of an operation").to_be_bytes());
+        wire::link::OperationReport {
+            framework_id: (!args.has("operator")).then(|| self.framework(args).into()),
+            status: v1::OperationStatus {
+                operation_id: args.get("op-id").map(|id| v1::OperationId { value: id.to_owned() }),
+                state: v1::OperationState::from_str_name(&format!("OPERATION_{state}"))
+                    .unwrap_or_else(|| panic!("there is no state {state}"))
+                    .into(),
+                message: args.get("message").map(str::to_owned),
+                uuid: args.number("uuid").map(|number| v1::Uuid { value: uuid(number) }),
+                ..v1::OperationStatus::default()
+            },
+            operation_uuid: name.into(),
+            operation: None,
+        }
     }
 
     // --- schedulers
@@ -425,6 +459,16 @@ impl Script {
                     ..Call::default()
                 }
             }
+            "ack-operation" => Call {
+                r#type: Some(Type::AcknowledgeOperationStatus.into()),
+                acknowledge_operation_status: Some(call::AcknowledgeOperationStatus {
+                    agent_id: agent_id(args),
+                    resource_provider_id: None,
+                    uuid: args.number("uuid").map(uuid).unwrap_or_default(),
+                    operation_id: v1::OperationId { value: args.at(1).to_owned() },
+                }),
+                ..Call::default()
+            },
             "message" => Call {
                 r#type: Some(Type::Message.into()),
                 message: Some(call::Message {
@@ -508,12 +552,14 @@ impl Script {
             }
             operations.push(operation);
         }
-        if let Some(kind) = args.get("operation") {
-            operations.push(v1::offer::Operation {
-                r#type: OperationType::from_str_name(kind).map(Into::into),
-                id: args.get("op-id").map(|id| v1::OperationId { value: id.to_owned() }),
-                ..v1::offer::Operation::default()
-            });
+        // What operations make is there for the tasks of the same call.
+        let targets: Vec<&str> = args.get("target").map(|all| all.split('|').collect()).unwrap_or_default();
+        for (place, kind) in args.list("operation").iter().enumerate() {
+            let target = targets.get(place).map(|text| reserved(text)).unwrap_or_default();
+            let mut operation = change(kind, &target);
+            let id = args.list("ids").get(place).cloned().or_else(|| args.get("op-id").map(str::to_owned));
+            operation.id = id.map(|value| v1::OperationId { value });
+            operations.insert(place, operation);
         }
         Call {
             r#type: Some(Type::Accept.into()),
@@ -537,6 +583,13 @@ impl Script {
             "teardown" => OperatorCall::Teardown(name(1).into()),
             "gone" => OperatorCall::MarkAgentGone(name(1).into()),
             "deactivate" => OperatorCall::Deactivate { agent: name(1).into(), deactivated: true },
+            kind @ ("RESERVE" | "UNRESERVE" | "CREATE" | "DESTROY") => {
+                let call = operator_change(kind, name(1), target(args));
+                match OperatorCall::decode(call, StreamId("unused".into())) {
+                    Ok(call) => call,
+                    Err(refusal) => panic!("the edge refuses it: {refusal}"),
+                }
+            }
             "reactivate" => OperatorCall::Deactivate { agent: name(1).into(), deactivated: false },
             "weight" => {
                 let call = wire::master::Call {
@@ -635,6 +688,97 @@ pub(crate) fn resources(text: &str) -> Vec<v1::Resource> {
     Bag::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).to_wire(Form::Stack)
 }
 
+/// As `resources`, where `cpus[a/b+c]:1` is reserved dynamically, first to `a/b`, then to `c`; `disk[a#v]:9` is the
+/// volume `v`.
+fn reserved(text: &str) -> Vec<v1::Resource> {
+    let mut all = Vec::new();
+    for entry in text.split(';') {
+        let Some((name, rest)) = entry.split_once('[').filter(|(name, _)| !name.contains(':')) else {
+            all.extend(resources(entry));
+            continue;
+        };
+        let (stack, amount) = rest.split_once("]:").expect("name[roles]:amount");
+        let (roles, volume) = stack.split_once('#').map_or((stack, None), |(roles, id)| (roles, Some(id)));
+        for mut resource in resources(&format!("{name}:{amount}")) {
+            resource.reservations = roles
+                .split('+')
+                .map(|layer| {
+                    let (role, principal) = layer
+                        .split_once('@')
+                        .map_or((layer, None), |(role, who)| (role, Some(who.to_owned())));
+                    v1::resource::ReservationInfo {
+                        r#type: Some(v1::resource::reservation_info::Type::Dynamic.into()),
+                        role: Some(role.to_owned()),
+                        principal,
+                        labels: None,
+                    }
+                })
+                .collect();
+            resource.disk = volume.map(|id| v1::resource::DiskInfo {
+                persistence: Some(v1::resource::disk_info::Persistence {
+                    id: id.to_owned(),
+                    principal: None,
+                }),
+                volume: Some(v1::Volume {
+                    container_path: "data".to_owned(),
+                    mode: v1::volume::Mode::Rw.into(),
+                    ..v1::Volume::default()
+                }),
+                source: None,
+            });
+            all.push(resource);
+        }
+    }
+    all
+}
+
+fn target(args: &Args<'_>) -> Vec<v1::Resource> {
+    args.get("target").map(reserved).unwrap_or_default()
+}
+
+fn change(kind: &str, resources: &[v1::Resource]) -> v1::offer::Operation {
+    use v1::offer::operation::{Create, Destroy, Reserve, Unreserve};
+    let resources = resources.to_vec();
+    let mut operation = v1::offer::Operation {
+        r#type: OperationType::from_str_name(kind).map(Into::into),
+        ..v1::offer::Operation::default()
+    };
+    match kind {
+        "RESERVE" => operation.reserve = Some(Reserve { resources, source: Vec::new() }),
+        "UNRESERVE" => operation.unreserve = Some(Unreserve { resources }),
+        "CREATE" => operation.create = Some(Create { volumes: resources }),
+        "DESTROY" => operation.destroy = Some(Destroy { volumes: resources }),
+        _ => {}
+    }
+    operation
+}
+
+fn operator_change(kind: &str, agent: String, resources: Vec<v1::Resource>) -> wire::master::Call {
+    use wire::master::call::{CreateVolumes, DestroyVolumes, ReserveResources, Type, UnreserveResources};
+    let agent_id = v1::AgentId { value: agent };
+    let mut call = wire::master::Call::default();
+    let kind = match kind {
+        "RESERVE" => {
+            call.reserve_resources = Some(ReserveResources { agent_id, resources, source: Vec::new() });
+            Type::ReserveResources
+        }
+        "UNRESERVE" => {
+            call.unreserve_resources = Some(UnreserveResources { agent_id, resources });
+            Type::UnreserveResources
+        }
+        "CREATE" => {
+            call.create_volumes = Some(CreateVolumes { agent_id, volumes: resources });
+            Type::CreateVolumes
+        }
+        _ => {
+            call.destroy_volumes = Some(DestroyVolumes { agent_id, volumes: resources });
+            Type::DestroyVolumes
+        }
+    };
+    call.r#type = Some(kind.into());
+    call
+}
+
 fn executor_id(id: &str) -> v1::ExecutorId {
     v1::ExecutorId { value: id.to_owned() }
 }
@@ -678,7 +822,7 @@ pub(crate) fn task_info(id: &str, agent: &str, text: &str) -> v1::TaskInfo {
         name: id.to_owned(),
         task_id: v1::TaskId { value: id.to_owned() },
         agent_id: v1::AgentId { value: agent.to_owned() },
-        resources: if text.is_empty() { Vec::new() } else { resources(text) },
+        resources: if text.is_empty() { Vec::new() } else { reserved(text) },
         command: Some(v1::CommandInfo { value: Some("sleep 1000".to_owned()), ..v1::CommandInfo::default() }),
         ..v1::TaskInfo::default()
     }

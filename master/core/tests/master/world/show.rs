@@ -8,6 +8,7 @@ use master_core::input::Peer;
 use master_core::registry::{AgentCommand, Command, FrameworkCommand};
 use master_core::snapshot::{Offer, Snapshot};
 use model::task::TaskState;
+use wire::v1::offer::operation::Type as Kind;
 use wire::v1::task_status::{Reason, Source};
 use wire::v1::{OperationState, OperationStatus, TaskStatus};
 
@@ -136,7 +137,10 @@ pub(crate) fn status(status: &TaskStatus) -> String {
 fn operation(status: &OperationStatus) -> String {
     let state = OperationState::try_from(status.state).expect("the master sends states there are");
     let id = status.operation_id.as_ref().map(|id| id.value.as_str()).unwrap_or_default();
-    format!("{id} {} {:?}", state.as_str_name(), status.message.as_deref().unwrap_or_default())
+    let agent = status.agent_id.as_ref().map(|id| format!(" on {}", id.value)).unwrap_or_default();
+    let uuid = status.uuid.as_ref().and_then(|uuid| uuid.value.last());
+    let uuid = uuid.map(|uuid| format!(" uuid={uuid}")).unwrap_or_default();
+    format!("{id} {}{agent}{uuid} {:?}", state.as_str_name(), status.message.as_deref().unwrap_or_default())
 }
 
 fn operator_event(event: &OperatorEvent) -> String {
@@ -199,6 +203,18 @@ fn order(order: &AgentOrder) -> String {
         }
         AgentOrder::Message { framework, executor, data } => {
             format!("Message {executor} of {framework} {:?}", String::from_utf8_lossy(data))
+        }
+        AgentOrder::Operate { framework, uuid, operation } => {
+            let kind = operation.r#type.and_then(|kind| Kind::try_from(kind).ok());
+            let owner = framework.as_ref().map_or("the operator", model::id::FrameworkId::as_str);
+            let uuid = uuid.last().copied().unwrap_or_default();
+            format!(
+                "Operate {} of {owner} uuid={uuid}",
+                kind.map(|kind| kind.as_str_name()).unwrap_or_default()
+            )
+        }
+        AgentOrder::AcknowledgeOperation { uuid } => {
+            format!("AcknowledgeOperation uuid={}", uuid.last().copied().unwrap_or_default())
         }
         AgentOrder::Shutdown { message } => format!("Shutdown {message:?}"),
     }
