@@ -474,6 +474,12 @@ fn the_grace_period_of_a_drain_is_taken_in_both_forms() {
             expected,
         );
     }
+    echo::<master::Call>(
+        r#"{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":"S0"},"max_grace_period":{"secs":600}}}"#,
+        &expect![
+            "Failed to convert JSON into Call protobuf: Missing required fields: drain_agent.max_grace_period.seconds"
+        ],
+    );
 }
 
 #[test]

@@ -49,6 +49,10 @@ pub enum Refusal {
     NoSuchAgent(AgentId),
     #[error("Unknown agent")]
     UnknownAgent,
+    #[error("Agent is currently being marked gone")]
+    GoesAway,
+    #[error("Agent is currently undergoing another transition: repeat the call later")]
+    InTransition,
     #[error("Failed to validate update weights request JSON for role '{role}': {fault}")]
     WeightInvalid { role: String, fault: String },
     #[error("Invalid QuotaConfig: {0}")]
@@ -66,10 +70,10 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::NotLeading | Self::Unknown | Self::Busy | Self::TooMany { .. } => 503,
+            Self::NotLeading | Self::Unknown | Self::Busy | Self::InTransition | Self::TooMany { .. } => 503,
             Self::NotSubscribed => 403,
             Self::NoSuchAgent(_) => 404,
-            Self::FrameworkVanished | Self::NotFree(_) => 409,
+            Self::FrameworkVanished | Self::GoesAway | Self::NotFree(_) => 409,
             Self::Unsupported(_) => 501,
             Self::Invalid { .. }
             | Self::StreamIdOnSubscribe

@@ -20,7 +20,7 @@ use wire::v1::{
 
 use crate::input::{LinkId, StreamId};
 use crate::profile::Profile;
-use crate::registry::Registry;
+use crate::registry::{Drain, Registry};
 
 /// All that the leader knows, at one moment.
 #[derive(Clone, Debug)]
@@ -121,6 +121,8 @@ pub struct Agent {
     pub link: Option<LinkId>,
     /// The operator wants nothing offered there.
     pub deactivated: bool,
+    /// The operator wants it empty.
+    pub drain: Option<Drain>,
     pub registered_at: Time,
     /// When it last came back to this leader.
     pub reregistered_at: Option<Time>,
@@ -128,6 +130,14 @@ pub struct Agent {
     pub executors: OrdSet<(FrameworkId, ExecutorId)>,
     pub offers: OrdSet<OfferId>,
     pub operations: OrdSet<Bytes>,
+}
+
+impl Agent {
+    /// Nothing runs there, and nothing that ended there waits for an acknowledgement.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.operations.is_empty()
+    }
 }
 
 /// A change of an agent's resources.

@@ -57,7 +57,7 @@ pub(crate) fn master_info(advertise: &str, ip: IpAddr) -> MasterInfo {
             port: port.into(),
         }),
         domain: None,
-        // Not QUOTA_V2, though quota is there: mesos-go refuses a whole SUBSCRIBED in JSON for a capability it does not know.
+        // Neither QUOTA_V2 nor AGENT_DRAINING, though both are there: mesos-go refuses a whole SUBSCRIBED in JSON for a capability it does not know.
         capabilities: vec![can(capability::Type::AgentUpdate)],
     }
 }

@@ -6,8 +6,9 @@ use crate::Duration;
 const NANOSECONDS: i64 = 1_000_000_000;
 
 impl Json for Duration {
+    /// One of the three: an empty object, or one of members that are none of these, says no length at all.
     fn required(&self) -> &'static [&'static str] {
-        &[]
+        &["seconds"]
     }
 
     fn write_members(&self, writer: &mut Writer<'_>) {
@@ -31,8 +32,11 @@ impl Json for Duration {
                 // Less than a second, so that it fits.
                 self.nanos = (nanoseconds % NANOSECONDS) as i32;
             }
-            _ => reader.skip()?,
+            _ => {
+                reader.skip()?;
+                return Ok(0);
+            }
         }
-        Ok(0)
+        Ok(1)
     }
 }

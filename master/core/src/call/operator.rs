@@ -2,6 +2,7 @@
 
 use model::id::{AgentId, FrameworkId};
 use model::role::Role;
+use model::time::Span;
 
 use super::operation::{Change, ChangeKind};
 use crate::input::StreamId;
@@ -33,6 +34,13 @@ pub enum OperatorCall {
     Deactivate {
         agent: AgentId,
         deactivated: bool,
+    },
+    /// Offers from the agent stop, and its tasks are ended: each has at most `max_grace` to do so by itself. With
+    /// `mark_gone` the agent is given up when nothing is left there.
+    Drain {
+        agent: AgentId,
+        max_grace: Option<Span>,
+        mark_gone: bool,
     },
     /// Free resources of an agent are reserved or not any more, or made a volume or not.
     Change {
@@ -108,6 +116,12 @@ impl OperatorCall {
                 let mark = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
                 Self::MarkAgentGone(mark.agent_id.value.into())
             }
+            Type::DrainAgent => {
+                let drain = call.drain_agent.ok_or_else(|| missing("drain_agent"))?;
+                let max_grace = drain.max_grace_period.map(grace).transpose()?;
+                let mark_gone = drain.mark_gone.unwrap_or_default();
+                Self::Drain { agent: drain.agent_id.value.into(), max_grace, mark_gone }
+            }
             Type::DeactivateAgent => {
                 let deactivate = call.deactivate_agent.ok_or_else(|| missing("deactivate_agent"))?;
                 Self::Deactivate { agent: deactivate.agent_id.value.into(), deactivated: true }
@@ -137,6 +151,17 @@ impl OperatorCall {
             other => return Err(Refusal::Unsupported(other.as_str_name().to_owned())),
         })
     }
+}
+
+/// The longest grace of a kill; a negative one is refused.
+fn grace(duration: wire::Duration) -> Result<Span, Refusal> {
+    let invalid = || Refusal::Invalid {
+        call: "master::Call",
+        fault: "'drain_agent.max_grace_period' must be a non-negative duration".to_owned(),
+    };
+    let seconds = u64::try_from(duration.seconds).map_err(|_| invalid())?;
+    let nanos = u64::try_from(duration.nanos).map_err(|_| invalid())?;
+    Ok(Span::from_millis(seconds.saturating_mul(1_000).saturating_add(nanos.div_ceil(1_000_000))))
 }
 
 impl WeightValue {

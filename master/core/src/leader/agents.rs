@@ -256,7 +256,8 @@ impl Turn<'_> {
             self.order_on(link, order);
         }
         let hostname = hello.info.hostname.clone();
-        self.observe(Observation::AgentRegistered { agent: id, hostname, tasks });
+        self.observe(Observation::AgentRegistered { agent: id.clone(), hostname, tasks });
+        self.drain_goes_on(&id);
         self.recovery_progresses();
     }
 
@@ -272,7 +273,8 @@ impl Turn<'_> {
     /// Makes the agent's record or brings it up to date. Whether it is new to this leader.
     fn install_agent(&mut self, link: LinkId, id: &AgentId, hello: &Hello) -> bool {
         let now = self.now;
-        let deactivated = self.view.agent(id).is_some_and(|fact| fact.deactivated);
+        let fact = self.view.agent(id);
+        let (deactivated, drain) = fact.map_or((false, None), |fact| (fact.deactivated, fact.drain));
         let info = with_id(&hello.info, id);
         let (ip, version, total) =
             (Arc::clone(&hello.ip), Arc::from(hello.version.as_str()), hello.total.clone());
@@ -293,6 +295,7 @@ impl Turn<'_> {
             total,
             link: Some(link),
             deactivated,
+            drain,
             registered_at: now,
             reregistered_at: None,
             tasks: Default::default(),

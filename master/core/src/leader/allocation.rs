@@ -98,15 +98,10 @@ impl Turn<'_> {
 
     /// Withdraws an offer. Nothing is held against the framework, which did not refuse it.
     pub(super) fn rescind(&mut self, id: &OfferId) {
-        self.rescind_for(id, None);
-    }
-
-    /// Withdraws an offer, and does not make the like of it for so long.
-    pub(super) fn rescind_for(&mut self, id: &OfferId, pause: Option<Span>) {
         if let Some(offer) = self.take_offer(id) {
             self.leader.counters.count("offers_rescinded");
             self.event(&offer.framework, SchedulerEvent::Rescind(id.clone()));
-            self.return_offered(&offer.framework, &offer.role, &offer.agent, &offer.resources, pause);
+            self.return_offered(&offer.framework, &offer.role, &offer.agent, &offer.resources, None);
         }
     }
 

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId, OfferId, OperationId};
-use model::limits::REFUSE_DEFAULT;
 use model::resources::{Bag, Disk, Item, Persistence};
 use model::role::Role;
 use wire::v1::{self, OperationState, OperationStatus};
@@ -155,7 +154,8 @@ impl Turn<'_> {
         Ok(bag.clone())
     }
 
-    /// Withdraws offers of the agent, oldest first, until what is free is enough.
+    /// Withdraws offers of the agent, one after the other, until what is free is enough. Their frameworks have refused
+    /// nothing: the rest may be offered to them again at once.
     fn make_room(&mut self, id: &AgentId, kind: ChangeKind, bag: &Bag) -> Result<(), Refusal> {
         use model::resources::ReserveError;
         let offers: Vec<OfferId> =
@@ -173,7 +173,7 @@ impl Turn<'_> {
             if enough {
                 break;
             }
-            self.rescind_for(&offer, Some(REFUSE_DEFAULT));
+            self.rescind(&offer);
         }
         Ok(())
     }

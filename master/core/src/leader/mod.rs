@@ -11,6 +11,7 @@ mod change;
 mod counters;
 mod decline;
 mod depart;
+mod drain;
 mod explain;
 mod kill;
 mod operations;

@@ -39,6 +39,7 @@ impl Turn<'_> {
         if let (Some(framework), Some(id)) = (&operation.framework, id) {
             self.leader.tables.operation_names.remove(&(framework.clone(), id));
         }
+        self.drain_may_end(&operation.agent);
         Some(operation)
     }
 

@@ -15,7 +15,7 @@ use crate::effect::{Effect, OperatorEvent, Reply};
 use crate::input::{RequestId, StreamId};
 use crate::profile;
 use crate::refusal::Refusal;
-use crate::registry::{AgentCommand, Away, Command, Weight, WeightCommand};
+use crate::registry::{AgentCommand, Away, Command, Drain, Presence, Weight, WeightCommand};
 
 impl Turn<'_> {
     pub(super) fn operator_call(&mut self, request: RequestId, call: OperatorCall) {
@@ -28,9 +28,13 @@ impl Turn<'_> {
             OperatorCall::UpdateQuota { force, set } => self.update_quota(request, force, set),
             OperatorCall::MarkAgentGone(agent) => self.mark_gone(request, agent),
             OperatorCall::Change { agent, change } => self.operator_change(request, &agent, &change),
+            OperatorCall::Drain { agent, max_grace, mark_gone } => {
+                let drain = Drain { max_grace, mark_gone, since: self.now };
+                self.drain_call(request, agent, drain);
+            }
             OperatorCall::Deactivate { agent, deactivated } => {
-                if self.view.agent(&agent).is_none() {
-                    return self.answer(request, Err(Refusal::UnknownAgent));
+                if let Err(refusal) = self.stays(&agent) {
+                    return self.answer(request, Err(refusal));
                 }
                 let command = AgentCommand::Deactivate { id: agent.clone(), deactivated };
                 self.propose(Command::Agent(command), Proposal::Deactivation { agent, deactivated, request });
@@ -57,16 +61,33 @@ impl Turn<'_> {
     }
 
     fn mark_gone(&mut self, request: RequestId, agent: AgentId) {
-        if self.view.agent(&agent).is_none() {
+        let Some(fact) = self.view.agent(&agent) else {
             return self.answer(request, Err(Refusal::NoSuchAgent(agent)));
+        };
+        if fact.presence == Presence::Gone {
+            return self.answer(request, Ok(Reply::Done));
+        }
+        if self.leader.proposals.in_transition(&agent) {
+            return self.answer(request, Err(Refusal::InTransition));
         }
         let command = AgentCommand::Mark { id: agent.clone(), away: Away::Gone, at: self.now };
-        self.propose(Command::Agent(command), Proposal::Gone { agent, request });
+        self.propose(Command::Agent(command), Proposal::Gone { agent, request: Some(request) });
+    }
+
+    /// Whether the operator may dispose of the agent: it is of this cluster, and not on its way out for ever.
+    pub(super) fn stays(&self, agent: &AgentId) -> Result<(), Refusal> {
+        let known = self.view.agent(agent).is_some_and(|fact| fact.presence != Presence::Gone);
+        match (known, self.leader.proposals.goes(agent)) {
+            (false, _) => Err(Refusal::UnknownAgent),
+            (true, true) => Err(Refusal::GoesAway),
+            (true, false) => Ok(()),
+        }
     }
 
     pub(super) fn agent_deactivated(&mut self, id: &AgentId, deactivated: bool) {
         let Some(agent) = self.agent_mut(id) else { return };
         agent.deactivated = deactivated;
+        agent.drain = agent.drain.filter(|_| deactivated);
         if deactivated {
             self.rescind_agent_offers(id);
         }

@@ -14,7 +14,7 @@ use crate::effect::{AgentRefusal, Effect, Reply};
 use crate::input::{RequestId, StreamId, Ticket};
 use crate::limits;
 use crate::refusal::Refusal;
-use crate::registry::{Command, Outcome, Registry, Write};
+use crate::registry::{Command, Drain, Outcome, Registry, Write};
 
 /// What to do when a proposal was applied, or was not.
 #[derive(Debug)]
@@ -39,8 +39,14 @@ pub(crate) enum Proposal {
         agent: AgentId,
         message: &'static str,
     },
+    /// Without a request: the end of a drain.
     Gone {
         agent: AgentId,
+        request: Option<RequestId>,
+    },
+    Drain {
+        agent: AgentId,
+        drain: Drain,
         request: RequestId,
     },
     Deactivation {
@@ -72,6 +78,17 @@ pub(crate) struct Proposals {
 impl Proposals {
     pub(crate) fn registrations(&self) -> usize {
         self.registrations
+    }
+
+    /// Whether the agent is being marked gone.
+    pub(super) fn goes(&self, id: &AgentId) -> bool {
+        self.open.values().any(|open| matches!(open, Proposal::Gone { agent, .. } if agent == id))
+    }
+
+    /// Whether the agent is being marked gone or unreachable.
+    pub(super) fn in_transition(&self, id: &AgentId) -> bool {
+        let marks = |open: &Proposal| matches!(open, Proposal::Unreachable { agent, .. } if agent == id);
+        self.goes(id) || self.open.values().any(marks)
     }
 
     fn insert(&mut self, ticket: Ticket, proposal: Proposal) {
@@ -134,12 +151,20 @@ impl Turn<'_> {
             }
             Proposal::Registration(registration) => self.registered(*registration),
             Proposal::Unreachable { agent, message } => self.agent_unreachable(&agent, message),
+            // Empty twice, for it registered meanwhile.
+            Proposal::Gone { agent, request: None } if self.agent(&agent).is_none() => {}
             Proposal::Gone { agent, request } => {
                 self.agent_gone(&agent);
-                self.answer(request, Ok(Reply::Done));
+                if let Some(request) = request {
+                    self.answer(request, Ok(Reply::Done));
+                }
             }
             Proposal::Deactivation { agent, deactivated, request } => {
                 self.agent_deactivated(&agent, deactivated);
+                self.answer(request, Ok(Reply::Done));
+            }
+            Proposal::Drain { agent, drain, request } => {
+                self.drain_begins(&agent, drain);
                 self.answer(request, Ok(Reply::Done));
             }
             Proposal::Weights { request } => {
@@ -180,12 +205,14 @@ impl Turn<'_> {
             }
             Proposal::Unreachable { agent, .. } => self.marking_failed(&agent),
             Proposal::Update { request, .. }
-            | Proposal::Gone { request, .. }
+            | Proposal::Gone { request: Some(request), .. }
+            | Proposal::Drain { request, .. }
             | Proposal::Deactivation { request, .. }
             | Proposal::Weights { request }
             | Proposal::Quotas { request }
             | Proposal::State { request, .. } => self.answer(request, Err(refusal)),
-            Proposal::Quiet => {}
+            // The agent's next registration, or the next end of a task there, looks again.
+            Proposal::Gone { request: None, .. } | Proposal::Quiet => {}
         }
     }
 }

@@ -121,8 +121,14 @@ impl Turn<'_> {
         state: TaskState,
     ) -> Arc<TaskStatus> {
         let told = self.told(framework, state);
-        if status.agent_id.is_none() || told != state {
+        let drained = status.reason.is_none()
+            && matches!(state, TaskState::Killing | TaskState::Killed)
+            && self.agent(agent).is_some_and(|agent| agent.drain.is_some());
+        if status.agent_id.is_none() || told != state || drained {
             let status = Arc::make_mut(&mut status);
+            if drained {
+                status.reason = Some(Why::AgentDraining.into());
+            }
             status.agent_id = Some(v1::AgentId::from(agent));
             status.state = told.into();
         }
@@ -230,6 +236,7 @@ impl Turn<'_> {
         if let Some(agent) = self.agent_mut(&agent) {
             agent.tasks.remove(&(framework.clone(), task.clone()));
         }
+        self.drain_may_end(&agent);
     }
 
     pub(super) fn executor_message(

@@ -79,6 +79,7 @@ impl Turn<'_> {
             if let Some(agent) = self.agent_mut(&agent) {
                 agent.tasks = agent.tasks.iter().filter(|(framework, _)| framework != id).cloned().collect();
             }
+            self.drain_may_end(&agent);
         }
         self.book_killed(id);
         self.forget_operations(id);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use model::id::AgentId;
-use model::time::Time;
+use model::time::{Span, Time};
 use wire::registry::{self as wire_registry, Record, record};
 use wire::v1::AgentInfo;
 
@@ -42,6 +42,17 @@ impl From<Away> for Presence {
     }
 }
 
+/// The operator's wish to empty an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// Caps the grace period of each kill.
+    pub max_grace: Option<Span>,
+    /// The agent is marked gone once it is empty.
+    pub mark_gone: bool,
+    /// When the operator asked for it.
+    pub since: Time,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agent {
     pub id: AgentId,
@@ -54,6 +65,8 @@ pub struct Agent {
     pub since: Time,
     /// The operator wants nothing offered there.
     pub deactivated: bool,
+    /// Set while it is emptied, and after; it is deactivated then.
+    pub drain: Option<Drain>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +76,9 @@ pub enum AgentCommand {
     Admit { id: AgentId, info: Arc<AgentInfo>, at: Time },
     /// An agent is away.
     Mark { id: AgentId, away: Away, at: Time },
-    /// The operator's switch for offers.
+    /// The operator wants it empty.
+    Drain { id: AgentId, drain: Drain },
+    /// The operator's switch for offers. On again, it also ends a drain.
     Deactivate { id: AgentId, deactivated: bool },
     /// An agent left in order, or was away for long enough.
     Forget { id: AgentId },
@@ -93,7 +108,7 @@ impl Agents {
                     _ => Ok(()),
                 }
             }
-            AgentCommand::Deactivate { id, .. } => {
+            AgentCommand::Deactivate { id, .. } | AgentCommand::Drain { id, .. } => {
                 let known = self.known(id)?;
                 if known.presence == Presence::Gone { Err(Refusal::AgentGone(id.clone())) } else { Ok(()) }
             }
@@ -114,9 +129,14 @@ impl Agents {
                     agent.since = at;
                 }
             }),
-            AgentCommand::Deactivate { id, deactivated } => {
-                self.change(&id, |agent| agent.deactivated = deactivated)
-            }
+            AgentCommand::Deactivate { id, deactivated } => self.change(&id, |agent| {
+                agent.deactivated = deactivated;
+                agent.drain = agent.drain.filter(|_| deactivated);
+            }),
+            AgentCommand::Drain { id, drain } => self.change(&id, |agent| {
+                agent.deactivated = true;
+                agent.drain = Some(drain);
+            }),
             AgentCommand::Forget { id } => match self.table.remove(&id) {
                 Some(_) => Outcome::Changed,
                 None => Outcome::Unchanged,
@@ -135,7 +155,15 @@ impl Agents {
             });
         }
         let presence = Presence::Admitted;
-        let agent = Agent { id: id.clone(), info, admitted_at: at, presence, since: at, deactivated: false };
+        let agent = Agent {
+            id: id.clone(),
+            info,
+            admitted_at: at,
+            presence,
+            since: at,
+            deactivated: false,
+            drain: None,
+        };
         self.table.insert(id, agent);
         Outcome::Changed
     }
@@ -182,6 +210,7 @@ impl Agents {
             presence,
             since: Time::from_millis(agent.since_ms),
             deactivated: agent.deactivated,
+            drain: agent.drain.map(drain_from_wire),
         };
         self.table.insert(agent.id.clone(), agent).is_none()
     }
@@ -195,6 +224,22 @@ pub(crate) fn presence_to_wire(presence: Presence) -> wire_registry::Presence {
     }
 }
 
+pub(crate) fn drain_to_wire(drain: Drain) -> wire_registry::Drain {
+    wire_registry::Drain {
+        max_grace_ms: drain.max_grace.map(Span::as_millis),
+        mark_gone: drain.mark_gone,
+        since_ms: drain.since.as_millis(),
+    }
+}
+
+pub(crate) fn drain_from_wire(drain: wire_registry::Drain) -> Drain {
+    Drain {
+        max_grace: drain.max_grace_ms.map(Span::from_millis),
+        mark_gone: drain.mark_gone,
+        since: Time::from_millis(drain.since_ms),
+    }
+}
+
 impl Fact for Agent {
     fn record(&self) -> Record {
         let agent = wire_registry::Agent {
@@ -204,6 +249,7 @@ impl Fact for Agent {
             presence: presence_to_wire(self.presence).into(),
             since_ms: self.since.as_millis(),
             deactivated: self.deactivated,
+            drain: self.drain.map(drain_to_wire),
         };
         Record { record: Some(record::Record::Agent(agent)) }
     }

@@ -7,7 +7,7 @@ use model::time::{Span, Time};
 use prost::Message;
 use wire::registry as w;
 
-use super::agent::presence_to_wire;
+use super::agent::{drain_from_wire, drain_to_wire, presence_to_wire};
 use super::framework::{framework_from_wire, framework_to_wire};
 use super::quota::{from_wire as quota_from_wire, to_wire as quota_to_wire};
 use super::{
@@ -125,6 +125,9 @@ fn agent_out(command: &AgentCommand) -> w::AgentCommand {
         AgentCommand::Deactivate { id, deactivated } => {
             C::Deactivate(w::AgentDeactivate { id: id.to_string(), deactivated: *deactivated })
         }
+        AgentCommand::Drain { id, drain } => {
+            C::Drain(w::AgentDrain { id: id.to_string(), drain: drain_to_wire(*drain) })
+        }
         AgentCommand::Forget { id } => C::Forget(w::AgentForget { id: id.to_string() }),
     };
     w::AgentCommand { command: Some(command) }
@@ -149,6 +152,9 @@ fn agent_in(command: w::AgentCommand) -> Result<AgentCommand, Malformed> {
         },
         C::Deactivate(command) => {
             AgentCommand::Deactivate { id: AgentId::from(command.id), deactivated: command.deactivated }
+        }
+        C::Drain(command) => {
+            AgentCommand::Drain { id: AgentId::from(command.id), drain: drain_from_wire(command.drain) }
         }
         C::Forget(forget) => AgentCommand::Forget { id: AgentId::from(forget.id) },
     })

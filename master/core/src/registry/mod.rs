@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
 
-pub use agent::{Agent, AgentCommand, Away, Presence};
+pub use agent::{Agent, AgentCommand, Away, Drain, Presence};
 pub use codec::Malformed;
 pub use expiry::Expiry;
 pub use framework::{Framework, FrameworkCommand, Tombstone};

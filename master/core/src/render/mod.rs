@@ -10,7 +10,7 @@ pub use event::{operator_event, scheduler_event};
 pub use link::order;
 pub use roles::{consumption, get_quota, get_roles, get_weights, quota_status};
 pub use state::{
-    get_agents, get_executors, get_frameworks, get_master, get_operations, get_state, get_tasks,
+    drain_info, get_agents, get_executors, get_frameworks, get_master, get_operations, get_state, get_tasks,
 };
 
 use model::id::{AgentId, FrameworkId};

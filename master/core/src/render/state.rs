@@ -102,6 +102,8 @@ fn agents_of(snapshot: &Snapshot) -> GetAgents {
 const AGENT_CAPABILITIES: [AgentCan; 3] =
     [AgentCan::MultiRole, AgentCan::HierarchicalRole, AgentCan::ReservationRefinement];
 
+const NANOSECONDS: i64 = 1_000_000_000;
+
 pub(super) fn agent_record(agent: &Agent, used: &Bag, offered: &Bag) -> get_agents::Agent {
     let port = agent.info.port.unwrap_or(super::DEFAULT_AGENT_PORT);
     let capability = |can: AgentCan| v1::agent_info::Capability { r#type: Some(can.into()) };
@@ -118,9 +120,26 @@ pub(super) fn agent_record(agent: &Agent, used: &Bag, offered: &Bag) -> get_agen
         offered_resources: offered.to_wire(Notation::Both),
         capabilities: AGENT_CAPABILITIES.map(capability).to_vec(),
         resource_providers: Vec::new(),
-        drain_info: None,
-        estimated_drain_start_time: None,
+        drain_info: drain_info(agent),
+        // To the second, as Mesos has it.
+        estimated_drain_start_time: agent
+            .drain
+            .map(|drain| v1::TimeInfo { nanoseconds: drain.since.as_nanos() / NANOSECONDS * NANOSECONDS }),
     }
+}
+
+/// How far the emptying of an agent has come, if the operator wants it.
+#[must_use]
+pub fn drain_info(agent: &Agent) -> Option<v1::DrainInfo> {
+    let drain = agent.drain?;
+    let state = if agent.is_empty() { v1::DrainState::Drained } else { v1::DrainState::Draining };
+    Some(v1::DrainInfo {
+        state: state.into(),
+        config: v1::DrainConfig {
+            max_grace_period: drain.max_grace.map(Into::into),
+            mark_gone: Some(drain.mark_gone),
+        },
+    })
 }
 
 fn frameworks_of(snapshot: &Snapshot) -> GetFrameworks {

@@ -319,6 +319,11 @@ fn agent_object(snapshot: &Snapshot, agent: &Agent) -> Map<String, Value> {
     if let Some(at) = agent.reregistered_at {
         out.insert("reregistered_time".to_owned(), json!(at.as_secs_f64()));
     }
+    if let (Some(info), Some(drain)) = (render::drain_info(agent), agent.drain) {
+        out.insert("drain_info".to_owned(), v1_shape(&info));
+        let since = drain.since.as_millis() / 1_000;
+        out.insert("estimated_drain_start_time_seconds".to_owned(), json!(since));
+    }
     out
 }
 

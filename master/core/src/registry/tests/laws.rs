@@ -89,6 +89,11 @@ fn other_command() -> impl Strategy<Value = Command> {
         (id(), any::<bool>()).prop_map(|(id, deactivated)| {
             Command::Agent(AgentCommand::Deactivate { id: id.into(), deactivated })
         }),
+        (id(), proptest::option::of(0..9_u64), any::<bool>()).prop_map(|(id, grace, mark_gone)| {
+            let since = Time::from_millis(grace.unwrap_or(9));
+            let drain = Drain { max_grace: grace.map(Span::from_millis), mark_gone, since };
+            Command::Agent(AgentCommand::Drain { id: id.into(), drain })
+        }),
         id().prop_map(|id| Command::Agent(AgentCommand::Forget { id: id.into() })),
         (name("role", 3), 0..3_u64).prop_map(|(role, thousandths)| {
             Command::Weight(WeightCommand { set: vec![Weight { role, thousandths }] })

@@ -258,10 +258,13 @@ pub(crate) fn summary(snapshot: &Snapshot) -> Vec<String> {
     }
     for agent in tables.agents.values() {
         lines.push(format!(
-            "agent {} linked={} deactivated={} used=({}) offered=({})",
+            "agent {} linked={} deactivated={}{} used=({}) offered=({})",
             agent.id,
             agent.link.is_some(),
             agent.deactivated,
+            master_core::render::drain_info(agent)
+                .map(|info| format!(" {}", info.state().as_str_name()))
+                .unwrap_or_default(),
             master_core::render::agent_usage(tables, agent).unallocate(),
             master_core::render::agent_offered(tables, agent).unallocate(),
         ));
