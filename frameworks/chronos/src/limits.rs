@@ -41,6 +41,9 @@ pub const CYCLE_TOLD: usize = 10;
 /// Attempts after the first.
 pub const RETRIES: u32 = 10_000;
 
+/// The most that may be added to the pause before a repetition.
+pub const JITTER: Span = Span::from_hours(24);
+
 /// Bytes a compiled constraint expression may take, so that none eats the memory of the scheduler.
 pub const REGEX_BYTES: usize = 256 << 10;
 
@@ -52,13 +55,23 @@ pub const DISK: i64 = 256_000;
 /// Bytes of the arguments of one manual run.
 pub const ARGUMENT_BYTES: usize = 16 << 10;
 
+/// Parameters of one run, and bytes of all of them together.
+pub const PARAMETERS: usize = 100;
+pub const PARAMETER_BYTES: usize = 16 << 10;
+
+/// Bytes of the token by which a repeated request is known.
+pub const TOKEN_BYTES: usize = 128;
+
 // --- runs
 
 /// Bytes of a task's id: it is the name of a directory.
 pub const TASK_ID_BYTES: usize = 240;
 
-/// Runs that are over, kept of each job.
+/// Runs that are over, kept of each job that does not say how many.
 pub const HISTORY: usize = 100;
+
+/// The most that a job may keep: they are in the memory of the scheduler and of the masters.
+pub const HISTORY_LONGEST: usize = 1000;
 
 /// Runs of one job that are not over: a flood of manual triggers ends here.
 pub const ACTIVE_RUNS: usize = 1000;

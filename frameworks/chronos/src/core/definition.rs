@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::quantity::Quantity;
-use model::time::Span;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Number, Value};
 
 use super::refusal::Refusal;
+use super::retry::RetryPolicy;
 
 /// Absent fields have Chronos's defaults; unknown fields are ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +76,24 @@ pub struct Definition {
     pub trigger_rule: Option<TriggerRule>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Nothing of it is launched; what waits keeps its place.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// Seconds from the first start of a run to its end, all its attempts together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<u64>,
+    /// Seconds for which a job is kept whose last run is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds_after_finished: Option<u64>,
+    /// Runs that are over, kept of this job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_limit: Option<usize>,
+    /// Seconds for which they are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_seconds: Option<u64>,
+    /// It is suspended whenever so many runs in a row have failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_after_failures: Option<u64>,
 }
 
 impl Default for Definition {
@@ -119,6 +137,12 @@ impl Default for Definition {
             retry_policy: None,
             trigger_rule: None,
             labels: BTreeMap::new(),
+            suspend: false,
+            active_deadline_seconds: None,
+            ttl_seconds_after_finished: None,
+            history_limit: None,
+            history_seconds: None,
+            pause_after_failures: None,
         }
     }
 }
@@ -302,59 +326,4 @@ pub enum TriggerRule {
     AllDone,
     #[serde(rename = "one_success")]
     OneSuccess,
-}
-
-/// When a failed attempt is repeated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RetryPolicy {
-    #[serde(default)]
-    pub kind: RetryKind,
-    /// Seconds before the first repetition.
-    #[serde(default = "minute")]
-    pub delay: u64,
-    /// The longest delay in seconds.
-    #[serde(default = "hour")]
-    pub max: u64,
-    /// Exit codes that are repeated; empty: all.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub retry_on: BTreeSet<i32>,
-    /// Exit codes that are final.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub never_on: BTreeSet<i32>,
-}
-
-fn minute() -> u64 {
-    60
-}
-
-fn hour() -> u64 {
-    3600
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RetryKind {
-    #[default]
-    Fixed,
-    /// Twice as long each time.
-    Exponential,
-}
-
-impl RetryPolicy {
-    /// The delay after the `failures`th failure of a run.
-    pub fn delay_after(&self, failures: u32) -> Span {
-        let factor = match self.kind {
-            RetryKind::Fixed => 1,
-            RetryKind::Exponential => 1u64 << failures.saturating_sub(1).min(32),
-        };
-        Span::from_secs(self.delay.saturating_mul(factor).min(self.max.max(self.delay)))
-    }
-
-    /// Whether an attempt that ended with this exit code is repeated; one without an exit code is.
-    pub fn repeats(&self, exit: Option<i32>) -> bool {
-        exit.is_none_or(|code| {
-            !self.never_on.contains(&code) && (self.retry_on.is_empty() || self.retry_on.contains(&code))
-        })
-    }
 }

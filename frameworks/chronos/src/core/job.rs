@@ -12,6 +12,7 @@ use super::constraint::Constraint;
 use super::definition::{CatchUp, ConcurrencyPolicy, Definition, TriggerRule};
 use super::millis;
 use super::refusal::Refusal;
+use super::retry::RetryPolicy;
 use super::schedule::{Period, Schedule};
 use crate::limits;
 
@@ -49,6 +50,21 @@ pub struct Status {
     /// Since when it is disabled.
     #[serde(with = "millis::optional", skip_serializing_if = "Option::is_none")]
     pub disabled_since: Option<Time>,
+    /// Since when it is suspended, or was the last time.
+    #[serde(with = "millis::optional", skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Time>,
+    /// When that ended.
+    #[serde(with = "millis::optional", skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Time>,
+}
+
+impl Status {
+    /// Why nobody started what was due between these times.
+    pub fn absence(&self, first: Time, last: Time) -> &'static str {
+        let suspended = self.suspended.is_some_and(|from| from <= first)
+            && self.resumed.is_some_and(|until| last <= until);
+        if suspended { "the job was suspended" } else { "no scheduler ran" }
+    }
 }
 
 /// A definition as it is stored.
@@ -87,6 +103,7 @@ impl Job {
             _ => None,
         };
         check_texts(&definition)?;
+        check_bounds(&definition, schedule.as_deref())?;
         let mut constraints = Vec::new();
         for (at, words) in definition.constraints.iter().enumerate() {
             let constraint = Constraint::parse(words);
@@ -125,7 +142,8 @@ impl Job {
 
     /// When it is due next by its schedule.
     pub fn next_due(&self) -> Option<Time> {
-        self.schedule.as_ref().filter(|_| !self.definition.disabled)?.next_after(self.status.through)
+        let rests = self.definition.disabled || self.definition.suspend;
+        self.schedule.as_ref().filter(|_| !rests)?.next_after(self.status.through)
     }
 
     /// The last of its due times has its outcome.
@@ -157,6 +175,15 @@ impl Job {
         self.definition.concurrency_policy.unwrap_or(legacy)
     }
 
+    /// How long a run of it may take, all attempts together.
+    pub fn run_limit(&self) -> Option<Span> {
+        self.definition.active_deadline_seconds.map(Span::from_secs)
+    }
+
+    pub fn history_limit(&self) -> usize {
+        self.definition.history_limit.unwrap_or(limits::HISTORY)
+    }
+
     pub fn trigger_rule(&self) -> TriggerRule {
         self.definition.trigger_rule.unwrap_or_default()
     }
@@ -173,6 +200,26 @@ pub fn check_name(name: &str) -> Result<(), Refusal> {
         return Err(Refusal::field("name", format!("must have at most {} bytes", limits::NAME_BYTES)));
     }
     Ok(())
+}
+
+fn check_bounds(definition: &Definition, schedule: Option<&Schedule>) -> Result<(), Refusal> {
+    for (field, number) in [
+        ("activeDeadlineSeconds", definition.active_deadline_seconds),
+        ("historySeconds", definition.history_seconds),
+        ("pauseAfterFailures", definition.pause_after_failures),
+    ] {
+        if number == Some(0) {
+            return Err(Refusal::field(field, "must be at least 1"));
+        }
+    }
+    if definition.history_limit.is_some_and(|limit| !(1..=limits::HISTORY_LONGEST).contains(&limit)) {
+        return Err(Refusal::field("historyLimit", format!("must be 1 to {}", limits::HISTORY_LONGEST)));
+    }
+    let ends = schedule.is_some_and(|schedule| schedule.remaining(None).is_some());
+    if definition.ttl_seconds_after_finished.is_some() && !ends {
+        return Err(Refusal::field("ttlSecondsAfterFinished", "is for jobs whose schedule has a last run"));
+    }
+    definition.retry_policy.as_ref().map_or(Ok(()), RetryPolicy::check)
 }
 
 fn check_texts(definition: &Definition) -> Result<(), Refusal> {

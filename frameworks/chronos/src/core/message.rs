@@ -1,5 +1,7 @@
 //! What the scheduler is told and what it asks for: the closed lists between it and its driver.
 
+use std::collections::BTreeMap;
+
 use model::id::{AgentId, TaskId};
 use model::task::TaskState;
 use sdk::offer::{Offer, Share};
@@ -44,6 +46,20 @@ pub enum Command {
     Trigger {
         job: String,
         arguments: Option<String>,
+    },
+    /// Runs it now with parameters. A request that is repeated with its token makes no second run.
+    Dispatch {
+        job: String,
+        arguments: Option<String>,
+        parameters: BTreeMap<String, String>,
+        token: String,
+    },
+    /// Launches nothing more of it, until it is resumed.
+    Suspend {
+        job: String,
+    },
+    Resume {
+        job: String,
     },
     /// Declares a success without a run.
     Succeed {
@@ -141,6 +157,8 @@ pub struct Notice {
 pub enum Event {
     Deleted,
     Disabled,
+    /// Suspended, because its runs failed.
+    Paused,
     RetriesExhausted,
     Missed,
 }

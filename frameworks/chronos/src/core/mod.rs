@@ -7,6 +7,7 @@ pub mod job;
 pub mod message;
 pub mod millis;
 pub mod refusal;
+pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod scheduler;

@@ -1,5 +1,6 @@
 //! A run: what became of one due time. Its name is the job and the due time, so that there can be one only.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,6 +46,12 @@ pub struct Run {
     /// In place of the job's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<String>,
+    /// More variables of its environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// By which a repeated request for it is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
     pub state: State,
     /// Why it is in this state, for a person.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -69,9 +76,9 @@ pub struct Run {
     /// The task of the present attempt, or of the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// Its end was asked for.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub killing: bool,
+    /// Its task was asked to end, for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
     /// Its job was deleted; it is kept until its task has ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub orphan: bool,
@@ -124,6 +131,16 @@ pub enum State {
     Skipped,
 }
 
+/// Why a task is to end before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// Somebody wants it, or a newer run takes its place.
+    Killed,
+    /// Its run takes too long.
+    Expired,
+}
+
 impl State {
     pub fn is_over(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Killed | Self::Skipped)
@@ -157,6 +174,8 @@ impl Run {
             count: 1,
             trigger,
             arguments: None,
+            parameters: BTreeMap::new(),
+            token: String::new(),
             state: State::Waiting,
             reason: String::new(),
             attempt: 0,
@@ -167,7 +186,7 @@ impl Run {
             started: None,
             finished: None,
             task: None,
-            killing: false,
+            ending: None,
             orphan: false,
             exit_code: None,
             processed: 0,

@@ -1,5 +1,6 @@
 //! Due times: each gets one outcome, a run or a reason why there is none.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::time::{Span, Time};
@@ -12,11 +13,29 @@ use super::super::schedule::Schedule;
 use super::{Scheduler, Timer, Turn};
 use crate::limits;
 
+/// What a run is made for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) trigger: Trigger,
+    pub(super) arguments: Option<String>,
+    pub(super) parameters: BTreeMap<String, String>,
+    pub(super) token: String,
+    /// In place of the job's own.
+    pub(super) policy: Option<ConcurrencyPolicy>,
+}
+
+impl From<Trigger> for Wanted {
+    fn from(trigger: Trigger) -> Self {
+        Self { trigger, arguments: None, parameters: BTreeMap::new(), token: String::new(), policy: None }
+    }
+}
+
 impl Scheduler {
     /// The schedule of a job has come to a due time, or to several if nobody was there.
     pub(super) fn due(&mut self, now: Time, name: &Arc<str>, out: &mut Vec<Effect>) {
         let Some(job) = self.book.job(name).cloned() else { return };
-        let (Some(schedule), false) = (job.schedule.clone(), job.definition.disabled) else { return };
+        let rests = job.definition.disabled || job.definition.suspend;
+        let (Some(schedule), false) = (job.schedule.clone(), rests) else { return };
         if let Some(missed) = schedule.missed(job.status.through, now) {
             let catch_up = if missed.count == 1 { CatchUp::Latest } else { job.catch_up() };
             match catch_up {
@@ -24,7 +43,8 @@ impl Scheduler {
                 CatchUp::Latest | CatchUp::None => {
                     let late = is_late(&job, now, missed.last);
                     if missed.count > 1 && !late {
-                        let reason = "missed while no scheduler ran: only the latest is made up for";
+                        let while_what = job.status.absence(missed.first, missed.last);
+                        let reason = &format!("missed while {while_what}: only the latest is made up for");
                         let before = missed.last - Span::from_millis(1);
                         if let Some(earlier) = schedule.missed(job.status.through, before) {
                             let earlier = (earlier.first, earlier.last, earlier.count);
@@ -34,7 +54,7 @@ impl Scheduler {
                     if late {
                         self.skip_late(now, &job, (missed.first, missed.last, missed.count), out);
                     } else {
-                        self.start(now, name, missed.last, Trigger::Schedule, None, None, out);
+                        self.start(now, name, missed.last, Trigger::Schedule.into(), out);
                     }
                 }
             }
@@ -67,7 +87,8 @@ impl Scheduler {
             from = Some(old[many - 1]);
         }
         for due in all(from).collect::<Vec<_>>() {
-            self.start(now, &name, due, Trigger::Schedule, None, Some(ConcurrencyPolicy::Queue), out);
+            let one_by_one = Wanted { policy: Some(ConcurrencyPolicy::Queue), ..Trigger::Schedule.into() };
+            self.start(now, &name, due, one_by_one, out);
         }
     }
 
@@ -103,9 +124,7 @@ impl Scheduler {
         now: Time,
         name: &Arc<str>,
         due: Time,
-        trigger: Trigger,
-        arguments: Option<String>,
-        policy: Option<ConcurrencyPolicy>,
+        wanted: Wanted,
         out: &mut Vec<Effect>,
     ) -> RunId {
         let id = RunId { job: Arc::clone(name), due };
@@ -114,11 +133,13 @@ impl Scheduler {
             // A step that was stored in part and is made again.
             return id;
         }
-        let mut run = Run::new(now, id.clone(), trigger);
-        run.arguments = arguments;
+        let mut run = Run::new(now, id.clone(), wanted.trigger);
+        run.arguments = wanted.arguments;
+        run.parameters = wanted.parameters;
+        run.token = wanted.token;
         let others = self.book.active_of(name);
         let busy = others.iter().find(|other| !other.is_between_attempts());
-        match policy.unwrap_or_else(|| job.concurrency()) {
+        match wanted.policy.unwrap_or_else(|| job.concurrency()) {
             _ if job.definition.disabled => {
                 self.end_unrun(now, run, State::Skipped, "the job is disabled", out);
                 return id;
@@ -160,6 +181,9 @@ impl Scheduler {
         if let Some(tolerance) = job.tolerance.filter(|_| run.attempt == 0 && run.task.is_none()) {
             self.timers.set(Timer::TooLate(id.clone()), Some(run.due + tolerance + Span::from_millis(1)));
         }
+        if job.definition.suspend {
+            return;
+        }
         let since = run.not_before.unwrap_or(run.created);
         self.revive |= self.queue.insert(Turn { low: !job.definition.high_priority, since, run: id });
     }
@@ -189,25 +213,21 @@ impl Scheduler {
         run.finished = Some(now);
         let run = self.save(run, out);
         self.unqueue(&run.id());
-        self.trim(&run.job, out);
+        self.ended(now, &run, out);
     }
 
     pub(super) fn unqueue(&mut self, id: &RunId) {
         for timer in [Timer::Attempt(id.clone()), Timer::TooLate(id.clone())] {
             self.timers.set(timer, None);
         }
+        self.park(id);
+    }
+
+    /// Takes a run out of the queue; its time still runs out.
+    pub(super) fn park(&mut self, id: &RunId) {
         let turn = self.queue.iter().find(|turn| turn.run == *id).cloned();
         if let Some(turn) = turn {
             self.queue.remove(&turn);
-        }
-    }
-
-    /// Keeps the newest runs that are over.
-    pub(super) fn trim(&mut self, name: &str, out: &mut Vec<Effect>) {
-        let over: Vec<RunId> =
-            self.book.runs_of(name).filter(|run| run.state.is_over()).map(|run| run.id()).collect();
-        for id in over.iter().take(over.len().saturating_sub(limits::HISTORY)) {
-            self.forget(id, out);
         }
     }
 }

@@ -7,7 +7,8 @@ use model::time::{Span, Time};
 
 use super::super::definition::TriggerRule;
 use super::super::message::{Effect, Event, TaskUpdate};
-use super::super::run::{self, Run, RunId, State, Trigger};
+use super::super::retry::{Cause, RetryPolicy, Verdict};
+use super::super::run::{self, Ending, Run, RunId, State, Trigger};
 use super::{Scheduler, Timer};
 use crate::limits;
 
@@ -50,7 +51,8 @@ impl Scheduler {
         run.started.get_or_insert(now);
         run.losses = 0;
         run.reason.clear();
-        self.save(run, out);
+        let run = self.save(run, out);
+        self.limit(&run);
     }
 
     fn task_over(&mut self, now: Time, run: &Run, state: TaskState, message: &str, out: &mut Vec<Effect>) {
@@ -66,7 +68,11 @@ impl Scheduler {
                 run.exit_code = Some(0);
                 self.succeeded(now, run, out);
             }
-            _ if run.killing => self.killed(now, run, out),
+            _ if run.ending == Some(Ending::Killed) => self.killed(now, run, out),
+            _ if run.ending == Some(Ending::Expired) => {
+                let why = run.reason.clone();
+                self.failed(now, run, &why, out);
+            }
             TaskState::Killed => {
                 run.reason = message.to_owned();
                 self.killed(now, run, out);
@@ -85,7 +91,8 @@ impl Scheduler {
             }
             state => {
                 let why = if message.is_empty() { state.name() } else { message };
-                self.attempt_failed(now, run, why, out);
+                let cause = cause(state, run.exit_code, message);
+                self.attempt_failed(now, run, cause, why, out);
             }
         }
     }
@@ -98,17 +105,31 @@ impl Scheduler {
         self.enqueue(now, &run);
     }
 
-    fn attempt_failed(&mut self, now: Time, mut run: Run, why: &str, out: &mut Vec<Effect>) {
+    fn attempt_failed(&mut self, now: Time, mut run: Run, cause: Cause, why: &str, out: &mut Vec<Effect>) {
         let Some(job) = self.book.job(&run.job).cloned() else { return };
-        run.failures += 1;
         let policy = job.definition.retry_policy.as_ref();
-        let repeats = policy.is_none_or(|policy| policy.repeats(run.exit_code));
-        if run.failures <= job.definition.retries && repeats && !job.definition.disabled {
-            let pause = policy.map_or(self.settings.failure_retry, |policy| policy.delay_after(run.failures));
+        let verdict = policy.map_or(Verdict::Counted, |policy| policy.verdict(cause));
+        if verdict != Verdict::Uncounted {
+            run.failures += 1;
+        }
+        let repeats = match verdict {
+            Verdict::Final => false,
+            Verdict::Counted => run.failures <= job.definition.retries,
+            Verdict::Uncounted => run.attempt < limits::RETRIES,
+        };
+        if repeats && !job.definition.disabled {
+            let own = |policy: &RetryPolicy| policy.pause(&run.id().to_string(), run.failures.max(1));
+            let pause = policy.map_or(self.settings.failure_retry, own);
             return self.again(now, run, pause, why, out);
         }
+        self.failed(now, run, why, out);
+    }
+
+    /// It will not be tried again.
+    pub(super) fn failed(&mut self, now: Time, run: Run, why: &str, out: &mut Vec<Effect>) {
+        let Some(job) = self.book.job(&run.job).cloned() else { return };
         let id = run.id();
-        let (attempts, task) = (run.failures, run.task.as_ref().map(|task| task.id.clone()));
+        let (attempts, task) = (run.attempt + 1, run.task.as_ref().map(|task| task.id.clone()));
         self.over(now, run, State::Failed, why, out);
         self.note(&id.job, out, |status| {
             status.error_count += 1;
@@ -125,8 +146,35 @@ impl Scheduler {
             let message = format!("task {task} failed after {attempts} attempts: {why}");
             self.tell(&id.job, Event::RetriesExhausted, message, out);
         }
+        if job.definition.pause_after_failures.is_some_and(|pause| failed.is_multiple_of(pause)) {
+            self.suspend(now, &id.job, out);
+            self.tell(&id.job, Event::Paused, format!("{failed} runs in a row failed: {why}"), out);
+        }
         let outcome = if job.definition.soft_error { Outcome::Success } else { Outcome::Failure };
         self.fire_children(now, &id, outcome, out);
+    }
+
+    /// Ends a run that has taken as long as it may.
+    pub(super) fn exceeded(&mut self, now: Time, id: &RunId, out: &mut Vec<Effect>) {
+        let Some(run) = self.run(id).filter(|run| !run.state.is_over() && run.ending.is_none()) else {
+            return;
+        };
+        let limit = self.book.job(&id.job).and_then(|job| job.run_limit()).unwrap_or_default();
+        let why = format!("took longer than the {limit} it may");
+        if run.state.has_task() {
+            self.end_task(now, &run, Ending::Expired, &why, out);
+        } else {
+            let run = (*run).clone();
+            self.unqueue(id);
+            self.failed(now, run, &why, out);
+        }
+    }
+
+    /// Watches how long a run takes.
+    pub(super) fn limit(&mut self, run: &Run) {
+        let limit = self.book.job(&run.job).and_then(|job| job.run_limit());
+        let at = run.started.zip(limit).map(|(started, limit)| started + limit);
+        self.timers.set(Timer::Limit(run.id()), at.filter(|_| !run.state.is_over()));
     }
 
     fn succeeded(&mut self, now: Time, run: Run, out: &mut Vec<Effect>) {
@@ -161,9 +209,9 @@ impl Scheduler {
         run.state = state;
         run.reason = reason.to_owned();
         run.finished = Some(now);
-        run.killing = false;
+        run.ending = None;
         let run = self.save(run, out);
-        self.trim(&run.job, out);
+        self.ended(now, &run, out);
         // Others of the job may have waited for it.
         self.revive |= !self.book.active_of(&run.job).is_empty();
     }
@@ -187,7 +235,7 @@ impl Scheduler {
                 rule == TriggerRule::OneSuccess || child.parents().all(|parent| ready.contains_key(parent));
             if complete {
                 let due = self.free_due(&name, now);
-                self.start(now, &name, due, Trigger::Parents, None, None, out);
+                self.start(now, &name, due, Trigger::Parents.into(), out);
                 ready.clear();
             }
             self.note(&name, out, |status| status.ready = ready);
@@ -208,6 +256,15 @@ impl Scheduler {
             due += Span::from_millis(1);
         }
         due
+    }
+}
+
+fn cause(state: TaskState, exit_code: Option<i32>, message: &str) -> Cause {
+    match (state, exit_code) {
+        (TaskState::Failed, _) if message.contains("maximum completion time") => Cause::TimeLimit,
+        (TaskState::Failed, Some(code)) => Cause::Exit(code),
+        (TaskState::Failed | TaskState::Error, _) => Cause::Error,
+        _ => Cause::Lost,
     }
 }
 

@@ -65,6 +65,8 @@ impl Scheduler {
             counters.errors_since_last_success.unwrap_or(job.status.errors_since_last_success);
         let disabled = job.definition.disabled;
         let was_disabled = old.as_ref().is_some_and(|old| old.definition.disabled);
+        let suspended = job.definition.suspend;
+        let was_suspended = old.as_ref().is_some_and(|old| old.definition.suspend);
         self.book.put_job(job);
         out.push(self.record(&name));
         self.note(&name, out, |_| {});
@@ -73,6 +75,12 @@ impl Scheduler {
             (true, false) => self.enabled(now, &name, same, out),
             _ => {}
         }
+        match (was_suspended, suspended) {
+            (false, true) => self.suspended(now, &name, out),
+            (true, false) => self.resumed(now, &name, out),
+            _ => {}
+        }
+        self.trim(now, &name, out);
         self.watch(&name);
         Ok(Reply::Done)
     }

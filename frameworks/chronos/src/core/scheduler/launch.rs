@@ -1,5 +1,6 @@
 //! Offers: which run gets what, recorded before it is launched.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::time::Time;
@@ -8,7 +9,7 @@ use sdk::offer::{Need, Offer, Share};
 use super::super::definition::ConcurrencyPolicy;
 use super::super::job::Job;
 use super::super::message::{Effect, Launch};
-use super::super::run::{Run, RunId, State, Task, Trigger, task_id};
+use super::super::run::{Ending, Run, RunId, State, Task, Trigger, task_id};
 use super::{Scheduler, Timer, Turn};
 use crate::limits;
 
@@ -98,13 +99,26 @@ impl Scheduler {
         if run.state.is_over() {
             return;
         }
-        let mut changed = (**run).clone();
-        if !run.state.has_task() {
-            return self.end_unrun(now, changed, State::Killed, reason, out);
+        if run.state.has_task() {
+            self.end_task(now, run, Ending::Killed, reason, out);
+        } else {
+            self.end_unrun(now, (**run).clone(), State::Killed, reason, out);
         }
-        changed.killing = true;
-        changed.reason = reason.to_owned();
-        let run = self.save(changed, out);
+    }
+
+    /// Records why a task is to end, then asks for it.
+    pub(super) fn end_task(
+        &mut self,
+        now: Time,
+        run: &Run,
+        ending: Ending,
+        reason: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut run = run.clone();
+        run.ending = Some(ending);
+        run.reason = reason.to_owned();
+        let run = self.save(run, out);
         self.kill_task(now, &run, out);
     }
 
@@ -167,6 +181,9 @@ fn environment(job: &Job, run: &Run, task: &str, host: &str) -> Vec<(String, Str
         ("HOST", host.to_owned()),
     ];
     let is_fixed = |name: &str| fixed.iter().any(|(fixed, _)| *fixed == name);
-    let own: Vec<(String, String)> = own.filter(|(name, _)| !is_fixed(name)).collect();
+    // The run's own win over the job's own.
+    let mut variables: BTreeMap<String, String> = own.collect();
+    variables.extend(run.parameters.clone());
+    let own: Vec<(String, String)> = variables.into_iter().filter(|(name, _)| !is_fixed(name)).collect();
     fixed.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).chain(own).collect()
 }

@@ -6,9 +6,11 @@
 
 mod due;
 mod ends;
+mod history;
 mod jobs;
 mod launch;
 mod requests;
+mod suspension;
 #[cfg(test)]
 mod tests;
 
@@ -79,6 +81,12 @@ enum Timer {
     TooLate(RunId),
     /// A kill was asked for and nothing was heard.
     Kill(RunId),
+    /// It has taken as long as it may.
+    Limit(RunId),
+    /// A run of it that is over has been kept long enough.
+    Trim(Arc<str>),
+    /// The job itself, after its last run.
+    Expire(Arc<str>),
     Revive,
 }
 
@@ -189,6 +197,7 @@ impl Scheduler {
         let names: Vec<Arc<str>> = self.book.jobs.keys().cloned().collect();
         for name in names {
             self.watch(&name);
+            self.trim(now, &name, out);
         }
     }
 
@@ -196,15 +205,17 @@ impl Scheduler {
     fn resume(&mut self, now: Time, run: &Run, out: &mut Vec<Effect>) {
         match run.state {
             State::Waiting => self.enqueue(now, run),
-            state if state.has_task() && run.killing => self.kill_task(now, run, out),
+            state if state.has_task() && run.ending.is_some() => self.kill_task(now, run, out),
             _ => {}
         }
+        self.limit(run);
     }
 
     /// Sets the timer of a job's next due time.
     fn watch(&mut self, name: &Arc<str>) {
         let due = self.book.job(name).and_then(|job| job.next_due());
         self.timers.set(Timer::Due(Arc::clone(name)), due);
+        self.outlive(name);
     }
 
     fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
@@ -222,6 +233,9 @@ impl Scheduler {
                         self.kill_task(now, &run, out);
                     }
                 }
+                Timer::Limit(id) => self.exceeded(now, &id, out),
+                Timer::Trim(job) => self.trim(now, &job, out),
+                Timer::Expire(job) => self.expire(now, &job, out),
                 Timer::Revive => self.revive = true,
             }
         }

@@ -1,13 +1,15 @@
 //! What is asked through the API.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::time::{Span, Time};
 
 use super::super::message::{Command, Effect, Event, Reply};
 use super::super::refusal::Refusal;
-use super::super::run::{self, State, Trigger};
-use super::Scheduler;
+use super::super::run::{self, Ending, State, Trigger};
+use super::due::Wanted;
+use super::{Scheduler, Timer};
 use crate::limits;
 
 impl Scheduler {
@@ -20,7 +22,22 @@ impl Scheduler {
         match command {
             Command::Put { definition, counters } => self.put(now, *definition, counters, out),
             Command::Delete { job, orphans } => self.delete(now, &job, orphans, out),
-            Command::Trigger { job, arguments } => self.trigger(now, &job, arguments, out),
+            Command::Trigger { job, arguments } => {
+                self.trigger(now, &job, arguments, (BTreeMap::new(), String::new()), out)
+            }
+            Command::Dispatch { job, arguments, parameters, token } => {
+                self.trigger(now, &job, arguments, (parameters, token), out)
+            }
+            Command::Suspend { job } => {
+                let name = self.known(&job)?;
+                self.suspend(now, &name, out);
+                Ok(Reply::Done)
+            }
+            Command::Resume { job } => {
+                let name = self.known(&job)?;
+                self.resume_job(now, &name, out);
+                Ok(Reply::Done)
+            }
             Command::Succeed { job } => {
                 let Some(name) = self.name(&job) else { return Ok(Reply::Marked(false)) };
                 let due = self.free_due(&name, now);
@@ -67,9 +84,15 @@ impl Scheduler {
         now: Time,
         job: &str,
         arguments: Option<String>,
+        (parameters, token): (BTreeMap<String, String>, String),
         out: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
         let name = self.known(job)?;
+        let known = |run: &&Arc<run::Run>| !token.is_empty() && run.token == token;
+        if let Some(run) = self.book.runs_of(&name).find(known) {
+            return Ok(Reply::Run(run.id()));
+        }
+        check_parameters(&parameters, &token)?;
         let arguments = arguments.filter(|text| !text.trim().is_empty());
         if arguments.as_ref().is_some_and(|text| text.len() > limits::ARGUMENT_BYTES) {
             return Err(Refusal::field(
@@ -82,7 +105,8 @@ impl Scheduler {
         if due - now > Span::from_secs(1) {
             return Err(Refusal::Full(format!("job '{job}' was triggered too often within a second")));
         }
-        Ok(Reply::Run(self.start(now, &name, due, Trigger::Manual, arguments, None, out)))
+        let wanted = Wanted { arguments, parameters, token, ..Trigger::Manual.into() };
+        Ok(Reply::Run(self.start(now, &name, due, wanted, out)))
     }
 
     fn progress(
@@ -127,18 +151,42 @@ impl Scheduler {
             if run.state.has_task() {
                 let mut orphan = (*run).clone();
                 orphan.orphan = true;
-                orphan.killing = true;
+                orphan.ending = Some(Ending::Killed);
                 let orphan = self.save(orphan, out);
                 self.kill_task(now, &orphan, out);
             } else {
                 self.unqueue(&run.id());
                 self.forget(&run.id(), out);
             }
+            self.timers.set(Timer::Limit(run.id()), None);
         }
-        self.timers.set(super::Timer::Due(Arc::clone(name)), None);
+        for timer in [Timer::Due, Timer::Trim, Timer::Expire] {
+            self.timers.set(timer(Arc::clone(name)), None);
+        }
         self.book.remove_job(name);
         for prefix in [super::JOB, super::STATUS] {
             out.push(Effect::Remove { key: format!("{prefix}{name}") });
         }
     }
+}
+
+fn check_parameters(parameters: &BTreeMap<String, String>, token: &str) -> Result<(), Refusal> {
+    if parameters.len() > limits::PARAMETERS {
+        return Err(Refusal::field("parameters", format!("must be at most {}", limits::PARAMETERS)));
+    }
+    let bytes: usize = parameters.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > limits::PARAMETER_BYTES {
+        let rule = format!("must have at most {} bytes, have {bytes}", limits::PARAMETER_BYTES);
+        return Err(Refusal::field("parameters", rule));
+    }
+    if let Some(name) = parameters.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        return Err(Refusal::field("parameters", format!("name '{name}', which no variable can have")));
+    }
+    if token.len() > limits::TOKEN_BYTES {
+        return Err(Refusal::field(
+            "idempotencyToken",
+            format!("must have at most {} bytes", limits::TOKEN_BYTES),
+        ));
+    }
+    Ok(())
 }

@@ -1,197 +1,126 @@
 //! Killed at every step, and at random ones: no due time is run twice, none is forgotten.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use model::task::TaskState;
-use model::time::{Span, Time};
+use model::time::Span;
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::super::super::definition::Definition;
-use super::super::super::message::{Command, Counters, Effect, Input, TaskUpdate};
-use super::super::super::run::{self, Run, State};
-use super::super::{Scheduler, Settings};
+use super::super::super::message::Command;
+use super::super::super::run::State;
+use super::fate::{End, Fate, Story, Subject, every};
 use super::world::{START, World};
 
-/// Jobs, how many seconds lie between their due times, and how many of those there are.
-const JOBS: [(&str, u64, u64); 2] = [("quick", 2, 18), ("slow", 5, 7)];
-const END: Span = Span::from_secs(40);
-
-/// A cluster that goes on while schedulers die.
-struct Fate {
-    world: World,
-    /// Actions done since the beginning: a batch of writes, or one call.
-    actions: usize,
-    /// After how many of them the scheduler is killed.
-    deaths: BTreeSet<usize>,
-    /// Tasks that run, until their end is taken in; with when they end.
-    cluster: BTreeMap<String, Time>,
-    /// Every task that was ever begun.
-    begun: Vec<String>,
+/// Two jobs, one of which is always in the other's way.
+fn two_jobs() -> Story {
+    let subject = |name: &str, seconds: u64, count: u64| Subject {
+        job: json!({
+            "name": name, "schedule": format!("R{count}/2026-01-01T00:00:02Z/PT{seconds}S"),
+            "retries": 0, "catchup": "all",
+        }),
+        due: every(seconds, count),
+        end: |_, _| End::ok(1500),
+        fine: |run| matches!(run.state, State::Succeeded | State::Skipped),
+    };
+    Story {
+        subjects: vec![subject("quick", 2, 18), subject("slow", 5, 7)],
+        wishes: Vec::new(),
+        offer: "cpus:4;mem:4000;disk:4000",
+        end: Span::from_secs(40),
+    }
 }
 
-struct Killed;
-
-impl Fate {
-    fn new(deaths: BTreeSet<usize>) -> Self {
-        Self { world: World::new(), actions: 0, deaths, cluster: BTreeMap::new(), begun: Vec::new() }
+fn suspend_at_ten(world: &World) -> Option<Command> {
+    let rests = world.scheduler.book().job("rests")?.definition.suspend;
+    let job = "rests".to_owned();
+    let wanted = world.now >= START + Span::from_secs(10) && world.now < START + Span::from_secs(20);
+    match (rests, wanted) {
+        (false, true) => Some(Command::Suspend { job }),
+        (true, false) => Some(Command::Resume { job }),
+        _ => None,
     }
+}
 
-    fn step(&mut self) -> Result<(), Killed> {
-        self.actions += 1;
-        if self.deaths.remove(&self.actions) { Err(Killed) } else { Ok(()) }
+/// One job for each thing that a job may say of its failures, its rest and its length.
+fn policies() -> Story {
+    let ok = |_: &_, _| End::ok(700);
+    let subjects = vec![
+        Subject {
+            job: json!({
+                "name": "again", "schedule": "R4/2026-01-01T00:00:02Z/PT8S", "retries": 2, "catchup": "all",
+                "retryPolicy": {"kind": "exponential", "delay": 1, "jitter": 1, "uncountedOn": [75]},
+            }),
+            due: every(8, 4),
+            end: |_, attempt| match attempt {
+                0 => End::exit(500, "Command exited with status 75"),
+                1 | 2 => End::exit(500, "Command exited with status 1"),
+                _ => End::ok(500),
+            },
+            fine: |run| matches!(run.state, State::Succeeded | State::Skipped),
+        },
+        Subject {
+            job: json!({
+                "name": "long", "schedule": "R3/2026-01-01T00:00:02Z/PT10S", "activeDeadlineSeconds": 3,
+                "catchup": "all",
+            }),
+            due: every(10, 3),
+            end: |_, _| End::ok(60_000),
+            fine: |run| match run.state {
+                State::Failed => run.reason == "took longer than the 3s it may",
+                other => other == State::Skipped,
+            },
+        },
+        Subject {
+            job: json!({
+                "name": "rests", "schedule": "R10/2026-01-01T00:00:02Z/PT3S", "catchup": "all", "retries": 0,
+            }),
+            due: every(3, 10),
+            end: ok,
+            fine: |run| run.state == State::Succeeded || run.reason.contains("must not overlap"),
+        },
+        Subject {
+            job: json!({
+                "name": "replaced", "schedule": "R6/2026-01-01T00:00:02Z/PT5S", "concurrencyPolicy": "Replace",
+            }),
+            due: every(5, 6),
+            end: |_, _| End::ok(7000),
+            fine: |run| match run.state {
+                State::Killed => run.reason == "replaced by a newer run",
+                other => matches!(other, State::Succeeded | State::Skipped),
+            },
+        },
+        Subject {
+            job: json!({"name": "once", "schedule": "R1/2026-01-01T00:00:02Z/PT1H", "ttlSecondsAfterFinished": 5}),
+            due: every(1, 1),
+            end: ok,
+            fine: |_| true,
+        },
+    ];
+    Story {
+        subjects,
+        wishes: vec![suspend_at_ten],
+        offer: "cpus:1;mem:1000;disk:2000",
+        end: Span::from_secs(45),
     }
+}
 
-    /// Writes go together, then calls one by one: death comes between any two.
-    fn apply(&mut self, out: Vec<Effect>) -> Result<(), Killed> {
-        self.step()?;
-        for effect in &out {
-            match effect {
-                Effect::Put { key, value } => drop(self.world.store.insert(key.clone(), value.clone())),
-                Effect::Remove { key } => drop(self.world.store.remove(key)),
-                _ => {}
-            }
-        }
-        for effect in out {
-            if let Effect::Launch { launches, .. } = effect {
-                self.step()?;
-                for launch in launches {
-                    self.begun.push(launch.task.to_string());
-                    self.cluster.insert(launch.task.to_string(), self.world.now + Span::from_millis(1500));
-                }
-            }
-        }
-        // The acknowledgement or the answer may be lost as well.
-        self.step()
-    }
-
-    fn input(&mut self, input: Input) -> Result<(), Killed> {
-        let mut out = Vec::new();
-        self.world.scheduler.handle(self.world.now, input, &mut out);
-        self.apply(out)
-    }
-
-    fn post(&mut self, job: Value) -> Result<(), Killed> {
-        let definition = Box::new(Definition::read(job).unwrap_or_else(|error| panic!("{error}")));
-        let mut out = Vec::new();
-        let command = Command::Put { definition, counters: Counters::default() };
-        self.world
-            .scheduler
-            .command(self.world.now, command, &mut out)
-            .unwrap_or_else(|error| panic!("{error}"));
-        self.apply(out)
-    }
-
-    /// What the cluster says now, of what the scheduler asks about or has not taken in.
-    fn hear(&mut self) -> Result<(), Killed> {
-        let told: Vec<(String, TaskState)> = self
-            .cluster
-            .iter()
-            .map(|(task, end)| {
-                let state = if *end <= self.world.now { TaskState::Finished } else { TaskState::Running };
-                (task.clone(), state)
-            })
-            .collect();
-        for (task, state) in told {
-            self.input(Input::Update(TaskUpdate {
-                task: task.as_str().into(),
-                state,
-                message: String::new(),
-            }))?;
-            if state == TaskState::Finished {
-                self.cluster.remove(&task);
-            }
-        }
-        Ok(())
-    }
-
-    /// The next leader reads what is stored and asks about every task it finds there.
-    fn elect(&mut self) -> Result<(), Killed> {
-        self.world.scheduler = Scheduler::new(Settings::default());
-        let records = self.world.store.clone().into_iter().collect();
-        self.input(Input::Elected(records))?;
-        for (task, _) in self.world.scheduler.tasks() {
-            if !self.cluster.contains_key(task.as_str()) {
-                let message = "Reconciliation: Task is unknown".to_owned();
-                self.input(Input::Update(TaskUpdate { task, state: TaskState::Unknown, message }))?;
-            }
-        }
-        self.hear()
-    }
-
-    fn turn(&mut self) -> Result<(), Killed> {
-        for (name, seconds, count) in JOBS {
-            if !self.world.scheduler.book().jobs.contains_key(name) {
-                let schedule = format!("R{count}/2026-01-01T00:00:02Z/PT{seconds}S");
-                self.post(json!({"name": name, "schedule": schedule, "retries": 0, "catchup": "all"}))?;
-            }
-        }
-        self.hear()?;
-        if self.world.scheduler.next_deadline().is_some_and(|at| at <= self.world.now) {
-            self.input(Input::Wake)?;
-        }
-        if self.world.scheduler.wants_offers() {
-            let offer = self.world.next_offer("cpus:4;mem:4000;disk:4000");
-            self.input(Input::Offers(vec![offer]))?;
-        }
-        Ok(())
-    }
-
-    /// Runs to the end, whatever happens on the way. Returns how many actions that took.
-    fn live(mut self) -> usize {
-        let (mut dead, mut turns) = (true, 0);
-        while self.world.now < START + END || !self.cluster.is_empty() || self.world.scheduler.wants_offers()
-        {
-            turns += 1;
-            assert!(turns < 3000, "it does not come to an end");
-            let lived = if dead { self.elect() } else { self.turn() };
-            dead = lived.is_err();
-            self.world.now += Span::from_millis(200);
-        }
-        self.check();
-        self.actions
-    }
-
-    /// Each due time has one outcome, and the outcomes are what really happened.
-    fn check(&self) {
-        let mut begun: BTreeMap<run::RunId, usize> = BTreeMap::new();
-        for task in &self.begun {
-            let (id, _) = run::of_task(task).unwrap_or_else(|| panic!("{task}"));
-            *begun.entry(id).or_default() += 1;
-        }
-        for (name, seconds, count) in JOBS {
-            let runs: Vec<Run> = self
-                .world
-                .store
-                .iter()
-                .filter(|(key, _)| key.starts_with(&format!("run/{name}@")))
-                .map(|(_, value)| {
-                    serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}"))
-                })
-                .collect();
-            for index in 0..count {
-                let due = START + Span::from_secs(2 + index * seconds);
-                let outcomes: Vec<&Run> =
-                    runs.iter().filter(|run| run.due <= due && due <= run.up_to.unwrap_or(run.due)).collect();
-                assert_eq!(outcomes.len(), 1, "{name} at {due:?}: {outcomes:?}");
-                let times = begun.get(&run::RunId { job: name.into(), due }).copied().unwrap_or(0);
-                match outcomes[0].state {
-                    State::Succeeded => assert_eq!(times, 1, "{name} at {due:?} began {times} times"),
-                    State::Skipped => assert_eq!(times, 0, "{name} at {due:?} began though skipped"),
-                    other => panic!("{name} at {due:?}: {other:?}"),
-                }
-            }
-        }
+/// Dies after each of its steps, one death a life.
+fn at_every_step(story: &Story, at_least: usize) {
+    let actions = Fate::new(story, BTreeSet::new()).live();
+    assert!(actions > at_least, "only {actions} actions");
+    for death in 1..=actions {
+        Fate::new(story, BTreeSet::from([death])).live();
     }
 }
 
 #[test]
 fn killed_at_any_step_it_neither_repeats_nor_forgets() {
-    let actions = Fate::new(BTreeSet::new()).live();
-    assert!(actions > 200, "only {actions} actions");
-    for death in 1..=actions {
-        Fate::new(BTreeSet::from([death])).live();
-    }
+    at_every_step(&two_jobs(), 200);
+}
+
+#[test]
+fn killed_at_any_step_it_keeps_to_what_jobs_say_of_failure_and_rest() {
+    at_every_step(&policies(), 300);
 }
 
 proptest! {
@@ -201,6 +130,7 @@ proptest! {
     fn killed_at_random_steps_it_neither_repeats_nor_forgets(
         deaths in prop::collection::btree_set(1usize..600, 1..40),
     ) {
-        Fate::new(deaths).live();
+        Fate::new(&two_jobs(), deaths.clone()).live();
+        Fate::new(&policies(), deaths).live();
     }
 }

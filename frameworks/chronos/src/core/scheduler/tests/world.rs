@@ -26,6 +26,8 @@ pub(super) struct World {
     /// Tasks that run, in the order of their launch.
     pub(super) tasks: Vec<String>,
     pub(super) log: Vec<String>,
+    /// What the tasks were told, in the order of their launch.
+    pub(super) environments: Vec<Vec<(String, String)>>,
     offers: u32,
 }
 
@@ -37,6 +39,7 @@ impl World {
             now: START,
             tasks: Vec::new(),
             log: Vec::new(),
+            environments: Vec::new(),
             offers: 0,
         };
         world.fail_over();
@@ -153,6 +156,7 @@ impl World {
                     for launch in launches {
                         self.log.push(format!("launch {}", launch.task));
                         self.tasks.push(launch.task.to_string());
+                        self.environments.push(launch.environment);
                     }
                 }
                 Effect::Kill { task, .. } => self.log.push(format!("kill {task}")),
