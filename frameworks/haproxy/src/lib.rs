@@ -37,6 +37,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use front::door;
 use model::time::Span;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -93,8 +94,6 @@ pub enum Error {
     Listen { address: SocketAddr, source: io::Error },
     #[error("HAProxy cannot be run: {0}")]
     Load(#[from] LoadError),
-    #[error("the admin address failed: {0}")]
-    Admin(io::Error),
     #[error("{0}")]
     Start(String),
 }
@@ -179,9 +178,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'st
     let applier = tokio::spawn(applier.run(wants, orders, report));
     let feed = tokio::spawn(feed::follow(Arc::clone(&supervisors), Arc::clone(&shared), news_in));
     let (stop_admin, admin_stopped) = oneshot::channel::<()>();
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    let tally = shared.metrics.clients.clone();
     let admin = tokio::spawn(async move {
-        axum::serve(listener, service).with_graceful_shutdown(async { drop(admin_stopped.await) }).await
+        door::serve(listener, routes, limits::ADMIN, &tally, async { drop(admin_stopped.await) }).await;
     });
 
     // Dropping the driver at its end closes the applier's channel, which ends the applier.
@@ -193,7 +192,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'st
         haproxy.stop().await;
     }
     drop(haproxy);
-    admin.await.map_err(|error| Error::Start(error.to_string()))?.map_err(Error::Admin)
+    admin.await.map_err(|error| Error::Start(error.to_string()))
 }
 
 fn template(config: &Config) -> Result<String, Error> {

@@ -1,5 +1,8 @@
 //! Every bound of the sidecar, with its reason.
 
+use std::time::Duration;
+
+use front::door::Bounds;
 use model::time::Span;
 
 /// Characters of the data directory's path: HAProxy binds its sockets under a longer temporary name, and a unix
@@ -83,3 +86,16 @@ pub(crate) const RESTART_MOST: Span = Span::from_secs(10);
 
 /// Reports and orders waiting; they are few.
 pub(crate) const REPORT_QUEUE: usize = 64;
+
+// --- the sidecar's own address
+
+/// Connections of those who look: scrapers, health checks, people.
+pub(crate) const ADMIN: Bounds = Bounds {
+    connections: 256,
+    head: Duration::from_secs(75),
+    head_bytes: 16 << 10,
+    headers: 100,
+    unread: Duration::from_secs(20),
+    keep_alive: Duration::from_secs(20),
+    drain: Duration::from_secs(2),
+};

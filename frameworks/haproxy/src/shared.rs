@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use front::door::Tally;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry, TextEncoder};
 use serde::Serialize;
 
@@ -38,6 +39,7 @@ pub(crate) struct Metrics {
     pub(crate) starts: IntCounter,
     pub(crate) events: IntCounter,
     pub(crate) connections: IntCounter,
+    pub(crate) clients: Tally,
     pub(crate) held_lists: IntGauge,
     pub(crate) feed: IntGauge,
     pub(crate) services: IntGauge,
@@ -73,6 +75,7 @@ impl Metrics {
             starts: counter("starts_total", "Times HAProxy was started")?,
             events: counter("events_total", "Events received")?,
             connections: counter("feed_connections_total", "Event streams opened")?,
+            clients: Tally::register(&registry, "stoa_haproxy")?,
             held_lists: gauge("held_lists", "Lists held back because they took away too much")?,
             feed: gauge("feed_connected", "1 while an event stream is open")?,
             services: gauge("services", "Services to be routed")?,

@@ -151,10 +151,7 @@ pub const HEAD_TIME: Duration = Duration::from_secs(75);
 pub const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// Unacknowledged bytes or an unread window for so long end the connection: the reader is gone or does not read.
-pub const UNREAD_TIME_MS: u32 = 20_000;
-
-/// To connect to the leader, as a standby.
-pub const PROXY_CONNECT: Duration = Duration::from_secs(5);
+pub const UNREAD_TIME: Duration = Duration::from_secs(20);
 
 /// The leader has so long to begin its answer: longer than it gives itself ([`ANSWER`]).
 pub const PROXY_ANSWER: Duration = Duration::from_secs(20);

@@ -20,7 +20,6 @@ mod answer;
 mod app;
 mod body;
 mod config;
-mod door;
 mod driver;
 mod group;
 mod join;
@@ -41,12 +40,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use front::door;
 use replica::disk::RocksDisk;
 use replica::form::Forming;
 use replica::{DataDir, Fatal, NodeId};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tower::ServiceExt;
 
 pub use config::{Config, Error};
 
@@ -124,7 +125,7 @@ impl Master {
         let Self { listener, address, app, inbox, storage, join } = self;
         tracing::info!(%address, advertise = %app.advertise, node = %storage.dir.node(), "master listening");
         let (ending, ended) = watch::channel(false);
-        let door = tokio::spawn(door::serve(listener, routes::router(app.clone()), ended.clone()));
+        let door = tokio::spawn(serve_requests(listener, app.clone(), ended.clone()));
         let result = life(&app, (storage, join), inbox, &ending, ended, shutdown).await;
         app.standing.send_replace(Standing::Ending);
         ending.send_replace(true);
@@ -137,6 +138,24 @@ impl Master {
         tracing::info!("master ended");
         result
     }
+}
+
+/// Serves requests until `ended` is set.
+async fn serve_requests(listener: TcpListener, app: Arc<App>, mut ended: watch::Receiver<bool>) {
+    let tally = app.metrics.connections.clone();
+    let service = routes::router(app).map_request(path::normalize);
+    let bounds = door::Bounds {
+        connections: limits::CONNECTIONS,
+        head: limits::HEAD_TIME,
+        head_bytes: limits::HEAD_BYTES,
+        headers: limits::HEADERS,
+        unread: limits::UNREAD_TIME,
+        keep_alive: limits::KEEP_ALIVE,
+        drain: limits::DRAIN,
+    };
+    // The sender's end is the process's end.
+    let ended = async move { drop(ended.wait_for(|ended| *ended).await) };
+    door::serve(listener, service, bounds, &tally, ended).await;
 }
 
 /// From the founding of the group to the end of the driver.

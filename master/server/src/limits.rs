@@ -33,7 +33,10 @@ pub(crate) const BODY_UNIT: usize = 64 << 10;
 pub(crate) const DECODE_ASIDE_BYTES: usize = 256 << 10;
 
 /// Unacknowledged bytes or an unread window for so long end the connection: the reader is gone or does not read.
-pub(crate) const UNREAD_TIME_MS: u32 = 30_000;
+pub(crate) const UNREAD_TIME: Duration = Duration::from_secs(30);
+
+/// Silence after which the kernel asks whether a client is still there.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Large answers rendered at once; further readers wait their turn. Each takes a core.
 pub(crate) const RENDERS: usize = 2;

@@ -1,5 +1,6 @@
 //! The links to agents: frames in, orders out.
 
+use front::door::Connection;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -14,7 +15,6 @@ use wire::link::ToMaster;
 use wire::{protobuf, recordio};
 
 use crate::app::App;
-use crate::door::Connection;
 use crate::driver::Message;
 use crate::limits;
 use crate::wireup::Stream;
@@ -51,7 +51,7 @@ pub(crate) async fn carry(app: Arc<App>, stream: Stream, connection: Connection)
         return;
     }
     let (reader, writer) = tokio::io::split(stream);
-    let ip: Arc<str> = connection.peer.to_string().into();
+    let ip: Arc<str> = connection.peer.ip().to_string().into();
     let why = tokio::select! {
         why = read(&app, id, &ip, reader) => why,
         why = write(writer, outbox) => why,

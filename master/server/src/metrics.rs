@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use front::door::Tally;
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use replica::{Role, Status};
 
@@ -19,6 +20,7 @@ pub(crate) struct Metrics {
     handle_seconds: Histogram,
     sync_seconds: Histogram,
     requests: IntCounterVec,
+    pub(crate) connections: Tally,
     inbox: IntGauge,
     events: IntGauge,
     term: IntGauge,
@@ -61,6 +63,7 @@ impl Metrics {
                 SYNC_BUCKETS,
             ),
             requests,
+            connections: Tally::register(&registry, "stoa_master").expect("registered once"),
             inbox: gauge("stoa_master_inbox", "Messages waiting for the loop"),
             events: gauge("stoa_master_replica_events", "Events of the replica waiting for the loop"),
             term: gauge("stoa_master_raft_term", "Raft term"),

@@ -12,7 +12,7 @@ pub(crate) struct Original(pub(crate) PathAndQuery);
 const OLD_ENDING: &str = ".json";
 
 /// Brings the target into the one form that is routed (spec mesos-v1, section 1.2), and keeps the original beside it.
-pub(crate) fn normalize<B>(request: &mut Request<B>) {
+pub(crate) fn normalize<B>(mut request: Request<B>) -> Request<B> {
     let original = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let path = canonical(original.path());
     let target = match original.query() {
@@ -24,6 +24,7 @@ pub(crate) fn normalize<B>(request: &mut Request<B>) {
         *request.uri_mut() = uri;
     }
     request.extensions_mut().insert(Original(original));
+    request
 }
 
 fn canonical(path: &str) -> String {
@@ -78,9 +79,9 @@ mod tests {
 
     #[test]
     fn absolute_targets_lose_their_authority_and_queries_stay() {
-        let mut request =
+        let request =
             Request::get("http://host:5050//master/tasks?limit=5").body(()).expect("a lawful request");
-        normalize(&mut request);
+        let request = normalize(request);
         assert_eq!(request.uri().to_string(), "/tasks?limit=5");
         let original = request.extensions().get::<Original>().expect("kept");
         assert_eq!(original.0.as_str(), "//master/tasks?limit=5");

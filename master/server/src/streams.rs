@@ -3,6 +3,7 @@
 //! One record is one HTTP chunk: clients exist that lose records otherwise. A reader that does not keep up loses its
 //! stream; nothing else may wait for it.
 
+use front::door::Connection;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +22,6 @@ use tokio::time::timeout;
 use wire::Codec;
 use wire::state::WatchRecord;
 
-use crate::door::Connection;
 use crate::driver::Message;
 use crate::limits;
 

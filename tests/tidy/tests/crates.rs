@@ -9,17 +9,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("model", &["wire"]),
     ("client", &["wire", "model"]),
+    ("front", &[]),
     ("master-core", &["wire", "model"]),
     ("replica", &[]),
     ("ui", &[]),
-    ("master", &["wire", "model", "master-core", "replica", "ui"]),
+    ("master", &["wire", "model", "master-core", "replica", "ui", "front"]),
     ("agent-core", &["wire", "model"]),
     ("sandbox", &[]),
-    ("agent", &["wire", "model", "agent-core", "sandbox"]),
+    ("agent", &["wire", "model", "agent-core", "sandbox", "front"]),
     ("sdk", &["wire", "model", "client"]),
-    ("marathon", &["wire", "model", "client", "sdk", "ui"]),
-    ("chronos", &["model", "sdk"]),
-    ("haproxy", &["wire", "model"]),
+    ("marathon", &["wire", "model", "client", "sdk", "ui", "front"]),
+    ("chronos", &["model", "sdk", "front"]),
+    ("haproxy", &["wire", "model", "front"]),
     // What an author of a scheduler has: the kit and nothing behind it.
     ("batch", &["sdk"]),
     ("stoa", &["wire", "model", "master", "agent", "marathon", "chronos", "haproxy", "sandbox"]),
@@ -74,6 +75,36 @@ fn every_dependency_is_named_once_for_the_workspace_and_used() {
     }
     let idle: Vec<&String> = named.difference(&used).collect();
     assert!(idle.is_empty(), "named for the workspace but used nowhere: {idle:?}");
+}
+
+/// What a crate names but does not use is compiled for nothing, and misleads whoever reads the manifest.
+#[test]
+fn every_crate_uses_what_it_depends_on() {
+    let sources = sources();
+    let mut idle = Vec::new();
+    for manifest in sources.iter().filter(|source| source.path.ends_with("Cargo.toml")) {
+        let folder = manifest.path.parent().expect("a manifest lies in a folder");
+        let table: toml::Table = manifest.text.parse().expect("TOML");
+        let code: Vec<&str> = sources
+            .iter()
+            .filter(|source| {
+                source.path.starts_with(folder) && source.path.extension().is_some_and(|e| e == "rs")
+            })
+            .map(|source| source.text.as_str())
+            .collect();
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            for name in
+                table.get(section).and_then(toml::Value::as_table).into_iter().flatten().map(|(name, _)| name)
+            {
+                let word = name.replace('-', "_");
+                let uses = [format!("{word}::"), format!("use {word}"), format!("{word}!(")];
+                if !code.iter().any(|text| uses.iter().any(|form| text.contains(form.as_str()))) {
+                    idle.push(format!("{}: {name}", folder.display()));
+                }
+            }
+        }
+    }
+    assert!(idle.is_empty(), "named in manifests but used by no code:\n{}", idle.join("\n"));
 }
 
 /// Faults planted for the simulator to find are behind a feature that nobody else asks for.

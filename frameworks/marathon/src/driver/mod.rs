@@ -122,11 +122,9 @@ pub async fn serve(
         () = &mut server => return Ok(()),
         () = conduct(&config, standing, Windows { view, hub }, next, &abdicate, shutdown) => {}
     }
-    // With leadership every event stream has ended. What goes on for too long is cut off with the process.
+    // With leadership every event stream has ended. What goes on for too long is cut off.
     stop.send_replace(true);
-    if tokio::time::timeout(limits::SHUTDOWN, server).await.is_err() {
-        tracing::info!("requests that were still open are cut off");
-    }
+    server.await;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use front::door::Tally;
 use http::{Method, StatusCode};
 use prometheus::core::Collector;
 use prometheus::proto::MetricType;
@@ -17,8 +18,7 @@ use crate::supervisor::state::State;
 pub(crate) struct Metrics {
     registry: Registry,
     requests: HistogramVec,
-    connections: IntGauge,
-    full: IntCounter,
+    connections: Tally,
     refused: IntCounter,
     readers: IntGauge,
     leading: IntGauge,
@@ -45,11 +45,7 @@ impl Metrics {
                 &registry,
                 HistogramVec::new(requests, &["method", "status"]).expect("constant names"),
             ),
-            connections: gauge("marathon_http_connections", "Open connections of clients"),
-            full: counter(
-                "marathon_http_connections_full_total",
-                "Times a connection had to wait for another to end",
-            ),
+            connections: Tally::register(&registry, "marathon").expect("registered once"),
             refused: counter(
                 "marathon_http_refused_total",
                 "Requests turned away because too many were open",
@@ -75,12 +71,9 @@ impl Metrics {
         self.requests.with_label_values(&[method, status.as_str()]).observe(took.as_secs_f64());
     }
 
-    pub(crate) fn connections(&self, open: usize) {
-        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
-    }
-
-    pub(crate) fn connections_full(&self) {
-        self.full.inc();
+    /// Where the accept loop counts.
+    pub(crate) fn connections(&self) -> &Tally {
+        &self.connections
     }
 
     pub(crate) fn refused(&self) {

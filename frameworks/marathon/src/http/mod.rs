@@ -1,10 +1,9 @@
 //! The REST API: requests in, commands and views out. No rule of the product lives here.
 
 mod body;
-mod door;
 mod metrics;
+mod place;
 mod present;
-mod proxy;
 mod query;
 mod respond;
 mod routes;
@@ -19,6 +18,8 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State as Extract};
 use axum::response::Response;
+use front::door::{self, Bounds};
+use front::standby::{Standby, Unforwarded};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -30,7 +31,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use self::metrics::Metrics;
-use self::proxy::{Proxy, Unforwarded};
 use self::query::Query;
 use self::respond::{Answered, Problem};
 use crate::driver::Config;
@@ -58,7 +58,7 @@ pub(crate) struct Api(Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     around: Surroundings,
-    proxy: Proxy,
+    standby: Standby,
     metrics: Metrics,
     room: Arc<Semaphore>,
 }
@@ -74,27 +74,34 @@ pub(crate) struct Call {
 }
 
 const LEADER: HeaderName = HeaderName::from_static("x-marathon-leader");
+const VIA: HeaderName = HeaderName::from_static("x-marathon-via");
+
+/// What connections of clients may cost.
+const BOUNDS: Bounds = Bounds {
+    connections: limits::CONNECTIONS,
+    head: limits::HEAD_TIME,
+    head_bytes: limits::HEAD_BYTES,
+    headers: limits::HEADERS,
+    unread: limits::UNREAD_TIME,
+    keep_alive: limits::KEEP_ALIVE,
+    drain: limits::SHUTDOWN,
+};
 
 impl Api {
     pub(crate) fn new(around: Surroundings) -> Self {
-        let proxy = Proxy::new(&around.config.advertise);
+        let standby = Standby::new(&around.config.advertise, VIA, limits::PROXY_ANSWER);
         let room = Arc::new(Semaphore::new(limits::REQUESTS));
-        Self(Arc::new(Inner { around, proxy, metrics: Metrics::new(), room }))
+        Self(Arc::new(Inner { around, standby, metrics: Metrics::new(), room }))
     }
 
     /// Serves until `shutdown` resolves and the open requests have ended.
     pub(crate) async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        self.serve_within(listener, door::Bounds::NORMAL, shutdown).await;
+        self.serve_within(listener, BOUNDS, shutdown).await;
     }
 
-    async fn serve_within(
-        self,
-        listener: TcpListener,
-        bounds: door::Bounds,
-        shutdown: impl Future<Output = ()>,
-    ) {
+    async fn serve_within(self, listener: TcpListener, bounds: Bounds, shutdown: impl Future<Output = ()>) {
         let router = Router::new().fallback(handle).with_state(self.clone());
-        door::serve(listener, router, self.metrics(), bounds, shutdown).await;
+        door::serve(listener, router, bounds, self.metrics().connections(), shutdown).await;
     }
 
     async fn answer(&self, from: SocketAddr, request: Request) -> Response {
@@ -114,7 +121,7 @@ impl Api {
         self.0.metrics.answered(&method, response.status(), started.elapsed());
         // A stream holds its place until it ends.
         let (parts, body) = response.into_parts();
-        Response::from_parts(parts, proxy::keep_with(body, permit))
+        Response::from_parts(parts, place::keep_with(body, permit))
     }
 
     async fn dispatch(&self, from: SocketAddr, request: Request) -> Answered {
@@ -151,10 +158,13 @@ impl Api {
         let until = tokio::time::Instant::now() + limits::TAKEOVER;
         let mut standing = self.0.around.standing.clone();
         while let Some(leader) = self.leader_elsewhere().await? {
-            let problem = match self.0.proxy.forward(&leader, from, parts, body.clone()).await {
+            let problem = match self.0.standby.forward(&leader, from, parts, body.clone()).await {
                 Ok(response) => return Ok(Some(response)),
-                Err(Unforwarded::Failed(problem)) => return Err(problem),
-                Err(Unforwarded::Unreachable(problem)) => problem,
+                Err(Unforwarded::Circle) => {
+                    return Err(Problem::BadGateway("Detected proxying loop".to_owned()));
+                }
+                Err(Unforwarded::Failed(why)) => return Err(Problem::BadGateway(why)),
+                Err(Unforwarded::Unreachable(why)) => Problem::BadGateway(why),
             };
             let dead = Standing::Following { leader: Some(leader) };
             let changed = standing.wait_for(|standing| *standing != dead);

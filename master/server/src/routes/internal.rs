@@ -1,5 +1,6 @@
 //! What agents and other masters ask of this one.
 
+use front::door::Connection;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -16,7 +17,6 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::door::Connection;
 use crate::wireup::Stream;
 use crate::{answer, limits, link, peers, redirect, wireup};
 

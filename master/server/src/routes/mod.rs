@@ -10,6 +10,7 @@ mod scheduler;
 mod snapshot_json;
 mod state_api;
 
+use front::door::Connection;
 use std::sync::Arc;
 
 use axum::Router;
@@ -25,7 +26,6 @@ use tokio::sync::oneshot;
 
 use crate::answer;
 use crate::app::App;
-use crate::door::Connection;
 use crate::driver::Message;
 use crate::path::Original;
 use crate::peers;

@@ -1,5 +1,6 @@
 //! `/api/v1/scheduler`: the ladder of checks of spec mesos-v1, section 1.5, up to where the core goes on.
 
+use front::door::Connection;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -12,7 +13,6 @@ use wire::Codec;
 
 use super::{ask, ask_for_stream, plain, refused, stream_id};
 use crate::app::App;
-use crate::door::Connection;
 use crate::path::Original;
 use crate::{answer, body, redirect};
 

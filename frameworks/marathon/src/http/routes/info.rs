@@ -1,5 +1,6 @@
 //! What an instance says of itself.
 
+use front::standby;
 use http::{HeaderMap, Method, StatusCode};
 use sdk::leadership::Standing;
 use serde_json::json;
@@ -105,7 +106,7 @@ pub(super) fn info(api: &Api, call: &Call) -> Answered {
             reconciliation_initial_delay: 0,
             reconciliation_interval: limits::RECONCILE_INTERVAL.as_millis(),
             mesos_leader_ui_url: None,
-            leader_proxy_connection_timeout_ms: millis(limits::PROXY_CONNECT),
+            leader_proxy_connection_timeout_ms: millis(standby::CONNECT),
             leader_proxy_read_timeout_ms: millis(limits::ANSWER),
             features: Vec::new(),
         },

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use front::door::Bounds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::world::Server;
-use crate::http::door::Bounds;
+use crate::http::BOUNDS;
 
 const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn who_says_nothing_or_half_a_head_is_cut_off() {
-    let bounds = Bounds { head: Duration::from_millis(100), ..Bounds::NORMAL };
+    let bounds = Bounds { head: Duration::from_millis(100), ..BOUNDS };
     let server = Server::standby_within(None, bounds).await;
     for said in ["", "GET /ping HTTP/1.1\r\nHost: x\r\n"] {
         let mut client = TcpStream::connect(&server.address).await.unwrap();
@@ -27,7 +28,7 @@ async fn who_says_nothing_or_half_a_head_is_cut_off() {
 
 #[tokio::test]
 async fn beyond_the_bound_connections_wait_for_others_to_end() {
-    let server = Server::standby_within(None, Bounds { connections: 1, ..Bounds::NORMAL }).await;
+    let server = Server::standby_within(None, Bounds { connections: 1, ..BOUNDS }).await;
     let mut first = TcpStream::connect(&server.address).await.unwrap();
     first.write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut byte = [0; 1];

@@ -1,5 +1,7 @@
 //! An API over a supervisor with a store and a master in memory.
 
+use crate::http::BOUNDS;
+use front::door::Bounds;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -19,7 +21,6 @@ use crate::core::offer::Offer;
 use crate::core::update::{Reason, TaskUpdate};
 use crate::driver::Config;
 use crate::driver::engine::{Engine, Outside, Request, Windows};
-use crate::http::door::Bounds;
 use crate::http::{Api, Surroundings};
 use crate::supervisor::message::{Call, Commit, Input};
 use crate::supervisor::{Settings, Supervisor};
@@ -136,12 +137,12 @@ impl Server {
         let (requests, next) = mpsc::channel(16);
         tokio::spawn(lead(engine, next));
         let leading = Standing::Leading(Fence(Compare::default()));
-        Self::serve(leading, view_seen, hub_seen, requests, Bounds::NORMAL).await
+        Self::serve(leading, view_seen, hub_seen, requests, BOUNDS).await
     }
 
     /// One that follows, and cannot answer by itself.
     pub(super) async fn standby(leader: Option<&str>) -> Self {
-        Self::standby_within(leader, Bounds::NORMAL).await
+        Self::standby_within(leader, BOUNDS).await
     }
 
     /// One that follows, with bounds of its own.
