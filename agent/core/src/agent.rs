@@ -148,9 +148,13 @@ impl Agent {
 
     fn index(&mut self) {
         for (key, executor) in &mut self.state.executors {
-            self.hosts.insert(executor.container.clone(), key.clone());
-            // Whatever it was given may have reached it.
-            (executor.phase, executor.used, executor.recovered) = (ExecutorPhase::Launching, true, true);
+            if executor.is_played() {
+                executor.phase = ExecutorPhase::Running;
+            } else {
+                self.hosts.insert(executor.container.clone(), key.clone());
+                // Whatever it was given may have reached it.
+                (executor.phase, executor.used, executor.recovered) = (ExecutorPhase::Launching, true, true);
+            }
             let removed = self.state.frameworks.get(&key.framework).is_some_and(|f| f.removed);
             if let Some(spec) = executor.spec.as_ref().filter(|_| !removed) {
                 executor.holds = true;
@@ -158,7 +162,7 @@ impl Agent {
             }
         }
         for (key, task) in &mut self.state.tasks {
-            if task.executor.is_none() {
+            if task.is_own() {
                 self.containers.insert(task.container.clone(), key.clone());
             } else if task.phase == Phase::Fetching {
                 task.phase = Phase::Launching;
@@ -259,7 +263,7 @@ impl Agent {
                 Timer::Probe(key, which) => self.probe(&key, which, out),
                 Timer::Completion(key) => self.ran_too_long(now, &key, out),
                 Timer::Subscription(key) => self.subscription_late(now, &key, out),
-                Timer::Grace(key) => self.end_executor(&key, out),
+                Timer::Grace(key) => self.end_executor(now, &key, out),
                 Timer::Gc => {
                     out.push(Effect::MeasureDisk);
                     self.timers.set(Timer::Gc, now + limits::GC_PERIOD);

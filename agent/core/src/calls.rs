@@ -27,7 +27,9 @@ impl Agent {
         if !self.state.frameworks.contains_key(&key.framework) {
             return Err(CallRefusal::UnknownFramework);
         }
-        let executor = self.state.executors.get(key).ok_or(CallRefusal::UnknownExecutor)?;
+        // Nobody but the agent speaks for an executor that it plays.
+        let executor = self.state.executors.get(key).filter(|executor| !executor.is_played());
+        let executor = executor.ok_or(CallRefusal::UnknownExecutor)?;
         if !subscribes && executor.stream.is_none() {
             return Err(CallRefusal::NotSubscribed);
         }
@@ -107,7 +109,7 @@ impl Agent {
             .collect();
         for task in unheard {
             let message = "The task was lost on its way to its executor";
-            let draft = Draft::agent(self.dropped(&task), Reason::AgentRestarted, message);
+            let draft = Draft::agent(self.dropped(&task.framework), Reason::AgentRestarted, message);
             self.end(now, &task, draft, out);
         }
     }
@@ -165,8 +167,8 @@ impl Agent {
     ) {
         let Some(executor) = self.state.executors.get_mut(key) else { return };
         let container = executor.container.to_string();
-        executor.queue.retain(|queued| *queued != task.task);
-        let place = Place { container: &container, pid: executor.pid, ip: &self.settings.ip };
+        executor.unqueue(&task.task);
+        let place = Place { container: &container, parent: None, pid: executor.pid, ip: &self.settings.ip };
         let Some(update) =
             status::from_executor(status, &key.executor, self.state.agent.as_ref(), &place, now)
         else {

@@ -66,9 +66,19 @@ pub struct TaskRecord {
     pub executor: Option<ExecutorId>,
     pub container: ContainerId,
     pub sandbox: String,
+    /// Present for a task whose executor the agent plays.
+    pub member: Option<Member>,
     pub statuses: Vec<Arc<Update>>,
     pub forwarded: Option<Arc<Update>>,
     pub started: Option<Time>,
+}
+
+/// One task of a group.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub group: Uuid,
+    /// Its directory below `tasks` in its executor's sandbox.
+    pub directory: String,
 }
 
 /// Why records cannot be read.
@@ -335,10 +345,18 @@ fn task_to_disk(task: &TaskRecord) -> disk::Task {
         forwarded: task.forwarded.as_ref().map(|update| (*update.status).clone()),
         started_at: task.started.map(Time::as_millis),
         executor_id: task.executor.as_ref().map(|id| v1::ExecutorId { value: id.to_string() }),
+        member: task.member.as_ref().map(|member| disk::Member {
+            group: member.group.0.to_vec().into(),
+            directory: member.directory.clone(),
+        }),
     }
 }
 
 fn task_from_disk(task: disk::Task) -> Result<TaskRecord, Unreadable> {
+    let member = |member: disk::Member| {
+        let group = Uuid::from_slice(&member.group).ok_or(Unreadable::Lacks("group"))?;
+        Ok(Member { group, directory: member.directory })
+    };
     let read = |status| status::read(status).ok_or(Unreadable::Lacks("status"));
     Ok(TaskRecord {
         framework: task.framework_id.value.into(),
@@ -346,6 +364,7 @@ fn task_from_disk(task: disk::Task) -> Result<TaskRecord, Unreadable> {
         executor: task.executor_id.map(|id| id.value.into()),
         container: ContainerId::from(task.container_id.as_str()),
         sandbox: task.sandbox,
+        member: task.member.map(member).transpose()?,
         statuses: task.statuses.into_iter().map(read).collect::<Result<_, _>>()?,
         forwarded: task.forwarded.map(read).transpose()?,
         started: task.started_at.map(Time::from_millis),
@@ -392,6 +411,10 @@ impl Task {
             executor: self.executor.clone(),
             container: self.container.clone(),
             sandbox: self.sandbox.name.clone(),
+            member: self
+                .group
+                .zip(self.sandbox.task.clone())
+                .map(|(group, directory)| Member { group, directory }),
             statuses: self.statuses.clone(),
             forwarded: self.forwarded.clone(),
             started: self.started,

@@ -41,8 +41,8 @@ pub fn envelope(frame: link::ToAgent) -> Result<Envelope, Malformed> {
         Frame::Run(run) => Order::Run { framework: framework(run.framework)?, task: Arc::new(run.task) },
         Frame::RunGroup(group) => Order::RunGroup {
             framework: framework(group.framework)?,
-            executor: group.executor.executor_id.value.into(),
-            tasks: group.tasks.into_iter().map(Arc::new).collect(),
+            tasks: members(&group.executor, group.tasks),
+            executor: Arc::new(group.executor),
         },
         Frame::Kill(kill) => Order::Kill {
             framework: kill.framework_id.value.into(),
@@ -82,6 +82,12 @@ pub fn envelope(frame: link::ToAgent) -> Result<Envelope, Malformed> {
         Frame::Shutdown(shutdown) => Order::Shutdown { message: shutdown.message },
     };
     Ok(Envelope { term: frame.term, order })
+}
+
+/// The tasks of a group, each with the group's executor.
+fn members(executor: &v1::ExecutorInfo, tasks: Vec<v1::TaskInfo>) -> Vec<Arc<v1::TaskInfo>> {
+    let hosted = |task| Arc::new(v1::TaskInfo { executor: Some(executor.clone()), ..task });
+    tasks.into_iter().map(hosted).collect()
 }
 
 fn framework(info: v1::FrameworkInfo) -> Result<Arc<v1::FrameworkInfo>, Malformed> {

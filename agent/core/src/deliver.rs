@@ -24,8 +24,11 @@ impl Agent {
             draft.check = task.and_then(|task| task.check.as_ref()).map(|check| check.result);
         }
         let container = task.map(|task| task.container.to_string());
+        let host = task.filter(|task| task.group.is_some()).and_then(Task::executor_key);
+        let parent = host.and_then(|host| self.state.executors.get(&host)).map(|host| &*host.container.value);
         let place = container.as_ref().map(|container| Place {
             container,
+            parent,
             pid: task.and_then(|task| task.pid),
             ip: &self.settings.ip,
         });

@@ -23,11 +23,19 @@ pub struct LinkId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProbeId(pub u64);
 
-/// The directory of one task: `sandboxes/<framework>/<name>`. Both parts are valid file names.
+/// The directory of one task: `sandboxes/<framework>/<name>`, and of a member of a group `tasks/<task>` below that of
+/// its executor. All parts are valid file names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sandbox {
     pub framework: FrameworkId,
     pub name: String,
+    pub task: Option<String>,
+}
+
+impl Sandbox {
+    pub fn new(framework: FrameworkId, name: impl Into<String>) -> Self {
+        Self { framework, name: name.into(), task: None }
+    }
 }
 
 /// A task, or an executor's process, with all that is needed to work on it.
@@ -37,6 +45,8 @@ pub struct Job {
     pub sandbox: Sandbox,
     pub task: Arc<TaskSpec>,
     pub framework: Arc<v1::FrameworkInfo>,
+    /// By which id its executor is known: a command task is its own.
+    pub executor: ExecutorId,
     /// Whether `task` describes the process of a framework's own executor: its id is then the executor's.
     pub is_executor: bool,
 }

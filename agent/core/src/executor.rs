@@ -1,4 +1,4 @@
-//! A framework's own executor as the agent holds it, and what the two say to each other (spec mesos-v1, section 5).
+//! An executor as the agent holds it, and what the two say to each other (spec mesos-v1, section 5).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,6 +36,35 @@ pub enum ExecutorPhase {
     Ending,
 }
 
+/// Tasks of one order that wait for their executor.
+#[derive(Debug, Clone)]
+pub(crate) enum Waiting {
+    Task(TaskId),
+    /// Delivered together, or not at all.
+    Group(Vec<TaskId>),
+}
+
+impl Waiting {
+    pub(crate) fn tasks(&self) -> &[TaskId] {
+        match self {
+            Self::Task(task) => std::slice::from_ref(task),
+            Self::Group(tasks) => tasks,
+        }
+    }
+
+    pub(crate) fn into_tasks(self) -> Vec<TaskId> {
+        match self {
+            Self::Task(task) => vec![task],
+            Self::Group(tasks) => tasks,
+        }
+    }
+}
+
+/// Whether an executor is the default one, whose part the agent plays itself: it has no process.
+pub(crate) fn is_played(info: &v1::ExecutorInfo) -> bool {
+    info.r#type() == v1::executor_info::Type::Default
+}
+
 /// An executor, from the order that needs it to the end of its process.
 #[derive(Debug, Clone)]
 pub struct Executor {
@@ -50,8 +79,8 @@ pub struct Executor {
     pub pid: Option<u32>,
     /// Where it listens, if it does.
     pub stream: Option<StreamId>,
-    /// Tasks that wait for it to subscribe, in the order they came.
-    pub(crate) queue: VecDeque<TaskId>,
+    /// What waits for it to subscribe, in the order it came.
+    pub(crate) queue: VecDeque<Waiting>,
     /// Whether it was ever given a task by this process of the agent, or may have been by an earlier one.
     pub(crate) used: bool,
     /// Whether it was started by an earlier process of the agent and has not subscribed to this one.
@@ -70,7 +99,7 @@ impl Executor {
             info: Arc::clone(&record.info),
             spec: TaskSpec::executor(&record.framework, &record.info).ok().map(Arc::new),
             container: record.container.clone(),
-            sandbox: Sandbox { framework: record.framework.clone(), name: record.sandbox.clone() },
+            sandbox: Sandbox::new(record.framework.clone(), record.sandbox.clone()),
             phase: ExecutorPhase::Fetching,
             pid: None,
             stream: None,
@@ -88,6 +117,28 @@ impl Executor {
             container: self.container.clone(),
             sandbox: self.sandbox.name.clone(),
         }
+    }
+
+    /// Whether the agent plays its part, so that there is no process of it.
+    pub fn is_played(&self) -> bool {
+        is_played(&self.info)
+    }
+
+    /// Takes one task out of what waits.
+    pub(crate) fn unqueue(&mut self, task: &TaskId) {
+        self.queue.retain_mut(|waiting| match waiting {
+            Waiting::Task(queued) => queued != task,
+            Waiting::Group(tasks) => {
+                tasks.retain(|queued| queued != task);
+                !tasks.is_empty()
+            }
+        });
+    }
+
+    /// Takes the order that brought a waiting task out of what waits: a group goes as it came.
+    pub(crate) fn take_waiting(&mut self, task: &TaskId) -> Vec<TaskId> {
+        let at = self.queue.iter().position(|waiting| waiting.tasks().contains(task));
+        at.and_then(|at| self.queue.remove(at)).map(Waiting::into_tasks).unwrap_or_default()
     }
 
     /// Its time between SHUTDOWN and SIGKILL.
@@ -122,6 +173,7 @@ pub enum Event {
         container: ContainerId,
     },
     Launch(Arc<v1::TaskInfo>),
+    LaunchGroup(Vec<Arc<v1::TaskInfo>>),
     Kill {
         task: TaskId,
         /// Overrides the task's own.

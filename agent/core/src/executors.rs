@@ -1,9 +1,9 @@
-//! The life of a framework's own executor: fetched, launched, subscribed, given tasks, shut down, ended (spec
+//! The life of an executor: fetched, launched, subscribed, given tasks, shut down, ended (spec
 //! mesos-v1, 10.1).
 
 use std::sync::Arc;
 
-use model::id::ContainerId;
+use model::id::{ContainerId, FrameworkId};
 use model::resources::Bag;
 use model::task::TaskState;
 use model::time::{Span, Time};
@@ -13,7 +13,7 @@ use wire::v1::task_status::Reason;
 use crate::agent::{Agent, Mode, Timer};
 use crate::checkpoint::{ExecutorRecord, Record};
 use crate::effect::{Effect, Job, Report};
-use crate::executor::{Event, Executor, ExecutorKey, ExecutorPhase};
+use crate::executor::{Event, Executor, ExecutorKey, ExecutorPhase, Waiting, is_played};
 use crate::input::{Exit, ExitStatus};
 use crate::limits;
 use crate::spec::{Invalid, TaskKey, TaskSpec};
@@ -23,14 +23,18 @@ use crate::tasks::during_launch;
 
 impl Agent {
     /// What an executor that is not here yet would need, or why it cannot take the task.
-    pub(crate) fn admit_executor(&self, key: &TaskKey, info: &v1::ExecutorInfo) -> Result<Bag, Draft> {
+    pub(crate) fn admit_executor(
+        &self,
+        framework: &FrameworkId,
+        info: &v1::ExecutorInfo,
+    ) -> Result<Bag, Draft> {
         let invalid = |message| Draft::agent(TaskState::Error, Reason::TaskInvalid, message);
-        let spec = TaskSpec::executor(&key.framework, info).map_err(|Invalid(message)| invalid(message))?;
-        let id = ExecutorKey { framework: key.framework.clone(), executor: spec.key.task.as_str().into() };
+        let spec = TaskSpec::executor(framework, info).map_err(|Invalid(message)| invalid(message))?;
+        let id = ExecutorKey { framework: framework.clone(), executor: spec.key.task.as_str().into() };
         let Some(known) = self.state.executors.get(&id) else {
             if self.state.executors.len() >= limits::EXECUTORS {
                 let message = format!("The agent holds {} executors already", limits::EXECUTORS);
-                return Err(Draft::agent(self.dropped(key), Reason::ResourcesUnknown, message));
+                return Err(Draft::agent(self.dropped(framework), Reason::ResourcesUnknown, message));
             }
             return Ok(spec.resources);
         };
@@ -40,7 +44,7 @@ impl Agent {
         }
         if known.phase == ExecutorPhase::Ending {
             let message = format!("Executor '{}' is about to end", id.executor);
-            return Err(Draft::agent(self.dropped(key), Reason::ExecutorTerminated, message));
+            return Err(Draft::agent(self.dropped(framework), Reason::ExecutorTerminated, message));
         }
         Ok(Bag::default())
     }
@@ -60,7 +64,11 @@ impl Agent {
 
     /// The executor of a task that was admitted, which is begun if it is not here.
     pub(crate) fn engage(&mut self, key: &ExecutorKey, info: &v1::ExecutorInfo, out: &mut Vec<Effect>) {
-        if self.state.executors.contains_key(key) {
+        if let Some(known) = self.state.executors.get(key) {
+            if known.is_played() {
+                // It may have been about to end for want of tasks.
+                self.timers.clear(&Timer::Grace(key.clone()));
+            }
             return;
         }
         let container = ContainerId::from(self.ids.uuid().to_string().as_str());
@@ -69,22 +77,27 @@ impl Agent {
             framework: key.framework.clone(),
             info: Arc::new(info.clone()),
             container: container.clone(),
-            sandbox,
+            sandbox: sandbox.name,
         };
-        self.hosts.insert(container, key.clone());
+        if !is_played(info) {
+            self.hosts.insert(container, key.clone());
+        }
         self.record(Record::Executor(Box::new(record)), out);
         if let Some(executor) = self.state.executors.get_mut(key) {
             executor.holds = true;
+            if executor.is_played() {
+                executor.phase = ExecutorPhase::Running;
+            }
             if let Some(spec) = &executor.spec {
                 self.used += &spec.resources;
             }
         }
     }
 
-    /// A task waits for its executor, or is given to it.
-    pub(crate) fn enlist(&mut self, now: Time, task: &TaskKey, key: &ExecutorKey, out: &mut Vec<Effect>) {
+    /// Tasks wait for their executor, or are given to it.
+    pub(crate) fn enlist(&mut self, now: Time, tasks: Waiting, key: &ExecutorKey, out: &mut Vec<Effect>) {
         let Some(executor) = self.state.executors.get_mut(key) else { return };
-        executor.queue.push_back(task.task.clone());
+        executor.queue.push_back(tasks);
         let begun = executor.queue.len() > 1 || executor.used || executor.stream.is_some();
         if executor.stream.is_some() {
             self.deliver(key, out);
@@ -117,6 +130,7 @@ impl Agent {
             sandbox: executor.sandbox.clone(),
             task: Arc::new(TaskSpec { resources: self.share(key), ..(**spec).clone() }),
             framework: Arc::clone(&framework.info),
+            executor: key.executor.clone(),
             is_executor: true,
         })
     }
@@ -163,12 +177,21 @@ impl Agent {
         }
         executor.used = true;
         self.resize(key, out);
-        for task in queue {
-            let task = TaskKey { framework: key.framework.clone(), task };
-            let Some(task) = self.state.tasks.get_mut(&task) else { continue };
-            task.phase = Phase::Launching;
-            let event = Event::Launch(Arc::clone(&task.info));
-            self.outbox.after(Effect::Event { stream, event }, out);
+        for waiting in queue {
+            let mut infos = Vec::with_capacity(waiting.tasks().len());
+            for task in waiting.tasks() {
+                let task = TaskKey { framework: key.framework.clone(), task: task.clone() };
+                let Some(task) = self.state.tasks.get_mut(&task) else { continue };
+                task.phase = Phase::Launching;
+                infos.push(Arc::clone(&task.info));
+            }
+            let event = match waiting {
+                Waiting::Task(_) => infos.pop().map(Event::Launch),
+                Waiting::Group(_) => Some(Event::LaunchGroup(infos)),
+            };
+            if let Some(event) = event {
+                self.outbox.after(Effect::Event { stream, event }, out);
+            }
         }
     }
 
@@ -280,7 +303,7 @@ impl Agent {
     }
 
     /// Nothing is left of an executor: neither are its tasks.
-    fn executor_ended(
+    pub(crate) fn executor_ended(
         &mut self,
         now: Time,
         key: &ExecutorKey,
@@ -308,7 +331,7 @@ impl Agent {
             self.outbox.after(Effect::Send { link, report }, out);
         }
         self.hosts.remove(&executor.container);
-        if executor.phase != ExecutorPhase::Fetching {
+        if executor.phase != ExecutorPhase::Fetching && !executor.is_played() {
             self.outbox.after(Effect::Forget { container: executor.container.clone() }, out);
         }
         out.extend(self.gc.add(now, executor.sandbox.clone()).map(Effect::Remove));
@@ -338,6 +361,7 @@ impl Agent {
         let (container, grace) = (executor.container.clone(), executor.grace());
         match executor.phase {
             ExecutorPhase::Ending => {}
+            _ if executor.is_played() => self.dismiss(now, key, out),
             ExecutorPhase::Fetching => {
                 out.push(Effect::CancelFetch { container });
                 self.executor_ended(now, key, |_| during_launch(), None, out);
@@ -363,11 +387,13 @@ impl Agent {
     }
 
     /// The grace of a shutdown is over.
-    pub(crate) fn end_executor(&mut self, key: &ExecutorKey, out: &mut Vec<Effect>) {
-        if let Some(executor) = self.state.executors.get(key) {
-            let container = executor.container.clone();
-            self.outbox.after(Effect::Destroy { container }, out);
+    pub(crate) fn end_executor(&mut self, now: Time, key: &ExecutorKey, out: &mut Vec<Effect>) {
+        let Some(executor) = self.state.executors.get(key) else { return };
+        if executor.is_played() {
+            return self.executor_ended(now, key, |_| during_launch(), Some(0), out);
         }
+        let container = executor.container.clone();
+        self.outbox.after(Effect::Destroy { container }, out);
     }
 
     /// It did not subscribe in time, for the first time or again.
@@ -413,9 +439,13 @@ impl Agent {
         match phase {
             Phase::Ended => {}
             Phase::Fetching => {
-                executor.queue.retain(|queued| *queued != task.task);
+                // Those that came with it go with it: an executor is given the whole of a group.
+                let killed = executor.take_waiting(&task.task);
                 let unused = !executor.used && executor.queue.is_empty();
-                self.end(now, task, during_launch(), out);
+                for task in killed {
+                    let task = TaskKey { framework: key.framework.clone(), task };
+                    self.end(now, &task, during_launch(), out);
+                }
                 // An executor without a task it ever had would hold its resources for nothing.
                 if unused && self.is_idle(key) {
                     self.shut_down(now, key, out);

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn sandbox(name: &str) -> Sandbox {
-        Sandbox { framework: "f".into(), name: name.into() }
+        Sandbox::new("f".into(), name)
     }
 
     #[test]

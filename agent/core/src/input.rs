@@ -118,20 +118,66 @@ pub struct Envelope {
 
 #[derive(Debug, Clone)]
 pub enum Order {
-    Welcome { agent: AgentId, timeout: Span, removed: Vec<FrameworkId>, connected: Vec<FrameworkId> },
-    Refused { refusal: Refusal, message: String },
-    Ping { sequence: u64 },
-    Run { framework: Arc<v1::FrameworkInfo>, task: Arc<v1::TaskInfo> },
-    RunGroup { framework: Arc<v1::FrameworkInfo>, executor: ExecutorId, tasks: Vec<Arc<v1::TaskInfo>> },
-    Kill { framework: FrameworkId, task: TaskId, grace: Option<Span> },
-    Acknowledge { framework: FrameworkId, task: TaskId, uuid: Uuid },
-    Framework { info: Arc<v1::FrameworkInfo>, resend: bool },
-    ShutdownFramework { framework: FrameworkId },
-    ShutdownExecutor { framework: FrameworkId, executor: ExecutorId },
-    Message { framework: FrameworkId, executor: ExecutorId, data: Vec<u8> },
-    Operation { framework: Option<FrameworkId>, operation: Option<OperationId>, uuid: Uuid },
-    AcknowledgeOperation { uuid: Uuid },
-    Shutdown { message: String },
+    Welcome {
+        agent: AgentId,
+        timeout: Span,
+        removed: Vec<FrameworkId>,
+        connected: Vec<FrameworkId>,
+    },
+    Refused {
+        refusal: Refusal,
+        message: String,
+    },
+    Ping {
+        sequence: u64,
+    },
+    Run {
+        framework: Arc<v1::FrameworkInfo>,
+        task: Arc<v1::TaskInfo>,
+    },
+    RunGroup {
+        framework: Arc<v1::FrameworkInfo>,
+        executor: Arc<v1::ExecutorInfo>,
+        /// Each with this executor.
+        tasks: Vec<Arc<v1::TaskInfo>>,
+    },
+    Kill {
+        framework: FrameworkId,
+        task: TaskId,
+        grace: Option<Span>,
+    },
+    Acknowledge {
+        framework: FrameworkId,
+        task: TaskId,
+        uuid: Uuid,
+    },
+    Framework {
+        info: Arc<v1::FrameworkInfo>,
+        resend: bool,
+    },
+    ShutdownFramework {
+        framework: FrameworkId,
+    },
+    ShutdownExecutor {
+        framework: FrameworkId,
+        executor: ExecutorId,
+    },
+    Message {
+        framework: FrameworkId,
+        executor: ExecutorId,
+        data: Vec<u8>,
+    },
+    Operation {
+        framework: Option<FrameworkId>,
+        operation: Option<OperationId>,
+        uuid: Uuid,
+    },
+    AcknowledgeOperation {
+        uuid: Uuid,
+    },
+    Shutdown {
+        message: String,
+    },
 }
 
 /// Why a master does not take the agent in.

@@ -35,7 +35,12 @@ impl Agent {
             self.completed.iter().any(|task| task.key == *key) || self.state.streams.contains_key(key);
         if !ended {
             let message = "The agent does not have this task";
-            self.say(now, key, Draft::agent(self.dropped(key), Reason::ExecutorTerminated, message), out);
+            self.say(
+                now,
+                key,
+                Draft::agent(self.dropped(&key.framework), Reason::ExecutorTerminated, message),
+                out,
+            );
         }
     }
 
@@ -138,7 +143,7 @@ impl Agent {
             self.timers.clear(&Timer::Retry(key.clone()));
             match self.state.tasks.get(&key) {
                 Some(task) if task.phase != Phase::Ended => {
-                    if task.executor.is_none() {
+                    if task.is_own() {
                         self.kill(now, &key, KillCause::FrameworkRemoved, None, out);
                     }
                 }
@@ -177,7 +182,7 @@ impl Agent {
         for key in executors {
             self.shut_down(now, &key, out);
         }
-        let own = self.state.tasks.values().filter(|task| task.executor.is_none());
+        let own = self.state.tasks.values().filter(|task| task.is_own());
         let keys: Vec<TaskKey> = own.map(|task| task.key.clone()).collect();
         for key in keys {
             let own = self

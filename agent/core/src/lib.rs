@@ -8,9 +8,8 @@
 //! - What must be on disk before it is seen waits for it: orders of a higher term, launches, status updates.
 //! - A status update is sent until it is acknowledged, in order, one at a time per task.
 //!
-//! Command tasks have no executor process: the agent plays the executor's part. A framework's own executor is a
-//! process like any other task's, which then subscribes to the agent and is told what to do. Task groups are refused
-//! with a status that says so.
+//! Command tasks and groups of tasks have no executor process: the agent plays the executor's part. A framework's own
+//! executor is a process like any other task's, which then subscribes to the agent and is told what to do.
 
 mod agent;
 mod calls;
@@ -22,6 +21,7 @@ mod effect;
 mod executor;
 mod executors;
 mod gc;
+mod groups;
 pub mod health;
 mod ids;
 mod input;

@@ -184,7 +184,7 @@ impl Agent {
             Order::Ping { sequence } => out.push(Effect::Send { link, report: Report::Pong { sequence } }),
             Order::Run { framework, task } => self.run(now, &framework, &task, out),
             Order::RunGroup { framework, executor, tasks } => {
-                self.run_group(now, &framework, executor, &tasks, out);
+                self.run_group(now, &framework, &executor, &tasks, out);
             }
             Order::Kill { framework, task, grace } => {
                 self.kill_asked(now, &TaskKey { framework, task }, grace, out);

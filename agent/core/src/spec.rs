@@ -8,6 +8,7 @@ use model::resources::Bag;
 use model::time::Span;
 use wire::v1;
 
+use crate::executor::is_played;
 use crate::health::{HealthSpec, Schedule, Target};
 use crate::limits;
 
@@ -92,7 +93,7 @@ impl TaskSpec {
         id::check(framework.as_str()).map_err(|e| Invalid(format!("'framework_id': {e}")))?;
         let task = TaskId::parse(&info.task_id.value).map_err(|e| Invalid(format!("'task_id': {e}")))?;
         supported(info.container.as_ref())?;
-        if info.executor.is_some() {
+        if info.executor.as_ref().is_some_and(|executor| !is_played(executor)) {
             return Self::of_executor(framework, task, info);
         }
         let command = info.command.as_ref().ok_or_else(|| Invalid("'command' must be present".into()))?;
@@ -133,13 +134,18 @@ impl TaskSpec {
         let id = TaskId::parse(&info.executor_id.value)
             .map_err(|e| Invalid(format!("'executor.executor_id': {e}")))?;
         supported(info.container.as_ref())?;
-        let command =
-            info.command.as_ref().ok_or_else(|| Invalid("'executor.command' must be present".into()))?;
+        let command = match &info.command {
+            Some(command) => {
+                CommandSpec::read(command).map_err(|e| Invalid(format!("'executor.command.{e}")))?
+            }
+            None if is_played(info) => CommandSpec::default(),
+            None => return Err(Invalid("'executor.command' must be present".into())),
+        };
         let grace = info.shutdown_grace_period.as_ref().map(|grace| duration(grace.nanoseconds));
         Ok(Self {
             key: TaskKey { framework: framework.clone(), task: id },
             name: info.name.clone().unwrap_or_default(),
-            command: CommandSpec::read(command).map_err(|e| Invalid(format!("'executor.command.{e}")))?,
+            command,
             resources: resources(&info.resources)?,
             cpu_limit: Limit::Request,
             memory_limit: Limit::Request,

@@ -65,6 +65,8 @@ impl Draft {
 #[derive(Debug, Clone)]
 pub(crate) struct Place<'a> {
     pub(crate) container: &'a str,
+    /// The container of its executor, which a task of a group is said to be in.
+    pub(crate) parent: Option<&'a str>,
     pub(crate) pid: Option<u32>,
     /// The address others reach the task at; containers share the network of their agent.
     pub(crate) ip: &'a str,
@@ -150,8 +152,9 @@ fn container_status(place: &Place<'_>) -> v1::ContainerStatus {
         protocol: Some(v1::network_info::Protocol::IPv4 as i32),
         ip_address: Some(place.ip.to_owned()),
     };
+    let parent = place.parent.map(|id| Box::new(v1::ContainerId { value: id.to_owned(), parent: None }));
     v1::ContainerStatus {
-        container_id: Some(v1::ContainerId { value: place.container.to_owned(), parent: None }),
+        container_id: Some(v1::ContainerId { value: place.container.to_owned(), parent }),
         network_infos: vec![v1::NetworkInfo { ip_addresses: vec![address], ..Default::default() }],
         executor_pid: place.pid,
         ..Default::default()

@@ -12,6 +12,7 @@ use crate::checkpoint::TaskRecord;
 use crate::effect::Sandbox;
 use crate::executor::ExecutorKey;
 use crate::health::{Check, Health};
+use crate::ids::Uuid;
 use crate::spec::{TaskKey, TaskSpec};
 use crate::updates::Update;
 
@@ -80,8 +81,10 @@ pub struct Kill {
 pub struct Task {
     pub key: TaskKey,
     pub info: Arc<v1::TaskInfo>,
-    /// The framework's own executor that runs it; `None` for a command task.
+    /// The executor it belongs to; `None` for a command task.
     pub executor: Option<ExecutorId>,
+    /// Whom it stands and falls with, when the agent plays its executor.
+    pub group: Option<Uuid>,
     /// `None` for a task whose description was refused.
     pub spec: Option<Arc<TaskSpec>>,
     pub container: ContainerId,
@@ -99,6 +102,8 @@ pub struct Task {
     pub pid: Option<u32>,
     pub health: Option<Health>,
     pub check: Option<Check>,
+    /// Whether its files are there, while it waits for those of its group.
+    pub(crate) fetched: bool,
     /// Whether its resources count as used.
     pub(crate) holds: bool,
 }
@@ -117,7 +122,12 @@ impl Task {
             info: Arc::clone(&record.info),
             executor: record.executor.clone(),
             container: record.container.clone(),
-            sandbox: Sandbox { framework, name: record.sandbox.clone() },
+            group: record.member.as_ref().map(|member| member.group),
+            sandbox: Sandbox {
+                framework,
+                name: record.sandbox.clone(),
+                task: record.member.as_ref().map(|member| member.directory.clone()),
+            },
             state: TaskState::Staging,
             statuses: Vec::new(),
             forwarded: record.forwarded.clone(),
@@ -127,6 +137,7 @@ impl Task {
             pid: None,
             health: spec.as_ref().and_then(|s| s.health.as_ref()).map(|_| Health::recovered(healthy)),
             check: spec.as_ref().and_then(|s| s.check.as_ref()).map(|check| Check::new(&check.target)),
+            fetched: false,
             holds: false,
             spec,
         };
@@ -157,13 +168,23 @@ impl Task {
         }
     }
 
+    /// Whether the agent runs it in a container of its own: as a command task, or as one of a group.
+    pub fn is_own(&self) -> bool {
+        self.executor.is_none() || self.group.is_some()
+    }
+
     /// Whether a container of its own may exist.
     pub(crate) fn launched(&self) -> bool {
-        self.executor.is_none() && matches!(self.phase, Phase::Launching | Phase::Running)
+        self.is_own() && matches!(self.phase, Phase::Launching | Phase::Running)
     }
 
     /// The executor that runs it, if it is not the agent.
     pub fn host(&self) -> Option<ExecutorKey> {
+        self.executor_key().filter(|_| !self.is_own())
+    }
+
+    /// The executor it belongs to, whoever plays it; `None` for a command task.
+    pub fn executor_key(&self) -> Option<ExecutorKey> {
         let executor = self.executor.clone()?;
         Some(ExecutorKey { framework: self.key.framework.clone(), executor })
     }

@@ -1,18 +1,20 @@
-//! The life of a command task: fetched, launched, running, checked, ended.
+//! The life of a task that the agent runs itself: fetched, launched, running, checked, ended.
 
 use std::sync::Arc;
 
 use model::id::{ContainerId, ExecutorId, FrameworkId};
+use model::resources::Bag;
 use model::task::TaskState;
 use model::time::Time;
 use wire::v1;
 use wire::v1::task_status::Reason;
 
 use crate::agent::{Agent, Mode, Timer};
-use crate::checkpoint::{Record, TaskRecord};
+use crate::checkpoint::{Member, Record, TaskRecord};
 use crate::effect::{Effect, Job, Sandbox};
-use crate::executor::ExecutorKey;
+use crate::executor::{ExecutorKey, Waiting, is_played};
 use crate::health::Which;
+use crate::ids::Uuid;
 use crate::input::Exit;
 use crate::limits;
 use crate::spec::{Invalid, TaskKey, TaskSpec};
@@ -50,7 +52,7 @@ impl Agent {
         if let (Ok(()), Some(host), Some(executor)) = (&admitted, &host, &info.executor) {
             self.engage(host, executor, out);
         }
-        self.accept(&key, info, out);
+        self.accept(&key, info, None, out);
         match (admitted, host) {
             (Err(refusal), host) => {
                 self.end(now, &key, refusal, out);
@@ -58,7 +60,7 @@ impl Agent {
                     self.never_engaged(&host, out);
                 }
             }
-            (Ok(()), Some(host)) => self.enlist(now, &key, &host, out),
+            (Ok(()), Some(host)) => self.enlist(now, Waiting::Task(key.task), &host, out),
             (Ok(()), None) => {
                 let Some(job) = self.job(&key) else { return };
                 if job.task.command.uris.is_empty() {
@@ -70,32 +72,8 @@ impl Agent {
         }
     }
 
-    /// Tasks of a group stand and fall together, and need an executor, which is not to be had.
-    pub(crate) fn run_group(
-        &mut self,
-        now: Time,
-        framework: &Arc<v1::FrameworkInfo>,
-        executor: ExecutorId,
-        tasks: &[Arc<v1::TaskInfo>],
-        out: &mut Vec<Effect>,
-    ) {
-        self.meet(framework, out);
-        let id = framework.id.as_ref().map_or("", |id| id.value.as_str());
-        for info in tasks {
-            let key = TaskKey { framework: id.into(), task: info.task_id.value.as_str().into() };
-            if self.state.tasks.contains_key(&key) {
-                self.counters.repeated_orders += 1;
-                continue;
-            }
-            self.accept(&key, info, out);
-            let message = "This agent cannot run task groups: launch each task with 'command' alone";
-            self.end(now, &key, Draft::agent(TaskState::Error, Reason::TaskGroupInvalid, message), out);
-        }
-        self.never_engaged(&ExecutorKey { framework: id.into(), executor }, out);
-    }
-
     /// Keeps the description of a framework that has or gets tasks here.
-    fn meet(&mut self, info: &Arc<v1::FrameworkInfo>, out: &mut Vec<Effect>) {
+    pub(crate) fn meet(&mut self, info: &Arc<v1::FrameworkInfo>, out: &mut Vec<Effect>) {
         let framework = Framework::read(info);
         if self.state.frameworks.get(&framework.id).is_none_or(|known| known.info != *info) {
             self.record(Record::Framework(Arc::clone(info)), out);
@@ -104,48 +82,78 @@ impl Agent {
 
     /// Whether the task can run here; otherwise what its scheduler is told.
     fn admit(&self, key: &TaskKey, info: &Arc<v1::TaskInfo>) -> Result<(), Draft> {
-        let spec = TaskSpec::read(&key.framework, info)
-            .map_err(|Invalid(message)| Draft::agent(TaskState::Error, Reason::TaskInvalid, message))?;
-        let dropped = |reason, message: String| Draft::agent(self.dropped(key), reason, message);
+        let invalid = |message: String| Draft::agent(TaskState::Error, Reason::TaskInvalid, message);
+        let spec = TaskSpec::read(&key.framework, info).map_err(|Invalid(message)| invalid(message))?;
+        if info.executor.as_ref().is_some_and(is_played) {
+            return Err(invalid("'executor' is the default one, which runs groups of tasks only".into()));
+        }
+        self.has_room(&key.framework, 1)?;
+        let mut needed = spec.resources;
+        if let Some(executor) = &info.executor {
+            needed += &self.admit_executor(&key.framework, executor)?;
+        }
+        self.fits(&key.framework, "Task", &needed)
+    }
+
+    /// Whether there may be so many more tasks.
+    pub(crate) fn has_room(&self, framework: &FrameworkId, more: usize) -> Result<(), Draft> {
+        let dropped = |reason, message: String| Draft::agent(self.dropped(framework), reason, message);
         if self.mode != Mode::Working {
             return Err(dropped(Reason::AgentRestarted, "The agent is about to end".into()));
         }
-        if self.state.tasks.len() >= limits::TASKS {
+        if self.state.tasks.len() + more > limits::TASKS {
             let message =
-                format!("The agent holds {} tasks already, which is as many as it can", limits::TASKS);
-            return Err(dropped(Reason::ResourcesUnknown, message));
-        }
-        let mut needed = spec.resources;
-        if let Some(executor) = &info.executor {
-            needed += &self.admit_executor(key, executor)?;
-        }
-        let free = self.settings.total.checked_sub(&self.used).unwrap_or_default();
-        if !free.contains(&needed) {
-            let message = format!("Task needs {needed}, but the agent has no more than {free} left");
+                format!("The agent holds {} tasks of at most {}", self.state.tasks.len(), limits::TASKS);
             return Err(dropped(Reason::ResourcesUnknown, message));
         }
         Ok(())
     }
 
-    fn accept(&mut self, key: &TaskKey, info: &Arc<v1::TaskInfo>, out: &mut Vec<Effect>) {
-        let executor = info.executor.as_ref().map(|executor| executor.executor_id.value.as_str().into());
+    /// Whether the agent has what `who` needs.
+    pub(crate) fn fits(&self, framework: &FrameworkId, who: &str, needed: &Bag) -> Result<(), Draft> {
+        let free = self.settings.total.checked_sub(&self.used).unwrap_or_default();
+        if !free.contains(needed) {
+            let message = format!("{who} needs {needed}, but the agent has no more than {free} left");
+            return Err(Draft::agent(self.dropped(framework), Reason::ResourcesUnknown, message));
+        }
+        Ok(())
+    }
+
+    /// Takes a task in. `group` is given for one whose executor the agent plays.
+    pub(crate) fn accept(
+        &mut self,
+        key: &TaskKey,
+        info: &Arc<v1::TaskInfo>,
+        group: Option<Uuid>,
+        out: &mut Vec<Effect>,
+    ) {
+        let executor: Option<ExecutorId> =
+            info.executor.as_ref().map(|executor| executor.executor_id.value.as_str().into());
         let host =
             executor.clone().map(|executor| ExecutorKey { framework: key.framework.clone(), executor });
-        let (container, sandbox) = match host.and_then(|host| self.state.executors.get(&host)) {
-            Some(host) => (host.container.clone(), host.sandbox.name.clone()),
-            None => {
+        let host = host.and_then(|host| self.state.executors.get(&host));
+        let host = host.map(|host| (host.container.clone(), host.sandbox.clone()));
+        let (container, sandbox) = match (host, group) {
+            (Some((container, sandbox)), None) => (container, sandbox),
+            (host, _) => {
                 let container = ContainerId::from(self.ids.uuid().to_string().as_str());
-                let sandbox = self.free_sandbox(&key.framework, key.task.as_str(), &container);
+                let sandbox = match host {
+                    Some((_, shared)) => self.free_part(shared, key.task.as_str(), &container),
+                    None => self.free_sandbox(&key.framework, key.task.as_str(), &container),
+                };
                 self.containers.insert(container.clone(), key.clone());
                 (container, sandbox)
             }
         };
+        let directory = || sandbox.task.clone().unwrap_or_else(|| key.task.to_string());
+        let member = group.map(|group| Member { group, directory: directory() });
         let record = TaskRecord {
             framework: key.framework.clone(),
             info: Arc::clone(info),
             executor,
             container,
-            sandbox,
+            sandbox: sandbox.name,
+            member,
             statuses: Vec::new(),
             forwarded: None,
             started: None,
@@ -166,19 +174,26 @@ impl Agent {
         framework: &FrameworkId,
         name: &str,
         container: &ContainerId,
-    ) -> String {
-        let named = Sandbox { framework: framework.clone(), name: name.into() };
+    ) -> Sandbox {
+        let named = Sandbox::new(framework.clone(), name);
         let task = TaskKey { framework: framework.clone(), task: name.into() };
         let executor = ExecutorKey { framework: framework.clone(), executor: name.into() };
         let taken = self.gc.holds(&named)
             || self.state.tasks.get(&task).is_some_and(|task| task.sandbox == named)
             || self.state.executors.get(&executor).is_some_and(|executor| executor.sandbox == named);
-        if taken { container.to_string() } else { named.name }
+        if taken { Sandbox { name: container.to_string(), ..named } } else { named }
+    }
+
+    /// A directory for something called `name` below that of its executor, likewise.
+    fn free_part(&self, shared: Sandbox, name: &str, container: &ContainerId) -> Sandbox {
+        let named = Sandbox { task: Some(name.into()), ..shared };
+        let taken = self.completed.iter().any(|task| task.sandbox == named);
+        if taken { Sandbox { task: Some(container.to_string()), ..named } } else { named }
     }
 
     /// What a task that never ran is called towards its framework.
-    pub(crate) fn dropped(&self, key: &TaskKey) -> TaskState {
-        let aware = self.state.frameworks.get(&key.framework).is_some_and(|f| f.partition_aware);
+    pub(crate) fn dropped(&self, framework: &FrameworkId) -> TaskState {
+        let aware = self.state.frameworks.get(framework).is_some_and(|f| f.partition_aware);
         if aware { TaskState::Dropped } else { TaskState::Dropped.without_partition_awareness() }
     }
 
@@ -196,7 +211,13 @@ impl Agent {
         match result {
             Ok(()) => {
                 self.counters.fetches_succeeded += 1;
-                self.launch(now, &key, out);
+                match self.state.tasks.get_mut(&key) {
+                    Some(task) if task.group.is_some() => {
+                        task.fetched = true;
+                        self.launch_gathered(now, &key, out);
+                    }
+                    _ => self.launch(now, &key, out),
+                }
             }
             Err(why) => {
                 self.counters.fetches_failed += 1;
@@ -214,7 +235,7 @@ impl Agent {
         }
     }
 
-    fn launch(&mut self, now: Time, key: &TaskKey, out: &mut Vec<Effect>) {
+    pub(crate) fn launch(&mut self, now: Time, key: &TaskKey, out: &mut Vec<Effect>) {
         self.say(now, key, Draft::executor(TaskState::Starting), out);
         #[cfg(feature = "mutants")]
         if let (true, Some(job)) = (mutant::planted("launches-are-ordered-twice"), self.job(key)) {
@@ -232,6 +253,7 @@ impl Agent {
         Some(Job {
             container: task.container.clone(),
             sandbox: task.sandbox.clone(),
+            executor: task.executor_name().into(),
             task: task.spec.clone()?,
             framework: Arc::clone(&framework.info),
             is_executor: false,
@@ -370,7 +392,7 @@ impl Agent {
 
     pub(crate) fn lost_in_launch(&self, key: &TaskKey) -> Draft {
         let message = "The agent was restarted while it launched the task";
-        Draft::agent(self.dropped(key), Reason::AgentRestarted, message)
+        Draft::agent(self.dropped(&key.framework), Reason::AgentRestarted, message)
     }
 
     /// The end of a task that was killed before it ran; whether it was.
@@ -385,6 +407,15 @@ impl Agent {
 
     /// Nothing of the task is left but what `draft` says of it.
     pub(crate) fn end(&mut self, now: Time, key: &TaskKey, draft: Draft, out: &mut Vec<Effect>) {
+        let (state, membership) = (draft.state, self.membership(key));
+        self.end_alone(now, key, draft, out);
+        if let Some((host, group)) = membership {
+            self.member_ended(now, &host, group, state, out);
+        }
+    }
+
+    /// As [`end`](Self::end), whatever it means for the group of the task.
+    pub(crate) fn end_alone(&mut self, now: Time, key: &TaskKey, draft: Draft, out: &mut Vec<Effect>) {
         self.settle(key, draft.state);
         let removed = self.state.frameworks.get(&key.framework).is_some_and(|f| f.removed);
         let container = task_at(self, key).filter(|task| task.launched()).map(|task| task.container.clone());
@@ -432,9 +463,13 @@ impl Agent {
         if task.spec.is_some() && task.executor.is_none() {
             out.extend(self.gc.add(now, task.sandbox.clone()).map(Effect::Remove));
         }
+        let host = task.executor_key().filter(|_| task.group.is_some());
         self.completed.push_back(Arc::new(task));
         if self.completed.len() > limits::COMPLETED {
             self.completed.pop_front();
+        }
+        if let Some(host) = host {
+            self.retire(now, &host, out);
         }
     }
 

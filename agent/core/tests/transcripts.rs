@@ -335,12 +335,6 @@ fn what_cannot_run_is_refused_with_a_reason() {
     big.task_id.value = "big-2".into();
     script.step("too big, not partition aware", bench.launch_for(framework(&[]), big));
     script.step("bad id", bench.launch(task("a/b")));
-    let order = Order::RunGroup {
-        executor: "pod".into(),
-        framework: bench::modern(),
-        tasks: vec![std::sync::Arc::new(task("g1")), std::sync::Arc::new(task("g2"))],
-    };
-    script.step("group", bench.order(order));
     script.check(expect![[r#"
         an executor without an id
           write framework fw
@@ -366,14 +360,6 @@ fn what_cannot_run_is_refused_with_a_reason() {
           write task a/b
           write update a/b TASK_ERROR
           send on link 1: a/b TASK_ERROR SOURCE_AGENT REASON_TASK_INVALID "'task_id': 'a/b' contains invalid characters", latest TASK_ERROR
-        group
-          write task g1
-          write update g1 TASK_ERROR
-          write task g2
-          write update g2 TASK_ERROR
-          send on link 1: g1 TASK_ERROR SOURCE_AGENT REASON_TASK_GROUP_INVALID "This agent cannot run task groups: launch each task with 'command' alone", latest TASK_ERROR
-          send on link 1: g2 TASK_ERROR SOURCE_AGENT REASON_TASK_GROUP_INVALID "This agent cannot run task groups: launch each task with 'command' alone", latest TASK_ERROR
-          send on link 1: executor pod exited, None
     "#]]);
 }
 

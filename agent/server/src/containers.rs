@@ -44,7 +44,7 @@ impl Surroundings {
         let mut all: Vec<(&str, String)> = vec![
             ("PATH", self.path.clone()),
             ("MESOS_FRAMEWORK_ID", task.key.framework.to_string()),
-            ("MESOS_EXECUTOR_ID", task.key.task.to_string()),
+            ("MESOS_EXECUTOR_ID", job.executor.to_string()),
             ("MESOS_SLAVE_ID", self.agent.clone()),
             ("MESOS_SLAVE_PID", self.address.pid()),
             ("MESOS_AGENT_ENDPOINT", self.address.endpoint()),
@@ -272,9 +272,10 @@ mod tests {
     fn job(task: TaskSpec, checkpoint: bool, is_executor: bool) -> Job {
         Job {
             container: "c".into(),
-            sandbox: agent_core::Sandbox { framework: "f".into(), name: "t".into() },
+            sandbox: agent_core::Sandbox::new("f".into(), "t"),
             task: Arc::new(task),
             framework: Arc::new(framework(checkpoint)),
+            executor: "t".into(),
             is_executor,
         }
     }

@@ -77,8 +77,10 @@ fn count(counts: &Removals, sandbox: &Sandbox, result: io::Result<()>) {
 
 /// The directory of a sandbox; `None` for names that would lead elsewhere.
 pub(crate) fn path(sandboxes: &Path, sandbox: &Sandbox) -> Option<PathBuf> {
-    let sound = id::check(sandbox.framework.as_str()).is_ok() && id::check(&sandbox.name).is_ok();
-    sound.then(|| sandboxes.join(sandbox.framework.as_str()).join(&sandbox.name))
+    let parts = [Some(sandbox.framework.as_str()), Some(sandbox.name.as_str()), sandbox.task.as_deref()];
+    let sound = parts.iter().flatten().all(|part| id::check(part).is_ok());
+    let shared = sound.then(|| sandboxes.join(sandbox.framework.as_str()).join(&sandbox.name))?;
+    Some(sandbox.task.iter().fold(shared, |shared, task| shared.join("tasks").join(task)))
 }
 
 fn remove(sandboxes: &Path, sandbox: &Sandbox) -> io::Result<()> {
@@ -103,8 +105,7 @@ pub(crate) fn found(sandboxes: &Path, most: usize) -> Vec<(Sandbox, Time)> {
         let id = framework.file_name();
         directories(&framework.path()).filter_map(move |entry| {
             let changed = entry.metadata().ok()?.mtime();
-            let sandbox =
-                Sandbox { framework: id.to_str()?.into(), name: entry.file_name().to_str()?.to_owned() };
+            let sandbox = Sandbox::new(id.to_str()?.into(), entry.file_name().to_str()?);
             Some((sandbox, Time::ZERO + Span::from_secs(u64::try_from(changed).unwrap_or(0))))
         })
     });
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     fn sandbox(framework: &str, name: &str) -> Sandbox {
-        Sandbox { framework: framework.into(), name: name.into() }
+        Sandbox::new(framework.into(), name)
     }
 
     #[test]
@@ -126,6 +127,8 @@ mod tests {
         fs::create_dir_all(dir.path().join("sandboxes/f")).unwrap();
         fs::create_dir_all(&keep).unwrap();
         let root = dir.path().join("sandboxes");
+        let inside = Sandbox { task: Some("..".into()), ..sandbox("f", "x") };
+        assert!(remove(&root, &inside).is_err());
         for (framework, name) in [("..", "keep"), ("f", ".."), ("f", "../../keep"), ("", "f"), ("f", "")] {
             assert!(remove(&root, &sandbox(framework, name)).is_err(), "{framework}/{name}");
         }

@@ -46,13 +46,14 @@ type Test = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
 /// As much of the usual test runner as `cargo test NAME` needs.
 fn tests(arguments: &[String]) -> ExitCode {
-    let all: [Test; 9] = [
+    let all: [Test; 10] = [
         ("commands_end_with_their_true_status", || Box::pin(commands_end_with_their_true_status())),
         ("a_killed_agent_leaves_tasks_running_and_finds_them", || Box::pin(killed_agent())),
         ("a_kill_ends_the_whole_tree", || Box::pin(a_kill_ends_the_whole_tree())),
         ("a_stubborn_task_has_its_grace_and_no_more", || Box::pin(stubborn())),
         ("files_are_fetched_before_the_start", || Box::pin(files_are_fetched())),
         ("checks_run_beside_the_task", || Box::pin(checks_run_beside_the_task())),
+        ("a_group_stands_and_falls_together", || Box::pin(a_group_stands_and_falls_together())),
         ("a_second_process_is_refused_by_its_exit_code", || Box::pin(second_process())),
         ("an_executor_serves_its_framework_and_outlives_its_agent", || Box::pin(custom_executor())),
         ("a_thousand_tasks_are_launched_in_good_time", || Box::pin(a_thousand_tasks())),
@@ -352,6 +353,47 @@ async fn checks_run_beside_the_task() {
     healthy(&mut link, false).await;
     let status = link.until(TaskState::TaskKilled).await;
     assert_eq!(status.healthy, Some(false));
+}
+
+async fn a_group_stands_and_falls_together() {
+    let (master, data, mut agent, mut link) = start().await;
+    let waits = "echo $MESOS_EXECUTOR_ID $MESOS_TASK_ID; while [ ! -e end ]; do sleep 0.01; done; exit 3";
+    link.run_group(vec![task("a", waits), task("b", waits)]).await;
+    link.until(TaskState::TaskRunning).await;
+    let status = link.until(TaskState::TaskRunning).await;
+    let container = status.container_status.and_then(|status| status.container_id).expect("its container");
+    assert!(container.parent.is_some(), "in that of its executor: {container:?}");
+    agent.kill();
+    let agent = Agent::start(&master, data.path());
+    let (mut link, hello) = master.welcome().await;
+    assert_eq!((hello.tasks.len(), hello.executors.len()), (2, 1));
+    let pod = agent.sandbox("pod").join("tasks");
+    for id in ["a", "b"] {
+        assert_eq!(read(pod.join(id).join("stdout")), format!("pod {id}\n"));
+    }
+    std::fs::write(pod.join("a/end"), "").expect("told to end");
+    let mut ends = Vec::new();
+    let exit = loop {
+        match link.next().await {
+            to_master::Frame::Status(report) => {
+                link.acknowledge(&report.status).await;
+                // Which may be told again: its acknowledgement died with the agent, or came too late for it.
+                if report.status.state() != TaskState::TaskRunning {
+                    ends.push((report.status.task_id.value.clone(), report.status.state()));
+                }
+            }
+            to_master::Frame::ExecutorExit(exit) => break exit,
+            _ => {}
+        }
+    };
+    ends.dedup();
+    let named: Vec<(&str, TaskState)> = ends.iter().map(|(id, state)| (id.as_str(), *state)).collect();
+    assert_eq!(
+        named,
+        [("a", TaskState::TaskFailed), ("b", TaskState::TaskKilling), ("b", TaskState::TaskKilled)]
+    );
+    assert_eq!((exit.executor_id.value.as_str(), exit.status), ("pod", Some(0)));
+    drop(agent);
 }
 
 async fn second_process() {

@@ -85,6 +85,16 @@ pub(crate) fn hosted(id: &str) -> v1::TaskInfo {
     v1::TaskInfo { command: None, executor: Some(executor), ..task(id) }
 }
 
+/// The default executor, which the agent plays.
+pub(crate) fn pod() -> Arc<v1::ExecutorInfo> {
+    Arc::new(v1::ExecutorInfo {
+        r#type: Some(v1::executor_info::Type::Default as i32),
+        executor_id: v1::ExecutorId { value: "pod".into() },
+        resources: vec![scalar("cpus", 0.1), scalar("mem", 32.0)],
+        ..Default::default()
+    })
+}
+
 /// What an executor says of a task.
 pub(crate) fn said(task: &str, state: v1::TaskState, uuid: u8) -> v1::TaskStatus {
     v1::TaskStatus {
@@ -200,6 +210,19 @@ impl Bench {
         self.order(Order::Run { framework, task: Arc::new(task) })
     }
 
+    pub(crate) fn launch_group(
+        &mut self,
+        executor: &Arc<v1::ExecutorInfo>,
+        tasks: Vec<v1::TaskInfo>,
+    ) -> String {
+        let hosted = |task| Arc::new(v1::TaskInfo { executor: Some((**executor).clone()), ..task });
+        self.order(Order::RunGroup {
+            framework: modern(),
+            executor: Arc::clone(executor),
+            tasks: tasks.into_iter().map(hosted).collect(),
+        })
+    }
+
     /// Launches a task and sees it running with everything acknowledged.
     pub(crate) fn running(&mut self, task: v1::TaskInfo) -> String {
         let id = task.task_id.value.clone();
@@ -219,6 +242,15 @@ impl Bench {
     pub(crate) fn ack(&mut self) -> String {
         let update = self.sent.last().expect("an update was sent").clone();
         self.ack_uuid(&update.status.task_id.value.clone(), update.uuid)
+    }
+
+    /// Acknowledges updates until none waits.
+    pub(crate) fn ack_all(&mut self) -> String {
+        let mut log = String::new();
+        while let Some(update) = self.sent.pop() {
+            log += &self.ack_uuid(&update.status.task_id.value.clone(), update.uuid);
+        }
+        log
     }
 
     pub(crate) fn ack_uuid(&mut self, task: &str, uuid: Uuid) -> String {
@@ -382,13 +414,10 @@ impl Bench {
             Effect::Send { link, report } => format!("  send on link {}: {}", link.0, report_line(report)),
             Effect::Fetch(agent_core::Job { container, sandbox, task, .. }) => {
                 let uris: Vec<&str> = task.command.uris.iter().map(|uri| uri.value.as_str()).collect();
-                format!(
-                    "  fetch {} into {}/{}: {}",
-                    self.name(container),
-                    sandbox.framework,
-                    sandbox.name,
-                    uris.join(" ")
-                )
+                let inside = sandbox.task.iter().map(|task| format!("/tasks/{task}")).collect::<String>();
+                let (framework, name) = (&sandbox.framework, &sandbox.name);
+                let uris = uris.join(" ");
+                format!("  fetch {} into {framework}/{name}{inside}: {uris}", self.name(container))
             }
             Effect::CancelFetch { container } => format!("  stop fetching {}", self.name(container)),
             Effect::Launch(agent_core::Job { container, .. }) => format!("  launch {}", self.name(container)),
@@ -449,6 +478,10 @@ fn event_line(event: &Event) -> String {
             format!("subscribed as {} of {framework} at {agent}", executor.executor_id.value)
         }
         Event::Launch(task) => format!("launch {}", task.task_id.value),
+        Event::LaunchGroup(tasks) => {
+            let tasks: Vec<&str> = tasks.iter().map(|task| task.task_id.value.as_str()).collect();
+            format!("launch together {}", tasks.join(" "))
+        }
         Event::Kill { task, grace } => format!("kill {task}, grace {grace:?}"),
         Event::Acknowledged { task, uuid } => format!("acknowledged {task} {}", uuid.0[0]),
         Event::Message(data) => format!("message of {} bytes", data.len()),

@@ -106,7 +106,9 @@ async fn answer(site: &Site, call: Call) -> Result<Answer, Refusal> {
             Answer { r#type: Some(Type::GetFrameworks as i32), get_frameworks, ..empty }
         }
         CallType::GetContainers => {
-            let get_containers = Some(response::GetContainers { containers: monitor::wire(site).await? });
+            let nested = call.get_containers.is_some_and(|asked| asked.show_nested());
+            let containers = monitor::wire(site, nested).await?;
+            let get_containers = Some(response::GetContainers { containers });
             Answer { r#type: Some(Type::GetContainers as i32), get_containers, ..empty }
         }
         CallType::GetAgent => {

@@ -237,6 +237,13 @@ fn render(event: Event) -> executor::Event {
             launch: Some(event::Launch { task: (*task).clone() }),
             ..empty
         },
+        Event::LaunchGroup(tasks) => executor::Event {
+            r#type: Some(EventType::LaunchGroup as i32),
+            launch_group: Some(event::LaunchGroup {
+                task_group: v1::TaskGroupInfo { tasks: tasks.iter().map(|task| (**task).clone()).collect() },
+            }),
+            ..empty
+        },
         Event::Kill { task, grace } => executor::Event {
             r#type: Some(EventType::Kill as i32),
             kill: Some(event::Kill {

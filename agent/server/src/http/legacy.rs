@@ -88,7 +88,7 @@ fn framework(site: &Site, view: &View, framework: &Framework) -> Value {
 fn custom_executor(site: &Site, view: &View, executor: &Executor) -> Value {
     let info = &executor.info;
     let used = executor.spec.as_ref().map(|spec| spec.resources.clone()).unwrap_or_default();
-    let of = |task: &&Task| task.host().as_ref() == Some(&executor.key);
+    let of = |task: &&Task| task.executor_key().as_ref() == Some(&executor.key);
     let show = |tasks: Vec<&Task>| tasks.into_iter().map(|task| shown_task(view, task)).collect::<Value>();
     let (live, ended): (Vec<&Task>, Vec<&Task>) =
         view.tasks.iter().filter(of).partition(|task| tasks::is_live(task));

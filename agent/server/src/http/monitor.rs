@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent_core::Task;
 use model::id::ContainerId;
 use model::resources::Bag;
 use sandbox::Usage;
@@ -15,6 +16,8 @@ use super::{Site, tasks};
 /// A running container and what it uses.
 struct Running {
     container: ContainerId,
+    /// The container of its executor, for a task of a group.
+    parent: Option<ContainerId>,
     pid: Option<u32>,
     framework: String,
     executor: String,
@@ -24,42 +27,83 @@ struct Running {
     usage: Usage,
 }
 
-/// The containers of command tasks and of executors.
-async fn running(site: &Site) -> Result<Vec<Running>, Refusal> {
+/// The containers of command tasks and of executors, and `nested` those of tasks in groups. An executor that the agent
+/// plays uses what its tasks use.
+async fn running(site: &Site, nested: bool) -> Result<Vec<Running>, Refusal> {
     let view = site.view().await?;
     let mut found = Vec::new();
     for task in view.tasks.iter().filter(|task| task.executor.is_none()) {
         if let Some(usage) = site.usage(&task.container).await? {
-            found.push(Running {
-                container: task.container.clone(),
-                pid: task.pid,
-                framework: task.key.framework.to_string(),
-                executor: task.key.task.to_string(),
-                name: tasks::executor_name(task),
-                source: task.key.task.to_string(),
-                asked: task.spec.as_ref().map(|spec| spec.resources.clone()),
-                usage,
-            });
+            let (name, source) = (tasks::executor_name(task), task.key.task.to_string());
+            found.push(Running { name, source, ..Running::of(task, usage) });
         }
     }
     for executor in &view.executors {
-        if let Some(usage) = site.usage(&executor.container).await? {
-            let own = executor.spec.iter().map(|spec| &spec.resources);
-            let hosted = view.tasks.iter().filter(|task| task.host().as_ref() == Some(&executor.key));
-            let theirs = hosted.filter(|task| tasks::is_live(task)).filter_map(|task| task.spec.as_ref());
-            found.push(Running {
-                container: executor.container.clone(),
-                pid: executor.pid,
-                framework: executor.key.framework.to_string(),
-                executor: executor.key.executor.to_string(),
-                name: executor.info.name.clone().unwrap_or_default(),
-                source: executor.info.source.clone().unwrap_or_default(),
-                asked: Some(own.chain(theirs.map(|spec| &spec.resources)).sum()),
-                usage,
-            });
+        let hosted = view.tasks.iter().filter(|task| task.executor_key().as_ref() == Some(&executor.key));
+        let hosted: Vec<&Task> = hosted.filter(|task| tasks::is_live(task)).collect();
+        let mut inside = Vec::new();
+        let usage = if executor.is_played() {
+            for task in &hosted {
+                if let Some(usage) = site.usage(&task.container).await? {
+                    let parent = Some(executor.container.clone());
+                    inside.push(Running { parent, ..Running::of(task, usage) });
+                }
+            }
+            Some(total(inside.iter().map(|running| &running.usage)))
+        } else {
+            site.usage(&executor.container).await?
+        };
+        let Some(usage) = usage else { continue };
+        let own = executor.spec.iter().map(|spec| &spec.resources);
+        let theirs = hosted.iter().filter_map(|task| task.spec.as_ref());
+        found.push(Running {
+            container: executor.container.clone(),
+            parent: None,
+            pid: executor.pid,
+            framework: executor.key.framework.to_string(),
+            executor: executor.key.executor.to_string(),
+            name: executor.info.name.clone().unwrap_or_default(),
+            source: executor.info.source.clone().unwrap_or_default(),
+            asked: Some(own.chain(theirs.map(|spec| &spec.resources)).sum()),
+            usage,
+        });
+        if nested {
+            found.append(&mut inside);
         }
     }
     Ok(found)
+}
+
+impl Running {
+    fn of(task: &Task, usage: Usage) -> Self {
+        Self {
+            container: task.container.clone(),
+            parent: None,
+            pid: task.pid,
+            framework: task.key.framework.to_string(),
+            executor: task.executor.as_ref().map_or(task.key.task.as_str(), |id| id.as_str()).to_owned(),
+            name: String::new(),
+            source: String::new(),
+            asked: task.spec.as_ref().map(|spec| spec.resources.clone()),
+            usage,
+        }
+    }
+}
+
+/// What several containers use together.
+fn total<'a>(parts: impl Iterator<Item = &'a Usage>) -> Usage {
+    parts.fold(Usage::default(), |sum, part| Usage {
+        cpu_user: sum.cpu_user + part.cpu_user,
+        cpu_system: sum.cpu_system + part.cpu_system,
+        rss_bytes: sum.rss_bytes + part.rss_bytes,
+        processes: sum.processes + part.processes,
+        cpu_periods: sum.cpu_periods + part.cpu_periods,
+        cpu_throttled_periods: sum.cpu_throttled_periods + part.cpu_throttled_periods,
+        cpu_throttled: sum.cpu_throttled + part.cpu_throttled,
+        memory_limit_bytes: Some(sum.memory_limit_bytes.unwrap_or(0) + part.memory_limit_bytes.unwrap_or(0))
+            .filter(|limit| *limit > 0),
+        cpu_limit_millis: None,
+    })
 }
 
 pub(super) async fn containers(site: &Site) -> Result<Value, Refusal> {
@@ -75,7 +119,7 @@ pub(super) async fn containers(site: &Site) -> Result<Value, Refusal> {
         shown["status"] = status;
         shown
     };
-    Ok(running(site).await?.iter().map(show).collect())
+    Ok(running(site, false).await?.iter().map(show).collect())
 }
 
 pub(super) async fn statistics(site: &Site) -> Result<Value, Refusal> {
@@ -86,7 +130,7 @@ pub(super) async fn statistics(site: &Site) -> Result<Value, Refusal> {
         shown["statistics"] = statistics_of(running, now);
         shown
     };
-    Ok(running(site).await?.iter().map(show).collect())
+    Ok(running(site, false).await?.iter().map(show).collect())
 }
 
 fn name(shown: &mut Value, running: &Running) {
@@ -144,10 +188,11 @@ fn measured(running: &Running, now: f64) -> v1::ResourceStatistics {
 }
 
 /// The same for the v1 API.
-pub(super) async fn wire(site: &Site) -> Result<Vec<Container>, Refusal> {
+pub(super) async fn wire(site: &Site, nested: bool) -> Result<Vec<Container>, Refusal> {
     let now = site.clock.now().as_secs_f64();
     let show = |running: &Running| {
-        let container = v1::ContainerId { value: running.container.to_string(), parent: None };
+        let parent = running.parent.as_ref().map(|id| Box::new(container_id(id, None)));
+        let container = container_id(&running.container, parent);
         Container {
             framework_id: Some(v1::FrameworkId { value: running.framework.clone() }),
             executor_id: Some(v1::ExecutorId { value: running.executor.clone() }),
@@ -161,5 +206,9 @@ pub(super) async fn wire(site: &Site) -> Result<Vec<Container>, Refusal> {
             resource_statistics: Some(measured(running, now)),
         }
     };
-    Ok(running(site).await?.iter().map(show).collect())
+    Ok(running(site, nested).await?.iter().map(show).collect())
+}
+
+fn container_id(id: &ContainerId, parent: Option<Box<v1::ContainerId>>) -> v1::ContainerId {
+    v1::ContainerId { value: id.value.to_string(), parent }
 }

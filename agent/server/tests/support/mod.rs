@@ -131,6 +131,17 @@ impl Link {
         self.send(to_agent::Frame::Run(link::Run { framework: framework(), task })).await;
     }
 
+    /// Tasks of one group, in the default executor `pod`.
+    pub(crate) async fn run_group(&mut self, tasks: Vec<v1::TaskInfo>) {
+        let executor = v1::ExecutorInfo {
+            r#type: Some(v1::executor_info::Type::Default as i32),
+            executor_id: v1::ExecutorId { value: "pod".into() },
+            ..Default::default()
+        };
+        self.send(to_agent::Frame::RunGroup(link::RunGroup { framework: framework(), executor, tasks }))
+            .await;
+    }
+
     pub(crate) async fn kill(&mut self, task: &str, grace: Option<Duration>) {
         let nanoseconds = |grace: Duration| i64::try_from(grace.as_nanos()).expect("short");
         let policy = |grace| v1::KillPolicy {
