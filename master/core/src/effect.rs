@@ -12,7 +12,7 @@ use crate::alloc::{Account, Tally};
 use crate::input::{Barrier, LinkId, Peer, RequestId, StreamId, Term, Ticket};
 use crate::refusal::Refusal;
 use crate::registry::Command;
-use crate::snapshot::{Agent, Framework, Offer, Snapshot, Task};
+use crate::snapshot::{Agent, Framework, InverseOffer, Offer, Snapshot, Task};
 
 #[derive(Debug)]
 pub enum Effect {
@@ -87,6 +87,9 @@ pub enum SchedulerEvent {
     /// All the offers of one allocation.
     Offers(Vec<Arc<Offer>>),
     Rescind(OfferId),
+    /// Requests to leave agents of machines that are to be away.
+    InverseOffers(Vec<Arc<InverseOffer>>),
+    RescindInverse(OfferId),
     Update(Arc<wire::v1::TaskStatus>),
     Operation(Arc<wire::v1::OperationStatus>),
     Message {
@@ -257,6 +260,10 @@ pub enum Observation {
         agent: AgentId,
     },
     AgentGone {
+        agent: AgentId,
+    },
+    /// The operator took its machine down.
+    AgentRemoved {
         agent: AgentId,
     },
     AgentRefused {

@@ -20,7 +20,7 @@ use wire::v1::{
 
 use crate::input::{LinkId, StreamId};
 use crate::profile::Profile;
-use crate::registry::{Drain, Registry};
+use crate::registry::{Drain, Registry, Unavailability};
 
 /// All that the leader knows, at one moment.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Tables {
     pub recovered: OrdSet<AgentId>,
     /// Changes of resources that are under way, or whose end was not acknowledged, by the master's name of them.
     pub operations: OrdMap<Bytes, Arc<Operation>>,
+    /// What frameworks have answered when asked to leave an agent of a machine that is to be away.
+    pub inverse_answers: OrdMap<(AgentId, FrameworkId), InverseAnswer>,
     /// Those that their framework gave a name.
     pub operation_names: OrdMap<(FrameworkId, OperationId), Bytes>,
 }
@@ -71,6 +73,8 @@ pub struct Framework {
     /// Of its own making: a command task has none.
     pub executors: OrdMap<(AgentId, ExecutorId), Arc<Executor>>,
     pub offers: OrdMap<OfferId, Arc<Offer>>,
+    /// Not yet answered.
+    pub inverse_offers: OrdMap<OfferId, Arc<InverseOffer>>,
 }
 
 impl Framework {
@@ -123,6 +127,8 @@ pub struct Agent {
     pub deactivated: bool,
     /// The operator wants it empty.
     pub drain: Option<Drain>,
+    /// When its machine is to be away.
+    pub unavailability: Option<Unavailability>,
     pub registered_at: Time,
     /// When it last came back to this leader.
     pub reregistered_at: Option<Time>,
@@ -167,11 +173,31 @@ pub struct Offer {
     /// The agent when the offer was made: name, attributes, domain.
     pub info: Arc<AgentInfo>,
     pub ip: Arc<str>,
+    /// When the agent's machine is to be away.
+    pub unavailability: Option<Unavailability>,
     /// The framework's executors that live there.
     pub executors: Vec<ExecutorId>,
     /// How the framework reads resources.
     pub form: Form,
     pub made_at: Time,
+}
+
+/// The request that a framework leave an agent whose machine is to be away.
+#[derive(Clone, Debug)]
+pub struct InverseOffer {
+    pub id: OfferId,
+    pub framework: FrameworkId,
+    pub agent: AgentId,
+    pub unavailability: Unavailability,
+    pub info: Arc<AgentInfo>,
+    pub ip: Arc<str>,
+}
+
+/// What a framework last said to such a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InverseAnswer {
+    pub accepted: bool,
+    pub at: Time,
 }
 
 /// Which of the old ways of saying things a framework needs (spec mesos-v1, section 8.2).

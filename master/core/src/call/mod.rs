@@ -4,6 +4,7 @@
 //! master never parses. What it refuses is step 9 of the ladder of the scheduler endpoint (spec mesos-v1, section
 //! 1.5); later steps need the leader's state and are its own.
 
+mod maintenance;
 mod operation;
 mod operator;
 mod quota;
@@ -82,8 +83,12 @@ pub enum Verb {
     },
     /// Taken and without effect: the allocator offers what there is.
     Request,
-    /// Answers to inverse offers, of which this master sends none: every id in them is unknown and ignored.
-    AnswerInverseOffers,
+    /// Whether the framework will have left in time. If not, it is asked again after `refuse`.
+    AnswerInverseOffers {
+        offers: Vec<OfferId>,
+        accepted: bool,
+        refuse: Span,
+    },
     /// `uuid` is that of the operation's newest status.
     AcknowledgeOperation {
         operation: OperationId,
@@ -194,12 +199,20 @@ impl SchedulerCall {
                 Verb::Request
             }
             Type::AcceptInverseOffers => {
-                call.accept_inverse_offers.ok_or_else(|| missing("accept_inverse_offers"))?;
-                Verb::AnswerInverseOffers
+                let accept = call.accept_inverse_offers.ok_or_else(|| missing("accept_inverse_offers"))?;
+                Verb::AnswerInverseOffers {
+                    offers: offer_ids(accept.inverse_offer_ids),
+                    accepted: true,
+                    refuse: refusal(accept.filters.as_ref()),
+                }
             }
             Type::DeclineInverseOffers => {
-                call.decline_inverse_offers.ok_or_else(|| missing("decline_inverse_offers"))?;
-                Verb::AnswerInverseOffers
+                let decline = call.decline_inverse_offers.ok_or_else(|| missing("decline_inverse_offers"))?;
+                Verb::AnswerInverseOffers {
+                    offers: offer_ids(decline.inverse_offer_ids),
+                    accepted: false,
+                    refuse: refusal(decline.filters.as_ref()),
+                }
             }
             Type::AcknowledgeOperationStatus => {
                 let acknowledge = call

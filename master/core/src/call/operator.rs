@@ -7,7 +7,7 @@ use model::time::Span;
 use super::operation::{Change, ChangeKind};
 use crate::input::StreamId;
 use crate::refusal::Refusal;
-use crate::registry::Quota;
+use crate::registry::{MaintenanceCommand, Quota};
 
 /// A call on the operator endpoint that concerns the leader. Flags, log levels, files, metrics, health and version
 /// are the driver's own and never get here.
@@ -30,6 +30,8 @@ pub enum OperatorCall {
         set: Vec<Quota>,
     },
     MarkAgentGone(AgentId),
+    /// Machines are to be away, go away, or are back.
+    Maintain(MaintenanceCommand),
     /// Offers from the agent stop (true) or go on.
     Deactivate {
         agent: AgentId,
@@ -91,6 +93,8 @@ impl OperatorCall {
             | Type::GetRoles
             | Type::GetWeights
             | Type::GetQuota
+            | Type::GetMaintenanceSchedule
+            | Type::GetMaintenanceStatus
             | Type::GetOperations => Self::Read,
             Type::Subscribe => Self::Subscribe { stream },
             Type::Teardown => {
@@ -115,6 +119,19 @@ impl OperatorCall {
             Type::MarkAgentGone => {
                 let mark = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
                 Self::MarkAgentGone(mark.agent_id.value.into())
+            }
+            Type::UpdateMaintenanceSchedule => {
+                let update = call.update_maintenance_schedule;
+                let update = update.ok_or_else(|| missing("update_maintenance_schedule"))?;
+                Self::Maintain(MaintenanceCommand::schedule(update.schedule))
+            }
+            Type::StartMaintenance => {
+                let start = call.start_maintenance.ok_or_else(|| missing("start_maintenance"))?;
+                Self::Maintain(MaintenanceCommand::down(start.machines))
+            }
+            Type::StopMaintenance => {
+                let stop = call.stop_maintenance.ok_or_else(|| missing("stop_maintenance"))?;
+                Self::Maintain(MaintenanceCommand::up(stop.machines))
             }
             Type::DrainAgent => {
                 let drain = call.drain_agent.ok_or_else(|| missing("drain_agent"))?;

@@ -134,11 +134,15 @@ impl Turn<'_> {
             let doubt = Doubt { link, agent: hello.agent.clone(), seen: hello.highest_term };
             return self.when_proved(Waiting::Doubt(Box::new(doubt)));
         }
+        let fact = hello.agent.as_ref().and_then(|id| self.view.agent(id));
+        let presence = fact.map(|fact| fact.presence);
+        if presence != Some(Presence::Gone) && self.is_down(&hello) {
+            return self.send_away(link, &hello);
+        }
         let Some(id) = hello.agent.clone() else {
             let id = self.next_agent_id();
             return self.admit_agent(link, id, hello, false, false);
         };
-        let presence = self.view.agent(&id).map(|fact| fact.presence);
         match presence {
             Some(Presence::Gone) => self.refuse_agent(link, AgentRefusal::Gone(id)),
             Some(Presence::Unreachable) => self.admit_agent(link, id, hello, true, true),
@@ -242,6 +246,7 @@ impl Turn<'_> {
         let adopted = self.adopt_tasks(&id, hello.tasks, &removed);
         self.adopt_operations(&id, hello.operations);
         self.account_agent(&id);
+        self.ask_about(&id);
         if returns {
             self.tell_returned(&id, &adopted);
         }
@@ -276,6 +281,7 @@ impl Turn<'_> {
         let fact = self.view.agent(id);
         let (deactivated, drain) = fact.map_or((false, None), |fact| (fact.deactivated, fact.drain));
         let info = with_id(&hello.info, id);
+        let unavailability = self.planned(&hello.info.hostname, &hello.ip);
         let (ip, version, total) =
             (Arc::clone(&hello.ip), Arc::from(hello.version.as_str()), hello.total.clone());
         if let Some(agent) = self.agent_mut(id) {
@@ -283,6 +289,7 @@ impl Turn<'_> {
             agent.ip = ip;
             agent.version = version;
             agent.total = total;
+            agent.unavailability = unavailability;
             agent.link = Some(link);
             agent.reregistered_at = Some(now);
             return false;
@@ -296,6 +303,7 @@ impl Turn<'_> {
             link: Some(link),
             deactivated,
             drain,
+            unavailability,
             registered_at: now,
             reregistered_at: None,
             tasks: Default::default(),
@@ -312,7 +320,7 @@ impl Turn<'_> {
         frameworks_of(hello).into_iter().filter(|id| self.framework(id).is_none()).collect()
     }
 
-    fn welcome(&mut self, link: LinkId, id: &AgentId, hello: &Hello, removed: Vec<FrameworkId>) {
+    pub(super) fn welcome(&mut self, link: LinkId, id: &AgentId, hello: &Hello, removed: Vec<FrameworkId>) {
         let connected = frameworks_of(hello)
             .into_iter()
             .filter(|id| self.framework(id).is_some_and(|framework| framework.connected()))
@@ -363,6 +371,7 @@ impl Turn<'_> {
         }
         agent.link = None;
         self.rescind_agent_offers(&id);
+        self.rescind_inverse_offers(&id);
         self.offer_agent(&id);
         self.observe(Observation::AgentDisconnected { agent: id });
     }

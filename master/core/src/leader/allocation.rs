@@ -14,6 +14,7 @@ use super::timers::Timer;
 use super::{Standing, Turn};
 use crate::alloc::{AgentFacts, FrameworkChange, Grant, Held, Misuse, PolicyChange};
 use crate::effect::{Observation, SchedulerEvent};
+use crate::registry::Text;
 use crate::snapshot::Offer;
 
 impl Turn<'_> {
@@ -41,10 +42,10 @@ impl Turn<'_> {
 
     fn offer(&mut self, grant: Grant) -> Option<Arc<Offer>> {
         let Grant { framework, role, agent, resources } = grant;
-        let id = OfferId::from(format!("{}-O{}", self.uuid(), self.leader.serial.offer));
-        self.leader.serial.offer += 1;
+        let id = self.next_offer_id();
         let there = self.agent(&agent)?;
-        let (info, ip) = (Arc::clone(&there.info), Arc::clone(&there.ip));
+        let (info, ip, unavailability) =
+            (Arc::clone(&there.info), Arc::clone(&there.ip), there.unavailability);
         let made_at = self.now;
         let record = self.framework_mut(&framework)?;
         let executors = record
@@ -61,6 +62,7 @@ impl Turn<'_> {
             resources,
             info,
             ip,
+            unavailability,
             executors,
             form: record.profile.form(),
             made_at,
@@ -68,10 +70,20 @@ impl Turn<'_> {
         record.offers.insert(id.clone(), Arc::clone(&offer));
         self.leader.tables.offers.insert(id.clone(), Arc::clone(&offer));
         self.agent_mut(&agent)?.offers.insert(id.clone());
+        if unavailability.is_some() {
+            self.ask_about(&agent);
+        }
         if let Some(timeout) = self.leader.settings.offer_timeout {
             self.leader.timers.set(Timer::Offer(id), self.now + timeout);
         }
         Some(offer)
+    }
+
+    /// Of offers and inverse offers.
+    pub(super) fn next_offer_id(&mut self) -> OfferId {
+        let id = OfferId::from(format!("{}-O{}", self.uuid(), self.leader.serial.offer));
+        self.leader.serial.offer += 1;
+        id
     }
 
     // --- offers end
@@ -112,6 +124,7 @@ impl Turn<'_> {
         for id in offers {
             self.release_offer(&id, None);
         }
+        self.discard_inverse_offers(framework);
     }
 
     /// A framework has left roles: offers to it in those are withdrawn.
@@ -207,6 +220,7 @@ impl Turn<'_> {
             minimums: record.profile.minimums.clone(),
         };
         self.allocator.framework(id, change);
+        self.ask_framework(id);
     }
 
     /// Nobody listens. What the framework uses stays its own.
@@ -313,9 +327,16 @@ impl Turn<'_> {
         }
     }
 
-    /// Shares have changed: what is offered under the old ones is withdrawn, so that the new ones count soon.
-    pub(super) fn weights_updated(&mut self) {
+    /// Where somebody has one of these roles, or one below, shares have changed: what is offered under the old ones is
+    /// withdrawn, to whomever, so that the new ones count soon.
+    pub(super) fn weights_updated(&mut self, roles: &[Text]) {
         self.apply_weights();
+        let roles: Vec<Role> = roles.iter().filter_map(|role| role.parse().ok()).collect();
+        let concerned = |own: &Role| roles.iter().any(|role| role == own || role.is_ancestor_of(own));
+        let mut frameworks = self.leader.tables.frameworks.values();
+        if !frameworks.any(|framework| framework.profile.roles.iter().any(concerned)) {
+            return;
+        }
         let offers: Vec<OfferId> = self.leader.tables.offers.keys().cloned().collect();
         for id in offers {
             self.rescind(&id);

@@ -32,6 +32,8 @@ impl Counters {
         let name = match verb {
             Verb::Accept(_) => "messages_launch_tasks",
             Verb::Decline { .. } => "messages_decline_offers",
+            Verb::AnswerInverseOffers { accepted: true, .. } => "messages_accept_inverse_offers",
+            Verb::AnswerInverseOffers { accepted: false, .. } => "messages_decline_inverse_offers",
             Verb::Revive { .. } => "messages_revive_offers",
             Verb::Suppress { .. } => "messages_suppress_offers",
             Verb::Kill { .. } => "messages_kill_task",
@@ -41,11 +43,7 @@ impl Counters {
             Verb::Request => "messages_resource_request",
             Verb::AcknowledgeOperation { .. } => "messages_operation_status_update_acknowledgement",
             Verb::ReconcileOperations { .. } => "messages_reconcile_operations",
-            Verb::Teardown
-            | Verb::Shutdown { .. }
-            | Verb::AnswerInverseOffers
-            | Verb::UpdateFramework(_)
-            | Verb::Unknown => return,
+            Verb::Teardown | Verb::Shutdown { .. } | Verb::UpdateFramework(_) | Verb::Unknown => return,
         };
         self.count(name);
     }

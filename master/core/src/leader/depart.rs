@@ -53,6 +53,23 @@ impl Turn<'_> {
         self.recovery_progresses();
     }
 
+    /// The registry has forgotten the agent, whose machine is down: it may come back as new when its machine is up.
+    pub(super) fn agent_taken_down(&mut self, id: &AgentId) {
+        let message = "Agent has been removed: its machine is down for maintenance";
+        self.order(id, AgentOrder::Shutdown { message: message.to_owned() });
+        let departure = Departure {
+            state: TaskState::Lost,
+            reason: Why::AgentRemoved,
+            older_reason: Why::AgentRemoved,
+            message,
+            may_return: false,
+        };
+        self.leader.counters.count("slave_removals");
+        self.depart(id, &departure);
+        self.observe(Observation::AgentRemoved { agent: id.clone() });
+        self.recovery_progresses();
+    }
+
     /// Per framework: updates, then rescinds; at last everybody hears FAILURE.
     fn depart(&mut self, id: &AgentId, departure: &Departure) {
         let (tasks, link) = match self.agent(id) {
@@ -65,10 +82,11 @@ impl Turn<'_> {
         if departure.may_return {
             self.leader.counters.count("slave_removals");
         } else {
-            self.complete_unreachable(id);
+            self.complete_unreachable(id, departure);
         }
         self.rescind_agent_offers(id);
-        self.depart_operations(id, departure.may_return);
+        self.depart_operations(id, departure.may_return, departure.message);
+        self.forget_inverse(id);
         self.forget_agent(id);
         let executors: Vec<_> =
             self.agent(id).map(|agent| agent.executors.iter().cloned().collect()).unwrap_or_default();
@@ -91,13 +109,17 @@ impl Turn<'_> {
         }
     }
 
+    fn told_departure(&self, framework: &FrameworkId, departure: &Departure) -> (TaskState, Why) {
+        let state = self.told(framework, departure.state);
+        (state, if state == departure.state { departure.reason } else { departure.older_reason })
+    }
+
     fn depart_task(&mut self, id: &AgentId, framework: &FrameworkId, task: &TaskId, departure: &Departure) {
         let Some(record) = self.task(framework, task) else { return };
         if record.state.is_terminal() {
             return self.complete(framework, task);
         }
-        let state = self.told(framework, departure.state);
-        let reason = if state == departure.state { departure.reason } else { departure.older_reason };
+        let (state, reason) = self.told_departure(framework, departure);
         let mut status = self.master_status(task, Some(id), state, reason, departure.message);
         if departure.may_return {
             status.unreachable_time = Some(self.now.into());
@@ -116,7 +138,7 @@ impl Turn<'_> {
     }
 
     /// What was unreachable on an agent that never returns has ended.
-    fn complete_unreachable(&mut self, id: &AgentId) {
+    fn complete_unreachable(&mut self, id: &AgentId, departure: &Departure) {
         let frameworks: Vec<FrameworkId> = self.leader.tables.frameworks.keys().cloned().collect();
         for name in frameworks {
             let Some(framework) = self.framework(&name) else { continue };
@@ -127,13 +149,8 @@ impl Turn<'_> {
                 .map(|task| task.id.clone())
                 .collect();
             for task in lost {
-                let state = self.told(&name, TaskState::GoneByOperator);
-                let reason = if state == TaskState::GoneByOperator {
-                    Why::AgentRemovedByOperator
-                } else {
-                    Why::AgentRemoved
-                };
-                let status = self.master_status(&task, Some(id), state, reason, "Agent has been marked gone");
+                let (state, reason) = self.told_departure(&name, departure);
+                let status = self.master_status(&task, Some(id), state, reason, departure.message);
                 self.book_and_tell(&name, &task, state, status);
                 let Some(framework) = self.framework_mut(&name) else { continue };
                 let Some(record) = framework.unreachable.remove(&task) else { continue };

@@ -13,7 +13,9 @@ mod decline;
 mod depart;
 mod drain;
 mod explain;
+mod inverse;
 mod kill;
+mod maintenance;
 mod operations;
 mod operator;
 mod proposals;
@@ -49,6 +51,7 @@ use crate::snapshot::{Agent, Framework, Snapshot, Tables};
 pub use counters::Counters;
 
 use agents::{Link, Pulses};
+use inverse::Inverse;
 use proposals::Proposals;
 use recovery::Reaper;
 use state_api::Reads;
@@ -69,6 +72,7 @@ pub struct Leader {
     reads: Reads,
     timers: Timers,
     reaper: Reaper,
+    inverse: Inverse,
     leases: Expiry,
     counters: Counters,
     serial: Serial,
@@ -117,6 +121,7 @@ impl Leader {
             reads: Reads::default(),
             timers: Timers::default(),
             reaper: Reaper::default(),
+            inverse: Inverse::default(),
             leases: Expiry::default(),
             counters: Counters::default(),
             serial: Serial::default(),
@@ -197,10 +202,15 @@ impl Turn<'_> {
                 Timer::Failover(framework) => self.failover_timed_out(framework),
                 Timer::Teardown(framework) => self.propose_removal(framework, Removal::Teardown),
                 Timer::Offer(offer) => self.offer_timed_out(&offer),
+                // They are asked below, after the offers that tell of it.
+                Timer::Inverse => {}
+                Timer::TakeDown(agent) => self.take_down(agent),
+                Timer::InverseAgain(agent, _) => self.ask_about(&agent),
             }
         }
         self.expire_leases();
         self.allocate();
+        self.ask_inverse();
     }
 
     fn role(&mut self, role: Role) {
@@ -287,7 +297,10 @@ impl Turn<'_> {
             Verb::Acknowledge { agent, task, uuid } => self.acknowledge(framework, task, &agent, uuid),
             Verb::Reconcile { tasks } => self.reconcile(&framework, tasks),
             Verb::Message { agent, executor, data } => self.message(framework, executor, &agent, data),
-            Verb::Request | Verb::AnswerInverseOffers => {}
+            Verb::Request => {}
+            Verb::AnswerInverseOffers { offers, accepted, refuse } => {
+                self.answer_inverse(&framework, &offers, accepted, refuse);
+            }
             Verb::AcknowledgeOperation { operation, uuid } => {
                 self.acknowledge_operation(&framework, operation, &uuid);
             }

@@ -146,7 +146,7 @@ impl Turn<'_> {
     }
 
     /// The agent is away; what it was to do may have been done.
-    pub(super) fn depart_operations(&mut self, id: &AgentId, may_return: bool) {
+    pub(super) fn depart_operations(&mut self, id: &AgentId, may_return: bool, message: &str) {
         let known: Vec<Bytes> =
             self.agent(id).map(|agent| agent.operations.iter().cloned().collect()).unwrap_or_default();
         for uuid in known {
@@ -154,7 +154,6 @@ impl Turn<'_> {
                 let message = "Agent is unreachable";
                 self.end_operation(&uuid, OperationState::OperationUnreachable, message);
             } else {
-                let message = "Agent has been marked gone";
                 self.end_operation(&uuid, OperationState::OperationGoneByOperator, message);
             }
         }

@@ -15,7 +15,7 @@ use crate::effect::{Effect, OperatorEvent, Reply};
 use crate::input::{RequestId, StreamId};
 use crate::profile;
 use crate::refusal::Refusal;
-use crate::registry::{AgentCommand, Away, Command, Drain, Presence, Weight, WeightCommand};
+use crate::registry::{AgentCommand, Away, Command, Drain, Presence, Text, Weight, WeightCommand};
 
 impl Turn<'_> {
     pub(super) fn operator_call(&mut self, request: RequestId, call: OperatorCall) {
@@ -28,6 +28,9 @@ impl Turn<'_> {
             OperatorCall::UpdateQuota { force, set } => self.update_quota(request, force, set),
             OperatorCall::MarkAgentGone(agent) => self.mark_gone(request, agent),
             OperatorCall::Change { agent, change } => self.operator_change(request, &agent, &change),
+            OperatorCall::Maintain(command) => {
+                self.propose(Command::Maintenance(command), Proposal::Maintenance { request });
+            }
             OperatorCall::Drain { agent, max_grace, mark_gone } => {
                 let drain = Drain { max_grace, mark_gone, since: self.now };
                 self.drain_call(request, agent, drain);
@@ -55,7 +58,11 @@ impl Turn<'_> {
     fn update_weights(&mut self, request: RequestId, weights: Vec<(String, WeightValue)>) {
         let judged: Result<Vec<Weight>, Refusal> = weights.into_iter().map(judge_weight).collect();
         match judged {
-            Ok(set) => self.propose(Command::Weight(WeightCommand { set }), Proposal::Weights { request }),
+            Ok(set) => {
+                let roles = set.iter().map(|weight| Text::clone(&weight.role)).collect();
+                let command = Command::Weight(WeightCommand { set });
+                self.propose(command, Proposal::Weights { request, roles });
+            }
             Err(refusal) => self.answer(request, Err(refusal)),
         }
     }

@@ -14,7 +14,7 @@ use crate::effect::{AgentRefusal, Effect, Reply};
 use crate::input::{RequestId, StreamId, Ticket};
 use crate::limits;
 use crate::refusal::Refusal;
-use crate::registry::{Command, Drain, Outcome, Registry, Write};
+use crate::registry::{Command, Drain, Outcome, Registry, Text, Write};
 
 /// What to do when a proposal was applied, or was not.
 #[derive(Debug)]
@@ -56,9 +56,17 @@ pub(crate) enum Proposal {
     },
     Weights {
         request: RequestId,
+        roles: Vec<Text>,
     },
     Quotas {
         request: RequestId,
+    },
+    Maintenance {
+        request: RequestId,
+    },
+    /// The machine of the agent is down.
+    TakenDown {
+        agent: AgentId,
     },
     State {
         request: RequestId,
@@ -167,14 +175,19 @@ impl Turn<'_> {
                 self.drain_begins(&agent, drain);
                 self.answer(request, Ok(Reply::Done));
             }
-            Proposal::Weights { request } => {
-                self.weights_updated();
+            Proposal::Weights { request, roles } => {
+                self.weights_updated(&roles);
                 self.answer(request, Ok(Reply::Done));
             }
             Proposal::Quotas { request } => {
                 self.quotas_updated();
                 self.answer(request, Ok(Reply::Done));
             }
+            Proposal::Maintenance { request } => {
+                self.maintenance_changed();
+                self.answer(request, Ok(Reply::Done));
+            }
+            Proposal::TakenDown { agent } => self.agent_taken_down(&agent),
             Proposal::State { .. } | Proposal::Quiet => {}
         }
     }
@@ -208,11 +221,13 @@ impl Turn<'_> {
             | Proposal::Gone { request: Some(request), .. }
             | Proposal::Drain { request, .. }
             | Proposal::Deactivation { request, .. }
-            | Proposal::Weights { request }
+            | Proposal::Weights { request, .. }
             | Proposal::Quotas { request }
+            | Proposal::Maintenance { request }
             | Proposal::State { request, .. } => self.answer(request, Err(refusal)),
             // The agent's next registration, or the next end of a task there, looks again.
             Proposal::Gone { request: None, .. } | Proposal::Quiet => {}
+            Proposal::TakenDown { agent } => self.taking_down_failed(&agent),
         }
     }
 }

@@ -222,6 +222,7 @@ impl Turn<'_> {
             completed: Default::default(),
             executors: Default::default(),
             offers: Default::default(),
+            inverse_offers: Default::default(),
         };
         self.leader.tables.frameworks.insert(id, Arc::new(framework));
         false

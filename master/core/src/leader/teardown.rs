@@ -83,6 +83,7 @@ impl Turn<'_> {
         }
         self.book_killed(id);
         self.forget_operations(id);
+        self.forget_inverse_of(id);
         self.leader.timers.cancel(&Timer::Failover(id.clone()));
         self.deactivate(id);
         let Some(mut framework) = self.leader.tables.frameworks.remove(id) else { return };

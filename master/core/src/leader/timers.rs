@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::id::{FrameworkId, OfferId};
+use model::id::{AgentId, FrameworkId, OfferId};
 use model::time::Time;
 
 use crate::input::StreamId;
@@ -23,6 +23,12 @@ pub(crate) enum Timer {
     Teardown(FrameworkId),
     /// An offer was not answered in time.
     Offer(OfferId),
+    /// Frameworks are asked to leave agents.
+    Inverse,
+    /// Taking an agent down found the log full and is tried again.
+    TakeDown(AgentId),
+    /// A framework that will not leave an agent is asked again.
+    InverseAgain(AgentId, FrameworkId),
 }
 
 /// One deadline for each timer; setting it again moves it.
@@ -44,6 +50,10 @@ impl Timers {
         if let Some(old) = self.set.remove(timer) {
             self.queue.remove(&(old, timer.clone()));
         }
+    }
+
+    pub(crate) fn is_set(&self, timer: &Timer) -> bool {
+        self.set.contains_key(timer)
     }
 
     pub(crate) fn next(&self) -> Option<Time> {
@@ -77,6 +87,7 @@ mod tests {
         timers.set(Timer::Pulse, at(10));
         timers.set(Timer::Reap, at(20));
         timers.set(Timer::Pulse, at(30));
+        assert!(timers.is_set(&Timer::Pulse) && !timers.is_set(&Timer::Recovery));
         assert_eq!(timers.next(), Some(at(20)));
         assert_eq!(timers.due(at(19)), []);
         assert_eq!(timers.due(at(25)), [Timer::Reap]);

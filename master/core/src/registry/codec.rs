@@ -9,6 +9,7 @@ use wire::registry as w;
 
 use super::agent::{drain_from_wire, drain_to_wire, presence_to_wire};
 use super::framework::{framework_from_wire, framework_to_wire};
+use super::maintenance::{from_wire as maintenance_from_wire, to_wire as maintenance_to_wire};
 use super::quota::{from_wire as quota_from_wire, to_wire as quota_to_wire};
 use super::{
     AgentCommand, Away, Command, Compare, FrameworkCommand, LeaseCommand, Limits, LimitsCommand, Member,
@@ -34,6 +35,7 @@ impl Command {
             Self::Quota(command) => w::command::Family::Quota(w::QuotaCommand {
                 set: command.set.iter().map(quota_to_wire).collect(),
             }),
+            Self::Maintenance(command) => w::command::Family::Maintenance(maintenance_to_wire(command)),
             Self::Txn(txn) => w::command::Family::Txn(txn_out(txn)),
             Self::Lease(command) => w::command::Family::Lease(lease_out(command)),
             Self::Member(command) => w::command::Family::Member(member_out(command)),
@@ -59,6 +61,10 @@ impl Command {
                 Self::Quota(QuotaCommand {
                     set: command.set.into_iter().map(quota).collect::<Result<_, _>>()?,
                 })
+            }
+            w::command::Family::Maintenance(command) => {
+                let command = maintenance_from_wire(command);
+                Self::Maintenance(command.ok_or(Malformed::Unknown("maintenance command"))?)
             }
             w::command::Family::Txn(txn) => Self::Txn(txn_in(txn)?),
             w::command::Family::Lease(command) => Self::Lease(lease_in(command)?),

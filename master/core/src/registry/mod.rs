@@ -18,6 +18,7 @@ mod history;
 mod kv;
 mod lease;
 mod limits;
+mod maintenance;
 mod member;
 mod quota;
 mod refusal;
@@ -45,6 +46,7 @@ pub use history::Event;
 pub use kv::{Entry, Page, RangeQuery};
 pub use lease::{Lease, LeaseCommand};
 pub use limits::{Limits, LimitsCommand};
+pub use maintenance::{Machine, MaintenanceCommand, Scheduled, Unavailability, Window};
 pub use member::{Member, MemberCommand};
 pub use quota::{Quota, QuotaCommand};
 pub use refusal::Refusal;
@@ -56,6 +58,7 @@ pub use weight::{WEIGHT_ONE, Weight, WeightCommand};
 
 use agent::Agents;
 use framework::Frameworks;
+use maintenance::Maintenance;
 use member::Members;
 use quota::Quotas;
 use store::Store;
@@ -74,6 +77,7 @@ pub enum Command {
     Agent(AgentCommand),
     Weight(WeightCommand),
     Quota(QuotaCommand),
+    Maintenance(MaintenanceCommand),
     Txn(Txn),
     Lease(LeaseCommand),
     Member(MemberCommand),
@@ -103,6 +107,7 @@ pub struct Registry {
     agents: Agents,
     weights: Weights,
     quotas: Quotas,
+    maintenance: Maintenance,
     store: Store,
 }
 
@@ -118,6 +123,7 @@ impl Registry {
             Command::Agent(command) => self.agents.check(command, &self.limits),
             Command::Weight(command) => self.weights.check(command, &self.limits),
             Command::Quota(command) => self.quotas.check(command, &self.limits),
+            Command::Maintenance(command) => self.maintenance.check(command, &self.limits),
             Command::Txn(txn) => self.evaluate(txn).map(drop),
             Command::Lease(command) => self.store.check_lease(command, &self.limits),
             Command::Member(command) => self.members.check(command, &self.limits),
@@ -147,6 +153,7 @@ impl Registry {
             Command::Agent(command) => self.agents.apply(command),
             Command::Weight(command) => self.weights.apply(command),
             Command::Quota(command) => self.quotas.apply(command),
+            Command::Maintenance(command) => self.maintenance.apply(command),
             Command::Lease(command) => self.store.apply_lease(index, command, &self.limits),
             Command::Member(command) => self.members.apply(command),
             Command::Limits(command) => limits::apply(&mut self.limits, command),
@@ -169,6 +176,7 @@ impl Registry {
             self.agents.digest(),
             self.weights.digest(),
             self.quotas.digest(),
+            self.maintenance.digest(),
             self.store.digest(),
         ]
         .into_iter()
@@ -236,6 +244,21 @@ impl Registry {
     /// All quotas, in order of their roles.
     pub fn quotas(&self) -> impl Iterator<Item = &Arc<Quota>> {
         self.quotas.iter()
+    }
+
+    /// The maintenance schedule, in the operator's order.
+    pub fn maintenance_windows(&self) -> Vec<Window> {
+        self.maintenance.windows()
+    }
+
+    /// The machines of the maintenance schedule.
+    pub fn scheduled_machines(&self) -> impl Iterator<Item = &Arc<Scheduled>> {
+        self.maintenance.iter()
+    }
+
+    /// What is planned for the machine of this name and address.
+    pub fn scheduled(&self, hostname: &str, ip: &str) -> Option<&Arc<Scheduled>> {
+        self.maintenance.of(hostname, ip)
     }
 
     /// One key as it stands.

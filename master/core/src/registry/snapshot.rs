@@ -51,7 +51,8 @@ impl Registry {
     /// Starts a snapshot of this view. Costs nothing until the chunks are asked for.
     pub fn export(&self) -> Export {
         let digest = self.digest();
-        let Self { index, limits, members, frameworks, agents, weights, quotas, store } = self.clone();
+        let Self { index, limits, members, frameworks, agents, weights, quotas, maintenance, store } =
+            self.clone();
         let header = Header { format: FORMAT, index, compacted: store.history().compacted() };
         let mut count = 0;
         let records = std::iter::once(Record { record: Some(record::Record::Header(header)) })
@@ -61,6 +62,7 @@ impl Registry {
             .chain(agents.into_records())
             .chain(weights.into_records())
             .chain(quotas.into_records())
+            .chain(maintenance.into_records())
             .chain(store.into_records());
         #[cfg(feature = "mutants")]
         let records = records.filter(|record| {
@@ -162,6 +164,7 @@ impl Import {
             record::Record::Agent(agent) => ("agent", registry.agents.restore(agent)),
             record::Record::Weight(weight) => ("weight", registry.weights.restore(weight)),
             record::Record::Quota(quota) => ("quota", registry.quotas.restore(quota)),
+            record::Record::Machine(machine) => ("machine", registry.maintenance.restore(machine)),
             record::Record::Entry(entry) => ("entry", registry.store.restore_entry(entry)),
             record::Record::Lease(lease) => ("lease", registry.store.restore_lease(lease)),
             record::Record::Request(request) => ("request", registry.store.restore_request(request)),

@@ -32,6 +32,15 @@ pub fn scheduler_event(event: &SchedulerEvent) -> scheduler::Event {
             out.rescind = Some(event::Rescind { offer_id: offer.into() });
             Type::Rescind
         }
+        SchedulerEvent::InverseOffers(offers) => {
+            let inverse_offers = offers.iter().map(|offer| super::inverse_offer(offer)).collect();
+            out.inverse_offers = Some(event::InverseOffers { inverse_offers });
+            Type::InverseOffers
+        }
+        SchedulerEvent::RescindInverse(offer) => {
+            out.rescind_inverse_offer = Some(event::RescindInverseOffer { inverse_offer_id: offer.into() });
+            Type::RescindInverseOffer
+        }
         SchedulerEvent::Update(status) => {
             out.update = Some(event::Update { status: (**status).clone() });
             Type::Update

@@ -3,11 +3,15 @@
 
 mod event;
 mod link;
+mod maintenance;
 mod roles;
 mod state;
 
 pub use event::{operator_event, scheduler_event};
 pub use link::order;
+pub use maintenance::{
+    get_maintenance_schedule, get_maintenance_status, inverse_offer, maintenance_schedule, maintenance_status,
+};
 pub use roles::{consumption, get_quota, get_roles, get_weights, quota_status};
 pub use state::{
     drain_info, get_agents, get_executors, get_frameworks, get_master, get_operations, get_state, get_tasks,
@@ -34,23 +38,28 @@ pub fn offer(offer: &Offer) -> v1::Offer {
         framework_id: (&offer.framework).into(),
         agent_id: (&offer.agent).into(),
         hostname: offer.info.hostname.clone(),
-        url: Some(v1::Url {
-            scheme: "http".to_owned(),
-            address: v1::Address {
-                hostname: Some(offer.info.hostname.clone()),
-                ip: Some(offer.ip.to_string()),
-                port: offer.info.port.unwrap_or(DEFAULT_AGENT_PORT),
-            },
-            path: Some("/slave(1)".to_owned()),
-            query: Vec::new(),
-            fragment: None,
-        }),
+        url: Some(agent_url(&offer.info, &offer.ip)),
         domain: offer.info.domain.clone(),
         resources,
         attributes: offer.info.attributes.clone(),
         executor_ids: offer.executors.iter().map(v1::ExecutorId::from).collect(),
-        unavailability: None,
+        unavailability: offer.unavailability.map(Into::into),
         allocation_info: offer.form.multi_role.then(|| allocated(&offer.role)),
+    }
+}
+
+/// Where an agent is reached, as offers say it.
+fn agent_url(info: &v1::AgentInfo, ip: &str) -> v1::Url {
+    v1::Url {
+        scheme: "http".to_owned(),
+        address: v1::Address {
+            hostname: Some(info.hostname.clone()),
+            ip: Some(ip.to_owned()),
+            port: info.port.unwrap_or(DEFAULT_AGENT_PORT),
+        },
+        path: Some("/slave(1)".to_owned()),
+        query: Vec::new(),
+        fragment: None,
     }
 }
 

@@ -170,7 +170,7 @@ pub(super) fn framework_record(framework: &Framework) -> frameworks::Framework {
         reregistered_time: Some(framework.reregistered_at.into()),
         unregistered_time: framework.unregistered_at.map(Into::into),
         offers: framework.offers.values().map(|offer| super::offer(offer)).collect(),
-        inverse_offers: Vec::new(),
+        inverse_offers: framework.inverse_offers.values().map(|offer| super::inverse_offer(offer)).collect(),
         allocated_resources: super::framework_usage(framework).to_wire(Notation::Both),
         offered_resources: super::framework_offered(framework).to_wire(Notation::Both),
         offer_constraints: Some(wire::scheduler::OfferConstraints::default()),

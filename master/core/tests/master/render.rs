@@ -196,6 +196,59 @@ fn an_idle_master_answers_with_empty_lists() {
     check(json::to_vec(&render::get_weights(&snapshot)), &expect![[r#"{"type":"GET_WEIGHTS"}"#]]);
 }
 
+const LEAVING: &str = "lead
+    hello a1 res=cpus:2
+    subscribe s1 roles=web caps=MULTI_ROLE
+    op schedule a1/127.0.0.1,b@1000+60 c@2000";
+
+#[test]
+fn maintenance_is_told_as_it_was_planned() {
+    let (mut script, effects) = play(LEAVING);
+    let offer = event(&effects, |event| matches!(event, SchedulerEvent::Offers(_)));
+    let inverse = event(&effects, |event| matches!(event, SchedulerEvent::InverseOffers(_)));
+    let rescind = SchedulerEvent::RescindInverse("M-O2".into());
+    let mut text = Vec::new();
+    for event in [offer, inverse, rescind] {
+        text.extend(json::to_vec(&render::scheduler_event(&event)));
+        text.push(b'\n');
+    }
+    check(
+        text,
+        &expect![[r#"
+        {"type":"OFFERS","offers":{"offers":[{"id":{"value":"M-O1"},"framework_id":{"value":"M-0000"},"agent_id":{"value":"M-S0"},"hostname":"a1","url":{"scheme":"http","address":{"hostname":"a1","ip":"127.0.0.1","port":5051},"path":"/slave(1)"},"resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":2.0},"role":"*","allocation_info":{"role":"web"}}],"unavailability":{"start":{"nanoseconds":1000},"duration":{"nanoseconds":60}},"allocation_info":{"role":"web"}}]}}
+        {"type":"INVERSE_OFFERS","inverse_offers":{"inverse_offers":[{"id":{"value":"M-O2"},"url":{"scheme":"http","address":{"hostname":"a1","ip":"127.0.0.1","port":5051},"path":"/slave(1)"},"framework_id":{"value":"M-0000"},"agent_id":{"value":"M-S0"},"unavailability":{"start":{"nanoseconds":1000},"duration":{"nanoseconds":60}}}]}}
+        {"type":"RESCIND_INVERSE_OFFER","rescind_inverse_offer":{"inverse_offer_id":{"value":"M-O2"}}}
+    "#]],
+    );
+    let snapshot = script.snapshot();
+    check(
+        json::to_vec(&render::get_maintenance_schedule(&snapshot)),
+        &expect![[
+            r#"{"type":"GET_MAINTENANCE_SCHEDULE","get_maintenance_schedule":{"schedule":{"windows":[{"machine_ids":[{"hostname":"a1","ip":"127.0.0.1"},{"hostname":"b"}],"unavailability":{"start":{"nanoseconds":1000},"duration":{"nanoseconds":60}}},{"machine_ids":[{"hostname":"c"}],"unavailability":{"start":{"nanoseconds":2000}}}]}}}"#
+        ]],
+    );
+    script.effects_of("accept-inverse s1 O2");
+    script.effects_of("op down b");
+    let snapshot = script.snapshot();
+    check(
+        json::to_vec(&render::get_maintenance_status(&snapshot)),
+        &expect![[
+            r#"{"type":"GET_MAINTENANCE_STATUS","get_maintenance_status":{"status":{"draining_machines":[{"id":{"hostname":"a1","ip":"127.0.0.1"},"statuses":[{"status":"ACCEPT","framework_id":{"value":"M-0000"},"timestamp":{"nanoseconds":1700000000000000000}}]},{"id":{"hostname":"c"}}],"down_machines":[{"hostname":"b"}]}}}"#
+        ]],
+    );
+    script.effects_of("op up b");
+    script.effects_of("op schedule");
+    let snapshot = script.snapshot();
+    let (schedule, status) =
+        (render::get_maintenance_schedule(&snapshot), render::get_maintenance_status(&snapshot));
+    check(
+        [json::to_vec(&schedule), json::to_vec(&status)].join(&b'\n'),
+        &expect![[r#"
+        {"type":"GET_MAINTENANCE_SCHEDULE","get_maintenance_schedule":{"schedule":{}}}
+        {"type":"GET_MAINTENANCE_STATUS","get_maintenance_status":{"status":{}}}"#]],
+    );
+}
+
 #[test]
 fn the_snapshot_of_a_stream_leaves_most_of_the_history_out() {
     let (mut script, _) = play("lead\nhello a1\nsubscribe s1 timeout=10");

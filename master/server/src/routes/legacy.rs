@@ -183,7 +183,7 @@ fn gauges(out: &mut BTreeMap<String, f64>, snapshot: &Snapshot) {
 }
 
 /// The leader's snapshot, rendered beside the loop.
-async fn leaders(
+pub(super) async fn leaders(
     app: Arc<App>,
     request: Request,
     work: impl FnOnce(&Snapshot, &App) -> Vec<u8> + Send + 'static,

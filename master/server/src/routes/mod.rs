@@ -3,6 +3,7 @@
 mod allocation;
 mod internal;
 mod legacy;
+mod maintenance;
 mod members;
 mod operator;
 mod page;
@@ -62,6 +63,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/weights", any(legacy::weights))
         .route("/state-summary", any(legacy::state_summary))
         .route("/teardown", any(legacy::teardown))
+        .route("/maintenance/schedule", any(maintenance::schedule))
+        .route("/maintenance/status", any(maintenance::status))
+        .route("/machine/down", any(maintenance::down))
+        .route("/machine/up", any(maintenance::up))
         .fallback(async || answer::not_found())
         .layer(from_fn_with_state(app.clone(), count))
         .with_state(app)

@@ -97,6 +97,8 @@ fn read(kind: Type, snapshot: &Snapshot, started: Time) -> Result<Answer, Refusa
         Type::GetRoles => render::get_roles(snapshot),
         Type::GetWeights => render::get_weights(snapshot),
         Type::GetQuota => render::get_quota(snapshot),
+        Type::GetMaintenanceSchedule => render::get_maintenance_schedule(snapshot),
+        Type::GetMaintenanceStatus => render::get_maintenance_status(snapshot),
         Type::GetOperations => render::get_operations(snapshot),
         other => return Err(Refusal::Unsupported(other.as_str_name().to_owned())),
     })

@@ -6,5 +6,6 @@ mod client;
 mod group;
 mod key_value;
 mod links;
+mod maintenance;
 mod scheduler;
 mod state_api;

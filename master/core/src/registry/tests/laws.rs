@@ -76,6 +76,26 @@ pub(super) fn state_command() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn maintenance() -> impl Strategy<Value = MaintenanceCommand> {
+    let machine = || {
+        (name("host", 3), 0..3_u8).prop_map(|(host, ip)| match ip {
+            0 => Machine::new(&host, ""),
+            1 => Machine::new("", "10.0.0.1"),
+            _ => Machine::new(&host, "10.0.0.1"),
+        })
+    };
+    let machines = || proptest::collection::vec(machine(), 0..3);
+    let window =
+        (machines(), 0..9_i64, proptest::option::of(-1..9_i64)).prop_map(|(machines, start, duration)| {
+            Window { machines, unavailability: Unavailability { start, duration } }
+        });
+    prop_oneof![
+        2 => proptest::collection::vec(window, 0..3).prop_map(|windows| MaintenanceCommand::Schedule { windows }),
+        1 => machines().prop_map(|machines| MaintenanceCommand::Down { machines }),
+        1 => machines().prop_map(|machines| MaintenanceCommand::Up { machines }),
+    ]
+}
+
 fn other_command() -> impl Strategy<Value = Command> {
     let id = || (0..4_u8).prop_map(|number| number.to_string());
     let at = || (0..100_u64).prop_map(Time::from_millis);
@@ -95,6 +115,7 @@ fn other_command() -> impl Strategy<Value = Command> {
             Command::Agent(AgentCommand::Drain { id: id.into(), drain })
         }),
         id().prop_map(|id| Command::Agent(AgentCommand::Forget { id: id.into() })),
+        maintenance().prop_map(Command::Maintenance),
         (name("role", 3), 0..3_u64).prop_map(|(role, thousandths)| {
             Command::Weight(WeightCommand { set: vec![Weight { role, thousandths }] })
         }),

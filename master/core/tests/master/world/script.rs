@@ -393,6 +393,22 @@ impl Script {
                 decline: Some(call::Decline { offer_ids: offers(args), filters: filters(args) }),
                 ..Call::default()
             },
+            "accept-inverse" => Call {
+                r#type: Some(Type::AcceptInverseOffers.into()),
+                accept_inverse_offers: Some(call::AcceptInverseOffers {
+                    inverse_offer_ids: offers(args),
+                    filters: filters(args),
+                }),
+                ..Call::default()
+            },
+            "decline-inverse" => Call {
+                r#type: Some(Type::DeclineInverseOffers.into()),
+                decline_inverse_offers: Some(call::DeclineInverseOffers {
+                    inverse_offer_ids: offers(args),
+                    filters: filters(args),
+                }),
+                ..Call::default()
+            },
             "revive" => Call {
                 r#type: Some(Type::Revive.into()),
                 revive: args.get("roles").map(|_| call::Revive { roles: args.list("roles") }),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use master_core::alloc::Tally;
 use master_core::effect::{AgentOrder, Effect, Explanation, OperatorEvent, Reply, SchedulerEvent};
 use master_core::input::Peer;
-use master_core::registry::{AgentCommand, Command, FrameworkCommand};
+use master_core::registry::{AgentCommand, Command, FrameworkCommand, Unavailability};
 use master_core::snapshot::{Offer, Snapshot};
 use model::task::TaskState;
 use wire::v1::offer::operation::Type as Kind;
@@ -72,7 +72,21 @@ fn command(command: &Command) -> String {
 }
 
 fn offer(offer: &Offer) -> String {
-    format!("{} {} role={} {}", short(offer.id.as_str()), offer.agent, offer.role, offer.resources)
+    let away = offer.unavailability.map(|unavailability| format!(" {}", away(unavailability)));
+    format!(
+        "{} {} role={} {}{}",
+        short(offer.id.as_str()),
+        offer.agent,
+        offer.role,
+        offer.resources,
+        away.unwrap_or_default()
+    )
+}
+
+fn away(unavailability: Unavailability) -> String {
+    let Unavailability { start, duration } = unavailability;
+    duration
+        .map_or_else(|| format!("away from {start}"), |duration| format!("away from {start} for {duration}"))
 }
 
 /// Ids of offers without the leadership's part.
@@ -91,6 +105,14 @@ fn scheduler_event(event: &SchedulerEvent) -> String {
             format!("OFFERS {}", list.join(" | "))
         }
         SchedulerEvent::Rescind(id) => format!("RESCIND {}", short(id.as_str())),
+        SchedulerEvent::InverseOffers(offers) => {
+            let one = |offer: &std::sync::Arc<master_core::snapshot::InverseOffer>| {
+                format!("{} {} {}", short(offer.id.as_str()), offer.agent, away(offer.unavailability))
+            };
+            let list: Vec<String> = offers.iter().map(one).collect();
+            format!("INVERSE_OFFERS {}", list.join(" | "))
+        }
+        SchedulerEvent::RescindInverse(id) => format!("RESCIND_INVERSE_OFFER {}", short(id.as_str())),
         SchedulerEvent::Update(status) => format!("UPDATE {}", self::status(status)),
         SchedulerEvent::Operation(status) => format!("UPDATE_OPERATION_STATUS {}", operation(status)),
         SchedulerEvent::Message { agent, executor, data } => {
@@ -268,6 +290,14 @@ pub(crate) fn summary(snapshot: &Snapshot) -> Vec<String> {
             master_core::render::agent_usage(tables, agent).unallocate(),
             master_core::render::agent_offered(tables, agent).unallocate(),
         ));
+    }
+    for scheduled in snapshot.registry.scheduled_machines() {
+        let state = if scheduled.down { "down" } else { "draining" };
+        lines.push(format!("machine {} {state} {}", scheduled.machine, away(scheduled.unavailability)));
+    }
+    for ((agent, framework), answer) in &tables.inverse_answers {
+        let said = if answer.accepted { "accepted" } else { "declined" };
+        lines.push(format!("{framework} has {said} to leave {agent}"));
     }
     if !tables.recovered.is_empty() {
         lines.push(format!(

@@ -2,6 +2,7 @@
 
 use master_core::call::{Explain, OperatorCall};
 use master_core::input::StreamId;
+use master_core::registry::MaintenanceCommand;
 use wire::master::Call;
 use wire::master::call::Type;
 use wire::v1;
@@ -43,6 +44,33 @@ impl Script {
                 };
                 OperatorCall::decode(call, StreamId("unused".into())).expect("a whole call")
             }
+            "schedule" => {
+                // `host1,host2@1000+60`: from the thousandth second on, for sixty.
+                let window = |text: &String| {
+                    let (machines, away) = text.split_once('@').expect("machines@start");
+                    let (start, duration) = away.split_once('+').map_or((away, None), |(a, b)| (a, Some(b)));
+                    let number = |text: &str| text.parse::<i64>().expect("a number");
+                    wire::maintenance::Window {
+                        machine_ids: machines.split(',').map(machine).collect(),
+                        unavailability: v1::Unavailability {
+                            start: v1::TimeInfo { nanoseconds: number(start) },
+                            duration: duration.map(|text| v1::DurationInfo { nanoseconds: number(text) }),
+                        },
+                    }
+                };
+                let call = Call {
+                    r#type: Some(Type::UpdateMaintenanceSchedule.into()),
+                    update_maintenance_schedule: Some(wire::master::call::UpdateMaintenanceSchedule {
+                        schedule: wire::maintenance::Schedule {
+                            windows: args.plain[1..].iter().map(window).collect(),
+                        },
+                    }),
+                    ..Call::default()
+                };
+                OperatorCall::decode(call, StreamId("unused".into())).expect("a whole call")
+            }
+            "down" => OperatorCall::Maintain(MaintenanceCommand::down(machines(args))),
+            "up" => OperatorCall::Maintain(MaintenanceCommand::up(machines(args))),
             "reactivate" => OperatorCall::Deactivate { agent: name(1).into(), deactivated: false },
             "weight" => {
                 let call = Call {
@@ -118,4 +146,15 @@ fn operator_change(kind: &str, agent: String, resources: Vec<v1::Resource>) -> C
     };
     call.r#type = Some(kind.into());
     call
+}
+
+fn machines(args: &Args<'_>) -> Vec<v1::MachineId> {
+    args.plain[1..].iter().map(|text| machine(text)).collect()
+}
+
+/// `host`, `/address` or `host/address`.
+fn machine(text: &str) -> v1::MachineId {
+    let (hostname, ip) = text.split_once('/').unwrap_or((text, ""));
+    let member = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    v1::MachineId { hostname: member(hostname), ip: member(ip) }
 }
