@@ -62,6 +62,12 @@ pub const PARAMETER_BYTES: usize = 16 << 10;
 /// Bytes of the token by which a repeated request is known.
 pub const TOKEN_BYTES: usize = 128;
 
+/// Steps of one workflow: each end looks at all of them.
+pub const STEPS: usize = 500;
+
+/// Indexes of one array: what each end writes grows with the gaps between those that are done.
+pub const COMPLETIONS: u32 = 100_000;
+
 // --- runs
 
 /// Bytes of a task's id: it is the name of a directory.
@@ -72,6 +78,9 @@ pub const HISTORY: usize = 100;
 
 /// The most that a job may keep: they are in the memory of the scheduler and of the masters.
 pub const HISTORY_LONGEST: usize = 1000;
+
+/// Parts of an array that failed, kept with their run; of all parts their number is.
+pub const PARTS_KEPT: u32 = 100;
 
 /// Runs of one job that are not over: a flood of manual triggers ends here.
 pub const ACTIVE_RUNS: usize = 1000;

@@ -13,6 +13,8 @@ use super::run::{Run, RunId};
 pub struct Book {
     pub jobs: OrdMap<Arc<str>, Arc<Job>>,
     pub runs: OrdMap<RunId, Arc<Run>>,
+    /// Parts of runs: those that are not over, and some that are worth a look.
+    pub parts: OrdMap<RunId, Arc<Run>>,
     /// Runs that are not over, by job.
     pub active: OrdMap<Arc<str>, OrdSet<Time>>,
     /// Jobs that depend on one.
@@ -28,20 +30,35 @@ impl Book {
 
     /// The runs of a job, the earliest due first.
     pub fn runs_of<'a>(&'a self, job: &str) -> impl DoubleEndedIterator<Item = &'a Arc<Run>> {
-        let first = RunId { job: job.into(), due: Time::ZERO };
-        let last = RunId { job: job.into(), due: Time::MAX };
+        let first = RunId::new(job, Time::ZERO);
+        let last = RunId::new(job, Time::MAX);
         self.runs.range(first..=last).map(|(_, run)| run)
+    }
+
+    /// A run, or a part of one.
+    pub fn run(&self, id: &RunId) -> Option<&Arc<Run>> {
+        if id.part.is_some() { self.parts.get(id) } else { self.runs.get(id) }
+    }
+
+    /// The parts of a run that are on record.
+    pub fn parts_of<'a>(&'a self, id: &RunId) -> impl Iterator<Item = &'a Arc<Run>> + use<'a> {
+        self.parts.range(id.whole()..=id.part(u32::MAX)).map(|(_, part)| part)
     }
 
     /// Its runs that are not over.
     pub fn active_of(&self, job: &str) -> Vec<Arc<Run>> {
-        let run = |due: &Time| self.runs.get(&RunId { job: job.into(), due: *due }).cloned();
+        let run = |due: &Time| self.runs.get(&RunId::new(job, *due)).cloned();
         self.active.get(job).into_iter().flatten().filter_map(run).collect()
     }
 
     /// Puts a run in the place of its older state.
     pub fn put_run(&mut self, run: Run) -> Arc<Run> {
         let (id, run) = (run.id(), Arc::new(run));
+        self.unplaced.remove(&id);
+        if id.part.is_some() {
+            self.parts.insert(id, Arc::clone(&run));
+            return run;
+        }
         let over = run.state.is_over();
         let due = self.active.get(&*id.job).cloned().unwrap_or_default();
         let due = if over { due.without(&id.due) } else { due.update(id.due) };
@@ -50,12 +67,16 @@ impl Book {
         } else {
             self.active.insert(Arc::clone(&id.job), due);
         }
-        self.unplaced.remove(&id);
         self.runs.insert(id, Arc::clone(&run));
         run
     }
 
     pub fn remove_run(&mut self, id: &RunId) {
+        self.unplaced.remove(id);
+        if id.part.is_some() {
+            self.parts.remove(id);
+            return;
+        }
         self.runs.remove(id);
         if let Some(due) = self.active.get_mut(&*id.job) {
             due.remove(&id.due);

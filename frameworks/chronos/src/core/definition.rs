@@ -9,6 +9,7 @@ use serde_json::{Number, Value};
 
 use super::refusal::Refusal;
 use super::retry::RetryPolicy;
+use super::step::Step;
 
 /// Absent fields have Chronos's defaults; unknown fields are ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,6 +95,18 @@ pub struct Definition {
     /// It is suspended whenever so many runs in a row have failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_after_failures: Option<u64>,
+    /// Tasks of a run, each with an index; absent: one task, without.
+    #[serde(alias = "count", skip_serializing_if = "Option::is_none")]
+    pub completions: Option<u32>,
+    /// Tasks of a run that run at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<u32>,
+    /// Indexes that may fail without failing the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_failed_indexes: Option<u32>,
+    /// Steps of a run, each a task.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
 }
 
 impl Default for Definition {
@@ -143,6 +156,10 @@ impl Default for Definition {
             history_limit: None,
             history_seconds: None,
             pause_after_failures: None,
+            completions: None,
+            parallelism: None,
+            max_failed_indexes: None,
+            steps: Vec::new(),
         }
     }
 }

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::constraint::Constraint;
 use super::definition::{CatchUp, ConcurrencyPolicy, Definition, TriggerRule};
 use super::millis;
+use super::parts::Parts;
 use super::refusal::Refusal;
 use super::retry::RetryPolicy;
 use super::schedule::{Period, Schedule};
+use super::step::{self, StepWork};
 use crate::limits;
 
 #[derive(Debug, Clone)]
@@ -25,6 +27,8 @@ pub struct Job {
     pub schedule: Option<Arc<Schedule>>,
     pub constraints: Arc<Vec<Constraint>>,
     pub need: Arc<Bag>,
+    /// Of a workflow.
+    pub steps: Arc<Vec<StepWork>>,
     /// How late a run may begin.
     pub tolerance: Option<Span>,
     pub status: Status,
@@ -75,6 +79,37 @@ pub struct JobRecord {
     pub posted: Option<String>,
 }
 
+/// What a task is launched from.
+#[derive(Debug, Clone)]
+pub struct Work {
+    pub definition: Arc<Definition>,
+    pub need: Arc<Bag>,
+    pub constraints: Arc<Vec<Constraint>>,
+}
+
+impl Work {
+    /// # Errors
+    /// The first field that breaks a rule.
+    pub fn admit(definition: Definition) -> Result<Self, Refusal> {
+        check_texts(&definition)?;
+        let mut constraints = Vec::new();
+        for (at, words) in definition.constraints.iter().enumerate() {
+            let constraint = Constraint::parse(words);
+            constraints.push(constraint.map_err(|rule| Refusal::field(&format!("constraints[{at}]"), rule))?);
+        }
+        Ok(Self {
+            need: Arc::new(need(&definition)?),
+            constraints: Arc::new(constraints),
+            definition: Arc::new(definition),
+        })
+    }
+
+    /// Whether what has no room for the one has none for the other.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self.need == other.need && self.definition.constraints == other.definition.constraints
+    }
+}
+
 impl Job {
     /// Checks and completes a definition. The schedule of the result is anchored: `now` stands in for an empty start.
     ///
@@ -102,18 +137,16 @@ impl Job {
             }
             _ => None,
         };
-        check_texts(&definition)?;
         check_bounds(&definition, schedule.as_deref())?;
-        let mut constraints = Vec::new();
-        for (at, words) in definition.constraints.iter().enumerate() {
-            let constraint = Constraint::parse(words);
-            constraints.push(constraint.map_err(|rule| Refusal::field(&format!("constraints[{at}]"), rule))?);
-        }
+        let steps = Arc::new(step::admit(&definition)?);
+        let tolerance = tolerance(&definition)?;
+        let work = Work::admit(definition)?;
         Ok(Self {
-            need: Arc::new(need(&definition)?),
-            tolerance: tolerance(&definition)?,
-            constraints: Arc::new(constraints),
-            definition: Arc::new(definition),
+            need: work.need,
+            tolerance,
+            constraints: work.constraints,
+            definition: work.definition,
+            steps,
             posted,
             schedule,
             status: Status::default(),
@@ -175,6 +208,25 @@ impl Job {
         self.definition.concurrency_policy.unwrap_or(legacy)
     }
 
+    /// What a task of it is launched from: the whole job, an index of it, or a step.
+    pub fn work(&self, part: Option<u32>) -> Work {
+        let step = part.and_then(|part| self.steps.get(part as usize));
+        step.map_or_else(
+            || Work {
+                definition: Arc::clone(&self.definition),
+                need: Arc::clone(&self.need),
+                constraints: Arc::clone(&self.constraints),
+            },
+            |step| step.work.clone(),
+        )
+    }
+
+    /// What a new run of it consists of, if that is more than one task.
+    pub fn parts(&self) -> Option<Box<Parts>> {
+        let steps = u32::try_from(self.steps.len()).ok().filter(|steps| *steps > 0);
+        steps.or(self.definition.completions).map(|size| Box::new(Parts::of(size)))
+    }
+
     /// How long a run of it may take, all attempts together.
     pub fn run_limit(&self) -> Option<Span> {
         self.definition.active_deadline_seconds.map(Span::from_secs)
@@ -219,10 +271,30 @@ fn check_bounds(definition: &Definition, schedule: Option<&Schedule>) -> Result<
     if definition.ttl_seconds_after_finished.is_some() && !ends {
         return Err(Refusal::field("ttlSecondsAfterFinished", "is for jobs whose schedule has a last run"));
     }
-    definition.retry_policy.as_ref().map_or(Ok(()), RetryPolicy::check)
+    check_parts(definition)
+}
+
+fn check_parts(definition: &Definition) -> Result<(), Refusal> {
+    if definition.completions.is_some_and(|count| !(1..=limits::COMPLETIONS).contains(&count)) {
+        return Err(Refusal::field("completions", format!("must be 1 to {}", limits::COMPLETIONS)));
+    }
+    if definition.completions.is_some() && !definition.steps.is_empty() {
+        return Err(Refusal::field("completions", "and steps exclude each other"));
+    }
+    if definition.parallelism == Some(0) {
+        return Err(Refusal::field("parallelism", "must be at least 1"));
+    }
+    if definition.parallelism.is_some() && definition.completions.is_none() && definition.steps.is_empty() {
+        return Err(Refusal::field("parallelism", "is for jobs with completions or steps"));
+    }
+    if definition.max_failed_indexes.is_some() && definition.completions.is_none() {
+        return Err(Refusal::field("maxFailedIndexes", "is for jobs with completions"));
+    }
+    Ok(())
 }
 
 fn check_texts(definition: &Definition) -> Result<(), Refusal> {
+    definition.retry_policy.as_ref().map_or(Ok(()), RetryPolicy::check)?;
     if !definition.uris.is_empty() && !definition.fetch.is_empty() {
         return Err(Refusal::field("uris", "and fetch exclude each other"));
     }

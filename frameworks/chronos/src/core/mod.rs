@@ -3,12 +3,15 @@
 pub mod book;
 pub mod constraint;
 pub mod definition;
+pub mod indexes;
 pub mod job;
 pub mod message;
 pub mod millis;
+pub mod parts;
 pub mod refusal;
 pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod scheduler;
+pub mod step;
 pub mod timers;

@@ -23,6 +23,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The same of a field that is inside another.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        match self {
+            Self::Field { field, rule } => Self::Field { field: format!("{outer}.{field}"), rule },
+            other => other,
+        }
+    }
+
     pub fn field(field: &str, rule: impl Into<String>) -> Self {
         Self::Field { field: field.to_owned(), rule: rule.into() }
     }

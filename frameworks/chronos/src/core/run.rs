@@ -9,25 +9,52 @@ use model::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::millis;
+use super::parts::Parts;
 
-/// The job and the due time.
+/// The job and the due time; with a number, one part of that run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunId {
     pub job: Arc<str>,
     pub due: Time,
+    /// An index of an array, or the place of a step in its workflow.
+    pub part: Option<u32>,
 }
 
-/// `job@milliseconds`.
+/// `job@milliseconds`, of a part `job@milliseconds.number`.
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.job, self.due.as_millis())
+        write!(f, "{}@{}", self.job, self.due.as_millis())?;
+        self.part.map_or(Ok(()), |part| write!(f, ".{part}"))
     }
 }
 
 impl RunId {
+    pub fn new(job: impl Into<Arc<str>>, due: Time) -> Self {
+        Self { job: job.into(), due, part: None }
+    }
+
+    /// One part of this run.
+    pub fn part(&self, part: u32) -> Self {
+        Self { part: Some(part), ..self.clone() }
+    }
+
+    /// The run that this is, or is a part of.
+    pub fn whole(&self) -> Self {
+        Self { part: None, ..self.clone() }
+    }
+
     pub fn parse(text: &str) -> Option<Self> {
-        let (job, due) = text.rsplit_once('@')?;
-        Some(Self { job: job.into(), due: Time::from_millis(due.parse().ok()?) })
+        let (job, rest) = text.rsplit_once('@')?;
+        let (due, part) = split(rest)?;
+        Some(Self { job: job.into(), due: Time::from_millis(due), part })
+    }
+}
+
+/// `number` or `number.part`.
+fn split(text: &str) -> Option<(u64, Option<u32>)> {
+    match text.split_once('.') {
+        Some((number, part)) => Some((number.parse().ok()?, Some(part.parse().ok()?))),
+        None => Some((text.parse().ok()?, None)),
     }
 }
 
@@ -37,6 +64,12 @@ pub struct Run {
     pub job: Arc<str>,
     #[serde(with = "millis")]
     pub due: Time,
+    /// Its number, if it is a part of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<u32>,
+    /// What it consists of, if that is more than one task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Box<Parts>>,
     /// For what was skipped in one go: the last of `count` due times.
     #[serde(with = "millis::optional", default, skip_serializing_if = "Option::is_none")]
     pub up_to: Option<Time>,
@@ -139,6 +172,8 @@ pub enum Ending {
     Killed,
     /// Its run takes too long.
     Expired,
+    /// Too many of its parts have failed.
+    Failed,
 }
 
 impl State {
@@ -170,6 +205,8 @@ impl Run {
         Self {
             job: id.job,
             due: id.due,
+            part: id.part,
+            parts: None,
             up_to: None,
             count: 1,
             trigger,
@@ -194,7 +231,7 @@ impl Run {
     }
 
     pub fn id(&self) -> RunId {
-        RunId { job: Arc::clone(&self.job), due: self.due }
+        RunId { job: Arc::clone(&self.job), due: self.due, part: self.part }
     }
 
     /// It waits for the time of another attempt.
@@ -208,9 +245,11 @@ impl Run {
     }
 }
 
-/// `ct:DUE:ATTEMPT:JOB:ARGUMENTS`, as scripts in the field expect it; what a path cannot hold is escaped.
+/// `ct:DUE:ATTEMPT:JOB:ARGUMENTS`, as scripts in the field expect it, of a part `ct:DUE:ATTEMPT.PART:JOB:ARGUMENTS`; what a
+/// path cannot hold is escaped.
 pub fn task_id(run: &Run, arguments: &str) -> TaskId {
-    let mut text = format!("ct:{}:{}:{}:", run.due.as_millis(), run.attempt, run.job);
+    let part = run.part.map(|part| format!(".{part}")).unwrap_or_default();
+    let mut text = format!("ct:{}:{}{part}:{}:", run.due.as_millis(), run.attempt, run.job);
     for character in arguments.chars().filter(|character| *character != ';') {
         if text.len() >= crate::limits::TASK_ID_BYTES {
             break;
@@ -231,6 +270,6 @@ pub fn task_id(run: &Run, arguments: &str) -> TaskId {
 pub fn of_task(id: &str) -> Option<(RunId, u32)> {
     let mut parts = id.strip_prefix("ct:")?.splitn(4, ':');
     let due = Time::from_millis(parts.next()?.parse().ok()?);
-    let attempt = parts.next()?.parse().ok()?;
-    Some((RunId { job: parts.next()?.into(), due }, attempt))
+    let (attempt, part) = split(parts.next()?)?;
+    Some((RunId { job: parts.next()?.into(), due, part }, u32::try_from(attempt).ok()?))
 }

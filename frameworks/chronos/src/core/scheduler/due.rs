@@ -10,7 +10,8 @@ use super::super::job::Job;
 use super::super::message::{Effect, Event};
 use super::super::run::{Run, RunId, State, Trigger};
 use super::super::schedule::Schedule;
-use super::{Scheduler, Timer, Turn};
+use super::queue::Turn;
+use super::{Scheduler, Timer};
 use crate::limits;
 
 /// What a run is made for.
@@ -108,7 +109,7 @@ impl Scheduler {
         reason: &str,
         out: &mut Vec<Effect>,
     ) {
-        let id = RunId { job: Arc::clone(name), due: first };
+        let id = RunId::new(Arc::clone(name), first);
         if self.book.runs.contains_key(&id) {
             return;
         }
@@ -127,7 +128,7 @@ impl Scheduler {
         wanted: Wanted,
         out: &mut Vec<Effect>,
     ) -> RunId {
-        let id = RunId { job: Arc::clone(name), due };
+        let id = RunId::new(Arc::clone(name), due);
         let Some(job) = self.book.job(name).cloned() else { return id };
         if self.book.runs.contains_key(&id) {
             // A step that was stored in part and is made again.
@@ -137,6 +138,7 @@ impl Scheduler {
         run.arguments = wanted.arguments;
         run.parameters = wanted.parameters;
         run.token = wanted.token;
+        run.parts = job.parts();
         let others = self.book.active_of(name);
         let busy = others.iter().find(|other| !other.is_between_attempts());
         match wanted.policy.unwrap_or_else(|| job.concurrency()) {
@@ -170,7 +172,7 @@ impl Scheduler {
     /// Lines a run up, or sets the time when it is to be.
     pub(super) fn enqueue(&mut self, now: Time, run: &Run) {
         let id = run.id();
-        if run.state != State::Waiting {
+        if !self.has_turn(run) {
             return;
         }
         if let Some(at) = run.not_before.filter(|at| *at > now) {
@@ -178,7 +180,9 @@ impl Scheduler {
             return;
         }
         let Some(job) = self.book.job(&run.job) else { return };
-        if let Some(tolerance) = job.tolerance.filter(|_| run.attempt == 0 && run.task.is_none()) {
+        if let Some(tolerance) =
+            job.tolerance.filter(|_| run.state == State::Waiting && run.attempt == 0 && run.task.is_none())
+        {
             self.timers.set(Timer::TooLate(id.clone()), Some(run.due + tolerance + Span::from_millis(1)));
         }
         if job.definition.suspend {
@@ -208,6 +212,9 @@ impl Scheduler {
         reason: &str,
         out: &mut Vec<Effect>,
     ) {
+        if run.part.is_some() {
+            return self.part_over(now, run, state, reason, out);
+        }
         run.state = state;
         run.reason = reason.to_owned();
         run.finished = Some(now);
@@ -225,10 +232,7 @@ impl Scheduler {
 
     /// Takes a run out of the queue; its time still runs out.
     pub(super) fn park(&mut self, id: &RunId) {
-        let turn = self.queue.iter().find(|turn| turn.run == *id).cloned();
-        if let Some(turn) = turn {
-            self.queue.remove(&turn);
-        }
+        self.queue.remove(id);
     }
 }
 

@@ -52,6 +52,9 @@ impl Scheduler {
         run.losses = 0;
         run.reason.clear();
         let run = self.save(run, out);
+        if run.part.is_some() {
+            self.part_running(now, &run.id(), out);
+        }
         self.limit(&run);
     }
 
@@ -69,7 +72,7 @@ impl Scheduler {
                 self.succeeded(now, run, out);
             }
             _ if run.ending == Some(Ending::Killed) => self.killed(now, run, out),
-            _ if run.ending == Some(Ending::Expired) => {
+            _ if matches!(run.ending, Some(Ending::Expired | Ending::Failed)) => {
                 let why = run.reason.clone();
                 self.failed(now, run, &why, out);
             }
@@ -107,14 +110,15 @@ impl Scheduler {
 
     fn attempt_failed(&mut self, now: Time, mut run: Run, cause: Cause, why: &str, out: &mut Vec<Effect>) {
         let Some(job) = self.book.job(&run.job).cloned() else { return };
-        let policy = job.definition.retry_policy.as_ref();
+        let work = job.work(run.part);
+        let policy = work.definition.retry_policy.as_ref();
         let verdict = policy.map_or(Verdict::Counted, |policy| policy.verdict(cause));
         if verdict != Verdict::Uncounted {
             run.failures += 1;
         }
         let repeats = match verdict {
             Verdict::Final => false,
-            Verdict::Counted => run.failures <= job.definition.retries,
+            Verdict::Counted => run.failures <= work.definition.retries,
             Verdict::Uncounted => run.attempt < limits::RETRIES,
         };
         if repeats && !job.definition.disabled {
@@ -127,6 +131,9 @@ impl Scheduler {
 
     /// It will not be tried again.
     pub(super) fn failed(&mut self, now: Time, run: Run, why: &str, out: &mut Vec<Effect>) {
+        if run.part.is_some() {
+            return self.part_over(now, run, State::Failed, why, out);
+        }
         let Some(job) = self.book.job(&run.job).cloned() else { return };
         let id = run.id();
         let (attempts, task) = (run.attempt + 1, run.task.as_ref().map(|task| task.id.clone()));
@@ -142,8 +149,10 @@ impl Scheduler {
             self.set_disabled(now, &id.job, out);
             self.tell(&id.job, Event::Disabled, format!("{failed} runs in a row failed: {why}"), out);
         } else {
-            let task = task.unwrap_or_default();
-            let message = format!("task {task} failed after {attempts} attempts: {why}");
+            let message = match task {
+                Some(task) => format!("task {task} failed after {attempts} attempts: {why}"),
+                None => format!("run {id} failed: {why}"),
+            };
             self.tell(&id.job, Event::RetriesExhausted, message, out);
         }
         if job.definition.pause_after_failures.is_some_and(|pause| failed.is_multiple_of(pause)) {
@@ -161,7 +170,9 @@ impl Scheduler {
         };
         let limit = self.book.job(&id.job).and_then(|job| job.run_limit()).unwrap_or_default();
         let why = format!("took longer than the {limit} it may");
-        if run.state.has_task() {
+        if run.parts.is_some() {
+            self.stop(now, &run, Ending::Expired, &why, out);
+        } else if run.state.has_task() {
             self.end_task(now, &run, Ending::Expired, &why, out);
         } else {
             let run = (*run).clone();
@@ -174,10 +185,14 @@ impl Scheduler {
     pub(super) fn limit(&mut self, run: &Run) {
         let limit = self.book.job(&run.job).and_then(|job| job.run_limit());
         let at = run.started.zip(limit).map(|(started, limit)| started + limit);
-        self.timers.set(Timer::Limit(run.id()), at.filter(|_| !run.state.is_over()));
+        let goes_on = run.part.is_none() && !run.state.is_over();
+        self.timers.set(Timer::Limit(run.id()), at.filter(|_| goes_on));
     }
 
-    fn succeeded(&mut self, now: Time, run: Run, out: &mut Vec<Effect>) {
+    pub(super) fn succeeded(&mut self, now: Time, run: Run, out: &mut Vec<Effect>) {
+        if run.part.is_some() {
+            return self.part_over(now, run, State::Succeeded, "", out);
+        }
         let id = run.id();
         self.over(now, run, State::Succeeded, "", out);
         self.mark_success(now, &id, out);
@@ -199,8 +214,11 @@ impl Scheduler {
     }
 
     /// No failure, no repetition: it was wanted.
-    fn killed(&mut self, now: Time, run: Run, out: &mut Vec<Effect>) {
+    pub(super) fn killed(&mut self, now: Time, run: Run, out: &mut Vec<Effect>) {
         let (id, reason) = (run.id(), run.reason.clone());
+        if run.part.is_some() {
+            return self.part_over(now, run, State::Killed, &reason, out);
+        }
         self.over(now, run, State::Killed, &reason, out);
         self.fire_children(now, &id, Outcome::Killed, out);
     }
@@ -246,7 +264,7 @@ impl Scheduler {
     pub(super) fn free_due(&self, name: &Arc<str>, now: Time) -> Time {
         let schedule = self.book.job(name).and_then(|job| job.schedule.clone());
         let taken = |due: Time| {
-            self.book.runs.contains_key(&RunId { job: Arc::clone(name), due })
+            self.book.runs.contains_key(&RunId::new(Arc::clone(name), due))
                 || schedule.as_ref().is_some_and(|schedule| {
                     schedule.next_after(Some(due - Span::from_millis(1))) == Some(due)
                 })

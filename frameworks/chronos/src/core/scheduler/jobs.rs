@@ -32,6 +32,10 @@ impl Scheduler {
             return Err(Refusal::field("body", rule));
         }
         let old = self.book.job(&name).cloned();
+        let steps_change = old.as_ref().is_some_and(|old| old.definition.steps != job.definition.steps);
+        if steps_change && self.book.active_of(&name).iter().any(|run| run.parts.is_some()) {
+            return Err(Refusal::field("steps", "cannot change while a run of them is not over"));
+        }
         let mut same = false;
         if let Some(old) = &old {
             job.status = old.status.clone();
@@ -111,7 +115,7 @@ impl Scheduler {
         let Some(schedule) = job.schedule.as_ref().filter(|_| same_schedule) else { return };
         let from = job.status.through.unwrap_or(since);
         let Some(missed) = schedule.missed(Some(from), now) else { return };
-        let id = RunId { job: Arc::clone(name), due: missed.first };
+        let id = RunId::new(Arc::clone(name), missed.first);
         let mut run = Run::new(now, id, Trigger::Schedule);
         run.up_to = (missed.count > 1).then_some(missed.last);
         run.count = missed.count;

@@ -1,72 +1,111 @@
 //! Offers: which run gets what, recorded before it is launched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::time::Time;
 use sdk::offer::{Need, Offer, Share};
 
-use super::super::definition::ConcurrencyPolicy;
-use super::super::job::Job;
+use super::super::definition::{ConcurrencyPolicy, Definition};
+use super::super::job::{Job, Work};
 use super::super::message::{Effect, Launch};
 use super::super::run::{Ending, Run, RunId, State, Task, Trigger, task_id};
-use super::{Scheduler, Timer, Turn};
+use super::{Scheduler, Timer};
 use crate::limits;
+
+/// Offers, and what has been made of them so far.
+struct Round {
+    open: Vec<(Offer, Vec<Launch>)>,
+    /// Launches that are left.
+    room: usize,
+    /// Needs that no offer could meet any more: of ten thousand equal runs only the first has to try.
+    hopeless: Vec<(Work, &'static str)>,
+    /// Runs of which parts have begun, to be stored once.
+    grown: BTreeSet<RunId>,
+}
 
 impl Scheduler {
     /// Fills the offers with the runs whose turn it is. What fits nothing keeps its place in the queue.
-    pub(super) fn offers(&mut self, offers: Vec<Offer>, out: &mut Vec<Effect>) {
-        let mut open: Vec<(Offer, Vec<Launch>)> =
-            offers.into_iter().map(|offer| (offer, Vec::new())).collect();
-        let turns: Vec<Turn> = self.queue.iter().cloned().collect();
-        let mut room = limits::LAUNCHES;
-        // Needs that no offer could meet any more: of ten thousand equal runs only the first has to try.
-        let mut hopeless: Vec<(Arc<Job>, &'static str)> = Vec::new();
-        for turn in turns {
-            let Some(run) = self.book.runs.get(&turn.run).cloned() else { continue };
-            let Some(job) = self.book.job(&run.job).cloned() else { continue };
-            if room == 0 {
-                break;
-            }
-            let alike = |other: &Job| {
-                other.need == job.need && other.definition.constraints == job.definition.constraints
-            };
-            if let Some((_, why)) = hopeless.iter().find(|(other, _)| alike(other)) {
-                self.book.unplaced.insert(turn.run, why);
-                continue;
-            }
-            if self.must_wait(&job, &run) {
-                self.book.unplaced.insert(turn.run, "another run of the job has to end first");
-                continue;
-            }
-            match place(&job, &mut open) {
-                Ok((at, share)) => {
-                    let launch = self.launch(&job, &run, &open[at].0, share, out);
-                    open[at].1.push(launch);
-                    room -= 1;
-                }
-                Err(why) => {
-                    self.book.unplaced.insert(turn.run, why);
-                    hopeless.push((job, why));
-                }
+    pub(super) fn offers(&mut self, now: Time, offers: Vec<Offer>, out: &mut Vec<Effect>) {
+        let mut round = Round {
+            open: offers.into_iter().map(|offer| (offer, Vec::new())).collect(),
+            room: limits::LAUNCHES,
+            hopeless: Vec::new(),
+            grown: BTreeSet::new(),
+        };
+        let turns: Vec<RunId> = self.queue.iter().map(|turn| turn.run.clone()).collect();
+        for id in turns {
+            while round.room > 0 && self.serve(now, &id, &mut round, out) {}
+        }
+        for id in &round.grown {
+            if let Some(whole) = self.run(id) {
+                self.save((*whole).clone(), out);
             }
         }
-        let used = open.into_iter().filter(|(_, launches)| !launches.is_empty());
+        let used = round.open.into_iter().filter(|(_, launches)| !launches.is_empty());
         out.extend(used.map(|(offer, launches)| Effect::Launch { offer, launches }));
     }
 
-    /// Runs of a job that must not overlap go one after the other.
+    /// Launches a run, or one part of it. Whether it may have another go at once.
+    fn serve(&mut self, now: Time, id: &RunId, round: &mut Round, out: &mut Vec<Effect>) -> bool {
+        let Some(whole) = self.run(id).filter(|run| self.has_turn(run)) else { return false };
+        let Some(job) = self.book.job(&id.job).cloned() else { return false };
+        let run = if whole.parts.is_some() { self.next_part(now, &whole) } else { Some((*whole).clone()) };
+        let Some(run) = run else { return false };
+        let work = job.work(run.part);
+        if let Some((_, why)) = round.hopeless.iter().find(|(other, _)| other.is_alike(&work)) {
+            self.book.unplaced.insert(id.clone(), why);
+            return false;
+        }
+        if self.must_wait(&job, &whole) {
+            self.book.unplaced.insert(id.clone(), "another run of the job has to end first");
+            return false;
+        }
+        let (at, share) = match place(&work, &mut round.open) {
+            Ok(placed) => placed,
+            Err(why) => {
+                self.book.unplaced.insert(id.clone(), why);
+                round.hopeless.push((work, why));
+                return false;
+            }
+        };
+        let (begun, launched) = (run.id(), run.part.is_some() && run.task.is_none());
+        let launch = self.launch(&job, run, &round.open[at].0, share, out);
+        round.open[at].1.push(launch);
+        round.room -= 1;
+        if !launched {
+            return false;
+        }
+        self.part_begun(&begun);
+        round.grown.insert(id.clone());
+        let more = self.run(id).is_some_and(|whole| self.has_turn(&whole));
+        if !more {
+            self.unqueue(id);
+        }
+        more
+    }
+
+    /// Runs of a job that must not overlap go one after the other; a run that has begun is not in its own way.
     fn must_wait(&self, job: &Job, run: &Run) -> bool {
-        job.concurrency() != ConcurrencyPolicy::Allow
+        let begun = run.part.is_some() || run.state.has_task();
+        !begun
+            && job.concurrency() != ConcurrencyPolicy::Allow
             && self.book.active_of(&run.job).iter().any(|other| other.state.has_task())
     }
 
-    fn launch(&mut self, job: &Job, run: &Run, offer: &Offer, share: Share, out: &mut Vec<Effect>) -> Launch {
-        let mut run = run.clone();
+    fn launch(
+        &mut self,
+        job: &Job,
+        mut run: Run,
+        offer: &Offer,
+        share: Share,
+        out: &mut Vec<Effect>,
+    ) -> Launch {
         if run.task.is_some() {
             run.attempt += 1;
         }
-        let arguments = run.arguments.clone().unwrap_or_else(|| job.definition.arguments.join(" "));
+        let definition = job.work(run.part).definition;
+        let arguments = run.arguments.clone().unwrap_or_else(|| definition.arguments.join(" "));
         let task = task_id(&run, &arguments);
         run.state = State::Launched;
         run.not_before = None;
@@ -77,13 +116,18 @@ impl Scheduler {
             host: offer.hostname.clone(),
             offer: offer.id.to_string(),
         });
-        let environment = environment(job, &run, task.as_str(), &offer.hostname);
+        let environment = environment(&definition, &run, task.as_str(), &offer.hostname);
+        let whole = self.run(&run.id().whole());
+        let size = whole.and_then(|whole| whole.parts.as_ref().map(|parts| parts.size)).unwrap_or_default();
+        let part = part_environment(job, &run, size);
+        let environment =
+            part.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(environment).collect();
         let run = self.save(run, out);
         self.unqueue(&run.id());
         if run.attempt == 0 {
             self.started_by_hand(&run, out);
         }
-        Launch { task, share, definition: Arc::clone(&job.definition), arguments, environment }
+        Launch { task, share, definition, arguments, environment }
     }
 
     /// A dependent job that somebody starts waits for its parents anew.
@@ -99,7 +143,9 @@ impl Scheduler {
         if run.state.is_over() {
             return;
         }
-        if run.state.has_task() {
+        if run.parts.as_ref().is_some_and(|parts| !parts.begun.is_empty()) {
+            self.stop(now, run, Ending::Killed, reason, out);
+        } else if run.state.has_task() {
             self.end_task(now, run, Ending::Killed, reason, out);
         } else {
             self.end_unrun(now, (**run).clone(), State::Killed, reason, out);
@@ -131,7 +177,7 @@ impl Scheduler {
     }
 
     pub(super) fn run(&self, id: &RunId) -> Option<Arc<Run>> {
-        self.book.runs.get(id).cloned()
+        self.book.run(id).cloned()
     }
 }
 
@@ -139,13 +185,13 @@ impl Scheduler {
 ///
 /// # Errors
 /// Why none has, for a person.
-fn place(job: &Job, open: &mut [(Offer, Vec<Launch>)]) -> Result<(usize, Share), &'static str> {
-    let need = Need::from_bag((*job.need).clone());
+fn place(work: &Work, open: &mut [(Offer, Vec<Launch>)]) -> Result<(usize, Share), &'static str> {
+    let need = Need::from_bag((*work.need).clone());
     let mut why = "no offer came";
     for (at, (offer, _)) in open.iter_mut().enumerate() {
-        if !job.constraints.is_empty() {
+        if !work.constraints.is_empty() {
             let fields = offer.fields();
-            if !job.constraints.iter().all(|constraint| constraint.allows(&fields)) {
+            if !work.constraints.iter().all(|constraint| constraint.allows(&fields)) {
                 why = "no agent that is offered fits the constraints";
                 continue;
             }
@@ -159,8 +205,7 @@ fn place(job: &Job, open: &mut [(Offer, Vec<Launch>)]) -> Result<(usize, Share),
 }
 
 /// What every task is told. Its job's own variables cannot hide these.
-fn environment(job: &Job, run: &Run, task: &str, host: &str) -> Vec<(String, String)> {
-    let definition = &job.definition;
+fn environment(definition: &Definition, run: &Run, task: &str, host: &str) -> Vec<(String, String)> {
     let amount =
         |amount: &super::super::definition::Amount| serde_json::to_string(amount).unwrap_or_default();
     let own = definition
@@ -180,10 +225,23 @@ fn environment(job: &Job, run: &Run, task: &str, host: &str) -> Vec<(String, Str
         ("CHRONOS_RESOURCE_DISK", amount(&definition.disk)),
         ("HOST", host.to_owned()),
     ];
-    let is_fixed = |name: &str| fixed.iter().any(|(fixed, _)| *fixed == name);
+    let is_fixed = |name: &str| PART.contains(&name) || fixed.iter().any(|(fixed, _)| *fixed == name);
     // The run's own win over the job's own.
     let mut variables: BTreeMap<String, String> = own.collect();
     variables.extend(run.parameters.clone());
     let own: Vec<(String, String)> = variables.into_iter().filter(|(name, _)| !is_fixed(name)).collect();
     fixed.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).chain(own).collect()
+}
+
+/// Which part of its run a task is.
+const PART: [&str; 3] = ["CHRONOS_STEP", "CHRONOS_ARRAY_INDEX", "CHRONOS_ARRAY_SIZE"];
+
+fn part_environment(job: &Job, run: &Run, size: u32) -> Vec<(&'static str, String)> {
+    let Some(part) = run.part else { return Vec::new() };
+    match job.steps.get(part as usize) {
+        Some(step) => vec![(PART[0], step.name.clone())],
+        None => {
+            vec![(PART[1], part.to_string()), (PART[2], size.to_string())]
+        }
+    }
 }

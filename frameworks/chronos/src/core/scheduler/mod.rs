@@ -9,12 +9,14 @@ mod ends;
 mod history;
 mod jobs;
 mod launch;
+mod parts;
+mod queue;
 mod requests;
 mod suspension;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::id::{AgentId, TaskId};
@@ -22,6 +24,7 @@ use model::time::{Span, Time};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::queue::Queue;
 use super::book::Book;
 use super::job::{Job, JobRecord, Status};
 use super::message::{Command, Effect, Event, Input, Notice, Reply};
@@ -56,19 +59,11 @@ pub struct Scheduler {
     book: Book,
     timers: Timers<Timer>,
     /// Runs that may be launched now, in the order of their turn.
-    queue: BTreeSet<Turn>,
+    queue: Queue,
     revived_at: Option<Time>,
     /// Something was queued since offers were last asked for.
     revive: bool,
     unreadable: Vec<String>,
-}
-
-/// High priority first, then who has waited longest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
-    low: bool,
-    since: Time,
-    run: RunId,
 }
 
 /// What there is to do later.
@@ -96,7 +91,7 @@ impl Scheduler {
             settings,
             book: Book::default(),
             timers: Timers::default(),
-            queue: BTreeSet::new(),
+            queue: Queue::default(),
             revived_at: None,
             revive: false,
             unreadable: Vec::new(),
@@ -111,7 +106,7 @@ impl Scheduler {
                 *self = Self::new(self.settings.clone());
                 return;
             }
-            Input::Offers(offers) => self.offers(offers, out),
+            Input::Offers(offers) => self.offers(now, offers, out),
             Input::Update(update) => self.update(now, &update, out),
             Input::Wake => {}
         }
@@ -140,7 +135,8 @@ impl Scheduler {
 
     /// Tasks that are not over, for the master to be asked about.
     pub fn tasks(&self) -> Vec<(TaskId, AgentId)> {
-        let active = self.book.active.keys().flat_map(|job| self.book.active_of(job));
+        let whole = self.book.active.keys().flat_map(|job| self.book.active_of(job));
+        let active = whole.chain(self.book.parts.values().cloned());
         let task = |run: Arc<Run>| {
             let task = run.task.as_ref().filter(|_| run.state.has_task())?;
             Some((TaskId::from(task.id.as_str()), AgentId::from(task.agent.as_str())))
@@ -190,9 +186,19 @@ impl Scheduler {
             job.status = statuses.remove(job.name()).unwrap_or_default();
             self.book.put_job(job);
         }
-        for run in runs {
-            let run = self.book.put_run(run);
-            self.resume(now, &run, out);
+        let names: Vec<RunId> = runs.into_iter().map(|run| self.book.put_run(run).id()).collect();
+        for id in names.iter().filter(|id| id.part.is_some()) {
+            if let Some(part) = self.run(id) {
+                self.mend(&part, out);
+            }
+        }
+        // Parts before wholes: the end of a whole depends on what goes on of it.
+        for id in
+            names.iter().filter(|id| id.part.is_some()).chain(names.iter().filter(|id| id.part.is_none()))
+        {
+            if let Some(run) = self.run(id) {
+                self.resume(now, &run, out);
+            }
         }
         let names: Vec<Arc<str>> = self.book.jobs.keys().cloned().collect();
         for name in names {
@@ -205,6 +211,10 @@ impl Scheduler {
     fn resume(&mut self, now: Time, run: &Run, out: &mut Vec<Effect>) {
         match run.state {
             State::Waiting => self.enqueue(now, run),
+            state if state.has_task() && run.parts.is_some() => match run.ending {
+                Some(ending) => self.stop(now, run, ending, &run.reason, out),
+                None => self.advance(now, run, out),
+            },
             state if state.has_task() && run.ending.is_some() => self.kill_task(now, run, out),
             _ => {}
         }
@@ -223,13 +233,13 @@ impl Scheduler {
             match timer {
                 Timer::Due(job) => self.due(now, &job, out),
                 Timer::Attempt(id) => {
-                    if let Some(run) = self.book.runs.get(&id).cloned() {
+                    if let Some(run) = self.run(&id) {
                         self.enqueue(now, &run);
                     }
                 }
                 Timer::TooLate(id) => self.too_late(now, &id, out),
                 Timer::Kill(id) => {
-                    if let Some(run) = self.book.runs.get(&id).cloned() {
+                    if let Some(run) = self.run(&id) {
                         self.kill_task(now, &run, out);
                     }
                 }
@@ -272,8 +282,16 @@ impl Scheduler {
     }
 
     fn forget(&mut self, id: &RunId, out: &mut Vec<Effect>) {
-        self.book.remove_run(id);
-        out.push(Effect::Remove { key: format!("{RUN}{id}") });
+        let parts: Vec<RunId> = match id.part {
+            None => {
+                self.book.parts_of(id).filter(|part| part.state.is_over()).map(|part| part.id()).collect()
+            }
+            Some(_) => Vec::new(),
+        };
+        for id in parts.iter().chain([id]) {
+            self.book.remove_run(id);
+            out.push(Effect::Remove { key: format!("{RUN}{id}") });
+        }
     }
 
     /// Changes what has become of a job, and stores it.

@@ -41,7 +41,7 @@ impl Scheduler {
             Command::Succeed { job } => {
                 let Some(name) = self.name(&job) else { return Ok(Reply::Marked(false)) };
                 let due = self.free_due(&name, now);
-                self.mark_success(now, &run::RunId { job: name, due }, out);
+                self.mark_success(now, &run::RunId::new(name, due), out);
                 Ok(Reply::Marked(true))
             }
             Command::KillTasks { job } => {
@@ -147,8 +147,11 @@ impl Scheduler {
     pub(super) fn deleted(&mut self, now: Time, name: &Arc<str>, out: &mut Vec<Effect>) {
         self.tell(name, Event::Deleted, String::new(), out);
         let runs: Vec<Arc<run::Run>> = self.book.runs_of(name).cloned().collect();
-        for run in runs {
-            if run.state.has_task() {
+        // Parts first: with its run goes what is over of it.
+        let parts: Vec<Arc<run::Run>> =
+            runs.iter().flat_map(|run| self.book.parts_of(&run.id())).cloned().collect();
+        for run in parts.into_iter().chain(runs) {
+            if run.state.has_task() && run.parts.is_none() {
                 let mut orphan = (*run).clone();
                 orphan.orphan = true;
                 orphan.ending = Some(Ending::Killed);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::time::Time;
 
 use super::super::message::Effect;
-use super::super::run::State;
+use super::super::run::{Run, RunId};
 use super::Scheduler;
 
 impl Scheduler {
@@ -32,6 +32,10 @@ impl Scheduler {
         });
         for run in self.book.active_of(name) {
             self.park(&run.id());
+            let parts: Vec<RunId> = self.book.parts_of(&run.id()).map(|part| part.id()).collect();
+            for part in parts {
+                self.park(&part);
+            }
         }
     }
 
@@ -39,7 +43,8 @@ impl Scheduler {
     pub(super) fn resumed(&mut self, now: Time, name: &Arc<str>, out: &mut Vec<Effect>) {
         self.note(name, out, |status| status.resumed = Some(now));
         for run in self.book.active_of(name) {
-            if run.state == State::Waiting {
+            let parts: Vec<Arc<Run>> = self.book.parts_of(&run.id()).cloned().collect();
+            for run in parts.into_iter().chain([run]) {
                 self.enqueue(now, &run);
             }
         }

@@ -7,7 +7,9 @@ use model::time::{Span, Time};
 use serde_json::Value;
 
 use super::super::super::definition::Definition;
+use super::super::super::indexes::Indexes;
 use super::super::super::message::{Command, Counters, Effect, Input, TaskUpdate};
+use super::super::super::parts::Parts;
 use super::super::super::run::{self, Run, RunId, State};
 use super::super::{Scheduler, Settings};
 use super::world::{START, World};
@@ -36,6 +38,8 @@ pub(super) struct Subject {
     pub(super) due: Vec<Time>,
     /// How a task of it ends.
     pub(super) end: fn(&RunId, u32) -> End,
+    /// Parts that have to be over when a part begins.
+    pub(super) after: fn(u32) -> &'static [u32],
     /// Whether a run of it may end like this.
     pub(super) fine: fn(&Run) -> bool,
 }
@@ -134,7 +138,14 @@ impl<'a> Fate<'a> {
         assert!(twin.is_none(), "{task} begins while another of it runs");
         assert!(!self.begun.contains_key(task), "{task} begins twice");
         let subject = self.story.subjects.iter().find(|subject| *subject.name() == *id.job);
-        let end = (subject.unwrap_or_else(|| panic!("{task}")).end)(&id, attempt);
+        let subject = subject.unwrap_or_else(|| panic!("{task}"));
+        for part in id.part.map_or(&[][..], subject.after) {
+            let before = id.part(*part);
+            let goes_on =
+                self.cluster.keys().any(|task| run::of_task(task).is_some_and(|(id, _)| id == before));
+            assert!(!goes_on, "{task} begins before {before} is over");
+        }
+        let end = (subject.end)(&id, attempt);
         let ends = self.world.now + end.after;
         self.begun.insert(task.to_owned(), None);
         self.cluster.insert(task.to_owned(), Task { ends, state: end.state, message: end.message });
@@ -254,11 +265,13 @@ impl<'a> Fate<'a> {
                 serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}"))
             };
             let records = self.world.store.iter().filter(|(key, _)| key.starts_with(&prefix));
-            let runs: Vec<Run> = records.map(|(_, value)| read(value)).collect();
+            let (parts, runs): (Vec<Run>, Vec<Run>) =
+                records.map(|(_, value)| read(value)).partition(|run| run.part.is_some());
+            assert!(parts.iter().all(|part| part.state.is_over()), "{parts:?}");
             assert_eq!(kept, subject.job["ttlSecondsAfterFinished"].is_null(), "{name}");
             assert!(kept || runs.is_empty(), "{name} is gone, its runs are not");
             for due in &subject.due {
-                let id = RunId { job: name.into(), due: *due };
+                let id = RunId::new(name, *due);
                 let ends = ends.get(&id).cloned().unwrap_or_default();
                 let finished = ends.iter().filter(|end| **end == TaskState::Finished).count();
                 if !kept {
@@ -270,6 +283,10 @@ impl<'a> Fate<'a> {
                 assert_eq!(outcomes.len(), 1, "{id}: {outcomes:?}");
                 let outcome = outcomes[0];
                 assert!((subject.fine)(outcome), "{id}: {outcome:?}");
+                if let Some(parts) = &outcome.parts {
+                    self.check_parts(&id, parts);
+                    continue;
+                }
                 match outcome.state {
                     State::Succeeded => assert_eq!(finished, 1, "{id}: {ends:?}"),
                     State::Failed | State::Killed => assert_eq!(finished, 0, "{id}: {ends:?}"),
@@ -278,5 +295,22 @@ impl<'a> Fate<'a> {
                 }
             }
         }
+    }
+
+    /// What is said of each part is what happened to it.
+    fn check_parts(&self, id: &RunId, parts: &Parts) {
+        let mut finished = Indexes::default();
+        let mut begun = Indexes::default();
+        for (task, end) in &self.begun {
+            let (of, _) = run::of_task(task).unwrap_or_else(|| panic!("{task}"));
+            if let (true, Some(part)) = (of.whole() == *id, of.part) {
+                begun.insert(part);
+                let first = *end != Some(TaskState::Finished) || finished.insert(part);
+                assert!(first, "{of} was done twice");
+            }
+        }
+        assert_eq!(finished, parts.succeeded, "{id}");
+        assert!(begun.iter().all(|part| parts.begun.contains(part)), "{id}: {begun} of {parts:?}");
+        assert!(parts.skipped.iter().all(|part| !begun.contains(part)), "{id}: {begun} of {parts:?}");
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::super::message::Command;
-use super::super::super::run::State;
+use super::super::super::run::{RunId, State};
 use super::fate::{End, Fate, Story, Subject, every};
 use super::world::{START, World};
 
@@ -20,6 +20,7 @@ fn two_jobs() -> Story {
         }),
         due: every(seconds, count),
         end: |_, _| End::ok(1500),
+        after: |_| &[],
         fine: |run| matches!(run.state, State::Succeeded | State::Skipped),
     };
     Story {
@@ -56,6 +57,7 @@ fn policies() -> Story {
                 1 | 2 => End::exit(500, "Command exited with status 1"),
                 _ => End::ok(500),
             },
+            after: |_| &[],
             fine: |run| matches!(run.state, State::Succeeded | State::Skipped),
         },
         Subject {
@@ -65,6 +67,7 @@ fn policies() -> Story {
             }),
             due: every(10, 3),
             end: |_, _| End::ok(60_000),
+            after: |_| &[],
             fine: |run| match run.state {
                 State::Failed => run.reason == "took longer than the 3s it may",
                 other => other == State::Skipped,
@@ -76,6 +79,7 @@ fn policies() -> Story {
             }),
             due: every(3, 10),
             end: ok,
+            after: |_| &[],
             fine: |run| run.state == State::Succeeded || run.reason.contains("must not overlap"),
         },
         Subject {
@@ -84,6 +88,7 @@ fn policies() -> Story {
             }),
             due: every(5, 6),
             end: |_, _| End::ok(7000),
+            after: |_| &[],
             fine: |run| match run.state {
                 State::Killed => run.reason == "replaced by a newer run",
                 other => matches!(other, State::Succeeded | State::Skipped),
@@ -93,6 +98,7 @@ fn policies() -> Story {
             job: json!({"name": "once", "schedule": "R1/2026-01-01T00:00:02Z/PT1H", "ttlSecondsAfterFinished": 5}),
             due: every(1, 1),
             end: ok,
+            after: |_| &[],
             fine: |_| true,
         },
     ];
@@ -102,6 +108,63 @@ fn policies() -> Story {
         offer: "cpus:1;mem:1000;disk:2000",
         end: Span::from_secs(45),
     }
+}
+
+/// Runs of many tasks: arrays of which tasks fail, are too many to fail, and a workflow that takes another way.
+fn many_tasks() -> Story {
+    let array = |name: &str, extra: serde_json::Value| {
+        let mut job = json!({
+            "name": name, "schedule": "R2/2026-01-01T00:00:02Z/PT12S", "retries": 1, "catchup": "all",
+            "retryPolicy": {"delay": 1}, "completions": 7, "parallelism": 3, "cpus": 0.25,
+        });
+        for (field, value) in extra.as_object().expect("fields") {
+            job[field] = value.clone();
+        }
+        job
+    };
+    // Each index fails once, the third for good.
+    let end: fn(&RunId, u32) -> End = |id, attempt| match (id.part, attempt) {
+        (Some(2), _) | (_, 0) => End::exit(400, "Command exited with status 1"),
+        _ => End::ok(700),
+    };
+    let steps = json!([
+        {"name": "extract", "command": "e"},
+        {"name": "load", "command": "l", "needs": ["extract"]},
+        {"name": "alarm", "command": "a", "needs": {"load": "failure"}},
+        {"name": "report", "command": "r", "needs": ["load"]},
+        {"name": "clean", "command": "c", "needs": {"load": "completion", "extract": "completion"}},
+    ]);
+    let schedule = "R2/2026-01-01T00:00:02Z/PT15S";
+    let subjects = vec![
+        Subject {
+            job: array("tolerant", json!({"maxFailedIndexes": 1})),
+            due: every(12, 2),
+            end,
+            after: |_| &[],
+            fine: |run| run.state == State::Skipped || run.state == State::Succeeded,
+        },
+        Subject {
+            job: array("strict", json!({})),
+            due: every(12, 2),
+            end,
+            after: |_| &[],
+            fine: |run| run.state == State::Failed && run.reason.starts_with("index 2 failed"),
+        },
+        Subject {
+            job: json!({"name": "flow", "schedule": schedule, "retries": 0, "cpus": 0.25, "steps": steps}),
+            due: every(15, 2),
+            // The loss of a launch takes no attempt, so this is what the task says, not how often it was tried.
+            end: |id, _| {
+                if id.part == Some(1) { End::exit(700, "Command exited with status 1") } else { End::ok(700) }
+            },
+            after: |part| [&[][..], &[0], &[1], &[1], &[0, 1]][part as usize],
+            fine: |run| {
+                let skipped = run.parts.as_ref().map(|parts| parts.skipped.to_string());
+                run.state == State::Failed && skipped.as_deref() == Some("3")
+            },
+        },
+    ];
+    Story { subjects, wishes: Vec::new(), offer: "cpus:1;mem:1000;disk:2000", end: Span::from_secs(35) }
 }
 
 /// Dies after each of its steps, one death a life.
@@ -123,6 +186,11 @@ fn killed_at_any_step_it_keeps_to_what_jobs_say_of_failure_and_rest() {
     at_every_step(&policies(), 300);
 }
 
+#[test]
+fn killed_at_any_step_it_does_each_part_of_a_run_once() {
+    at_every_step(&many_tasks(), 200);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -131,6 +199,7 @@ proptest! {
         deaths in prop::collection::btree_set(1usize..600, 1..40),
     ) {
         Fate::new(&two_jobs(), deaths.clone()).live();
-        Fate::new(&policies(), deaths).live();
+        Fate::new(&policies(), deaths.clone()).live();
+        Fate::new(&many_tasks(), deaths).live();
     }
 }
