@@ -26,6 +26,10 @@ pub struct Settings {
     pub recovery_halt_percent: u32,
     /// So few missing agents never halt the recovery, whatever part of the cluster they are.
     pub recovery_spare: usize,
+    /// An agent that was marked unreachable or gone so long ago is forgotten, with its id ...
+    pub forget_after: Span,
+    /// ... and sooner when more than so many are away.
+    pub away_agents: usize,
     /// An offer not answered for so long is rescinded.
     pub offer_timeout: Option<Span>,
     /// Agents visited by one run of the allocator; the rest waits for the next turn of the loop.
@@ -44,6 +48,8 @@ impl Default for Settings {
             unreachable_every: Span::from_millis(100),
             recovery_halt_percent: 50,
             recovery_spare: 2,
+            forget_after: Span::from_days(14),
+            away_agents: 102_400,
             offer_timeout: None,
             allocation_budget: 2_000,
         }

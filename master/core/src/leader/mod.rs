@@ -8,6 +8,7 @@ mod adopt;
 mod agents;
 mod allocation;
 mod change;
+mod collect;
 mod counters;
 mod decline;
 mod depart;
@@ -198,6 +199,7 @@ impl Turn<'_> {
                 Timer::Pulse => self.pulse(),
                 Timer::Reap => self.reap(),
                 Timer::Recovery => self.recovery_closes(),
+                Timer::Collect => self.collect(),
                 Timer::Heartbeat(stream) => self.heartbeat(&stream),
                 Timer::Failover(framework) => self.failover_timed_out(framework),
                 Timer::Teardown(framework) => self.propose_removal(framework, Removal::Teardown),
@@ -237,6 +239,7 @@ impl Turn<'_> {
         self.leader.leases = Expiry::lead(self.now, self.view);
         self.recover();
         self.leader.timers.set(Timer::Pulse, self.now);
+        self.leader.timers.set(Timer::Collect, self.now + collect::EVERY);
     }
 
     /// Leaves office, or learns about another's: whoever waits is told to go elsewhere, and all soft state is dropped.

@@ -99,6 +99,14 @@ impl Proposals {
         self.goes(id) || self.open.values().any(marks)
     }
 
+    /// Agents that are being admitted.
+    pub(super) fn registering(&self) -> impl Iterator<Item = &AgentId> {
+        self.open.values().filter_map(|open| match open {
+            Proposal::Registration(registration) => Some(&registration.agent),
+            _ => None,
+        })
+    }
+
     fn insert(&mut self, ticket: Ticket, proposal: Proposal) {
         self.registrations += usize::from(matches!(proposal, Proposal::Registration(_)));
         self.open.insert(ticket, proposal);

@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Reap,
     /// The window for agents to return after an election closes.
     Recovery,
+    /// Agents that are away for good are forgotten.
+    Collect,
     /// A scheduler, operator or watch hears a sign of life.
     Heartbeat(StreamId),
     /// A disconnected framework is removed.

@@ -235,6 +235,8 @@ impl Script {
                 "unreachable_burst" => self.settings.unreachable_burst = value.parse().expect("a number"),
                 "unreachable_every" => self.settings.unreachable_every = span(value),
                 "recovery_spare" => self.settings.recovery_spare = value.parse().expect("a number"),
+                "forget_after" => self.settings.forget_after = span(value),
+                "away_agents" => self.settings.away_agents = value.parse().expect("a number"),
                 other => panic!("there is no setting {other}"),
             }
         }
