@@ -5,6 +5,7 @@ mod app;
 mod events;
 mod explain;
 mod http;
+mod job;
 mod logs;
 mod master;
 mod member;
@@ -39,6 +40,15 @@ pub(crate) struct Target {
         default_value = "127.0.0.1:8080"
     )]
     marathon: String,
+    /// A batch scheduler
+    #[arg(
+        long,
+        global = true,
+        env = "STOA_CHRONOS",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:4400"
+    )]
+    chronos: String,
     /// Print what the API said instead of a table
     #[arg(long, global = true)]
     json: bool,
@@ -50,6 +60,13 @@ pub(crate) enum Command {
     App {
         #[command(subcommand)]
         action: app::Action,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Batch jobs: list, run, trigger, kill, and the history of their runs
+    Job {
+        #[command(subcommand)]
+        action: job::Action,
         #[command(flatten)]
         target: Target,
     },
@@ -142,6 +159,7 @@ pub(crate) fn main(command: Command) -> ExitCode {
 async fn run(command: Command) -> Result<(), String> {
     match command {
         Command::App { action, target } => app::run(&Api::marathon(&target), action).await,
+        Command::Job { action, target } => job::run(&Api::chronos(&target), action).await,
         Command::Task { action, target } => task::run(&Api::marathon(&target), action).await,
         Command::Node { target } => master::nodes(&Api::master(&target)).await,
         Command::Member { action, target } => member::run(&Api::master(&target), action).await,
