@@ -7,8 +7,10 @@ mod explain;
 mod http;
 mod job;
 mod logs;
+mod maintenance;
 mod master;
 mod member;
+mod node;
 mod quota;
 mod table;
 mod task;
@@ -77,8 +79,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Machines with an agent
+    /// Machines with an agent: list (also without a word), drain, deactivate, reactivate, gone
     Node {
+        #[command(subcommand)]
+        action: Option<node::Action>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Machines that are to be away: show, plan, cancel, down, up
+    Maintenance {
+        #[command(subcommand)]
+        action: maintenance::Action,
         #[command(flatten)]
         target: Target,
     },
@@ -161,7 +172,10 @@ async fn run(command: Command) -> Result<(), String> {
         Command::App { action, target } => app::run(&Api::marathon(&target), action).await,
         Command::Job { action, target } => job::run(&Api::chronos(&target), action).await,
         Command::Task { action, target } => task::run(&Api::marathon(&target), action).await,
-        Command::Node { target } => master::nodes(&Api::master(&target)).await,
+        Command::Node { action, target } => {
+            node::run(&Api::master(&target), action.unwrap_or(node::Action::List)).await
+        }
+        Command::Maintenance { action, target } => maintenance::run(&Api::master(&target), action).await,
         Command::Member { action, target } => member::run(&Api::master(&target), action).await,
         Command::Logs { what, target } => logs::show(&Api::master(&target), &what).await,
         Command::Framework { target } => master::frameworks(&Api::master(&target)).await,
