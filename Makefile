@@ -21,7 +21,7 @@ export CARGO_TERM_COLOR ?= auto
 CARGO := $(shell command -v cargo 2>/dev/null || echo $(HOME)/.cargo/bin/cargo)
 STOA := $(CARGO_TARGET_DIR)/release/stoa
 
-.PHONY: run build test check fmt lint licences e2e e2e-faults conformance sim mutants bench prepare prepare-run prepare-conformance
+.PHONY: run build test check fmt lint licences e2e e2e-faults conformance sim mutants bench prepare prepare-run prepare-docker prepare-conformance
 
 run: prepare-run build
 	@./scripts/run.sh $(STOA)
@@ -31,7 +31,7 @@ run: prepare-run build
 build: prepare
 	$(CARGO) build --release --locked --workspace --bins
 
-test: prepare-run prepare-conformance build
+test: prepare-run prepare-docker prepare-conformance build
 	@./scripts/test.sh $(CARGO)
 
 check: prepare fmt lint licences
@@ -76,6 +76,9 @@ prepare:
 
 prepare-run:
 	@./scripts/prepare.sh build run
+
+prepare-docker:
+	@./scripts/prepare.sh docker
 
 prepare-conformance:
 	@./scripts/prepare.sh conformance

@@ -3,10 +3,11 @@
 #
 #   prepare.sh build        what the compiler needs
 #   prepare.sh build run    and what a cluster on this machine uses besides
+#   prepare.sh docker       what tests of Docker's containers use
 #   prepare.sh conformance  what client libraries of other projects are installed with
 #
 # Where a package cannot be installed it says so and exits 1, except for HAProxy, without which routing is off
-# and everything else works.
+# and everything else works, and for Docker, without which its tests are skipped.
 set -eu
 
 missing=""
@@ -32,6 +33,11 @@ for part in "$@"; do
         command -v python3 >/dev/null 2>&1 || want python3 "examples/hello.json serves its page with it"
         [ -n "${STOA_HAPROXY:-}" ] || command -v haproxy >/dev/null 2>&1 || [ -x /usr/sbin/haproxy ] \
             || want haproxy "it routes the apps' service ports"
+        ;;
+    docker)
+        command -v dockerd >/dev/null 2>&1 || want docker.io "agents run tasks in containers of Docker's, which its tests do"
+        # A shell and its tools in one file without libraries: the image of those tests.
+        { [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1; } || want busybox-static "the tests of Docker's containers make their image of it"
         ;;
     conformance)
         command -v go >/dev/null 2>&1 || want golang-go "a Go client library is compiled with it"
@@ -70,6 +76,10 @@ if command -v apt-get >/dev/null 2>&1; then $sudo apt-get update -qq || true; fi
 for package in $missing; do
     echo "prepare: installing $package"
     if ! install "$package"; then
+        if [ "$package" = docker.io ] || [ "$package" = busybox-static ]; then
+            echo "prepare: $package could not be installed: the tests of Docker's containers are skipped." >&2
+            continue
+        fi
         if [ "$package" = haproxy ]; then
             echo "prepare: HAProxy could not be installed: routing is off, everything else works." >&2
             continue

@@ -102,7 +102,7 @@ impl Agent {
         if executor.stream.is_some() {
             self.deliver(key, out);
         } else if !begun && executor.phase == ExecutorPhase::Fetching {
-            let fetches = executor.spec.as_ref().is_some_and(|spec| !spec.command.uris.is_empty());
+            let fetches = executor.spec.as_ref().is_some_and(|spec| spec.fetches());
             match self.executor_job(key) {
                 Some(job) if fetches => self.outbox.after(Effect::Fetch(job), out),
                 _ => self.launch_executor(now, key, out),

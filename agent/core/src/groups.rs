@@ -101,7 +101,7 @@ impl Agent {
     fn gather(&mut self, now: Time, keys: &[TaskKey], out: &mut Vec<Effect>) {
         for key in keys {
             let Some(job) = self.job(key) else { continue };
-            let ready = job.task.command.uris.is_empty();
+            let ready = !job.task.fetches();
             if let Some(task) = self.state.tasks.get_mut(key) {
                 task.fetched = ready;
             }

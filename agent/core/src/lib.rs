@@ -17,6 +17,7 @@ pub mod checkpoint;
 mod checks;
 pub mod convert;
 mod deliver;
+pub mod docker;
 mod effect;
 mod executor;
 mod executors;

@@ -8,6 +8,7 @@ use model::resources::Bag;
 use model::time::Span;
 use wire::v1;
 
+use crate::docker::DockerSpec;
 use crate::executor::is_played;
 use crate::health::{HealthSpec, Schedule, Target};
 use crate::limits;
@@ -76,6 +77,8 @@ pub struct TaskSpec {
     pub key: TaskKey,
     pub name: String,
     pub command: CommandSpec,
+    /// The container Docker is to make for it.
+    pub docker: Option<Arc<DockerSpec>>,
     pub resources: Bag,
     pub cpu_limit: Limit,
     pub memory_limit: Limit,
@@ -92,15 +95,23 @@ impl TaskSpec {
     pub fn read(framework: &FrameworkId, info: &Arc<v1::TaskInfo>) -> Result<Self, Invalid> {
         id::check(framework.as_str()).map_err(|e| Invalid(format!("'framework_id': {e}")))?;
         let task = TaskId::parse(&info.task_id.value).map_err(|e| Invalid(format!("'task_id': {e}")))?;
-        supported(info.container.as_ref())?;
         if info.executor.as_ref().is_some_and(|executor| !is_played(executor)) {
+            supported(info.container.as_ref())?;
             return Self::of_executor(framework, task, info);
         }
         let command = info.command.as_ref().ok_or_else(|| Invalid("'command' must be present".into()))?;
+        // Tasks of a group share their executor's container.
+        let container = info.container.as_ref().filter(|_| info.executor.is_none());
+        let docker = docker(container, command)?;
+        if docker.is_none() {
+            supported(info.container.as_ref())?;
+        }
         Ok(Self {
             key: TaskKey { framework: framework.clone(), task },
             name: info.name.clone(),
-            command: CommandSpec::read(command).map_err(|e| Invalid(format!("'command.{e}")))?,
+            command: CommandSpec::read(command, docker.is_some())
+                .map_err(|e| Invalid(format!("'command.{e}")))?,
+            docker,
             resources: resources(&info.resources)?,
             cpu_limit: limit(info, "cpus")?,
             memory_limit: limit(info, "mem")?,
@@ -118,6 +129,7 @@ impl TaskSpec {
             key: TaskKey { framework: framework.clone(), task },
             name: info.name.clone(),
             command: CommandSpec::default(),
+            docker: None,
             resources: resources(&info.resources)?,
             cpu_limit: Limit::Request,
             memory_limit: Limit::Request,
@@ -136,7 +148,7 @@ impl TaskSpec {
         supported(info.container.as_ref())?;
         let command = match &info.command {
             Some(command) => {
-                CommandSpec::read(command).map_err(|e| Invalid(format!("'executor.command.{e}")))?
+                CommandSpec::read(command, false).map_err(|e| Invalid(format!("'executor.command.{e}")))?
             }
             None if is_played(info) => CommandSpec::default(),
             None => return Err(Invalid("'executor.command' must be present".into())),
@@ -146,6 +158,7 @@ impl TaskSpec {
             key: TaskKey { framework: framework.clone(), task: id },
             name: info.name.clone().unwrap_or_default(),
             command,
+            docker: None,
             resources: resources(&info.resources)?,
             cpu_limit: Limit::Request,
             memory_limit: Limit::Request,
@@ -155,6 +168,13 @@ impl TaskSpec {
             max_completion: None,
             info: Arc::default(),
         })
+    }
+}
+
+impl TaskSpec {
+    /// Whether something must be fetched before it can be launched: files, or an image.
+    pub fn fetches(&self) -> bool {
+        !self.command.uris.is_empty() || self.docker.is_some()
     }
 }
 
@@ -175,13 +195,25 @@ fn resources(resources: &[v1::Resource]) -> Result<Bag, Invalid> {
     Ok(bag.unallocate())
 }
 
+fn wants_docker(container: &v1::ContainerInfo) -> bool {
+    container.docker.is_some() || container.r#type() == v1::container_info::Type::Docker
+}
+
+fn docker(
+    container: Option<&v1::ContainerInfo>,
+    command: &v1::CommandInfo,
+) -> Result<Option<Arc<DockerSpec>>, Invalid> {
+    let wanted = container.filter(|container| wants_docker(container));
+    wanted.map(|container| DockerSpec::read(container, command).map(Arc::new)).transpose()
+}
+
 fn supported(container: Option<&v1::ContainerInfo>) -> Result<(), Invalid> {
     let refuse = |what: &str| {
         Err(Invalid(format!("This agent cannot run {what}: describe the task with 'command' alone")))
     };
     let Some(container) = container else { return Ok(()) };
-    if container.docker.is_some() || container.r#type() == v1::container_info::Type::Docker {
-        return refuse("Docker containers");
+    if wants_docker(container) {
+        return refuse("executors and task groups in Docker containers");
     }
     if container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) {
         return refuse("container images");
@@ -207,10 +239,10 @@ fn limit(info: &v1::TaskInfo, name: &str) -> Result<Limit, Invalid> {
 }
 
 impl CommandSpec {
-    /// Reads a command. Errors continue a path: `value' must be present`.
-    fn read(command: &v1::CommandInfo) -> Result<Self, String> {
+    /// Reads a command. Errors continue a path: `value' must be present`. An image knows what to do without one.
+    fn read(command: &v1::CommandInfo, with_image: bool) -> Result<Self, String> {
         let value = command.value.clone().unwrap_or_default();
-        if value.is_empty() && (command.shell() || command.arguments.is_empty()) {
+        if value.is_empty() && !with_image && (command.shell() || command.arguments.is_empty()) {
             return Err("value' must be present".into());
         }
         let texts = std::iter::once(&value).chain(&command.arguments).chain(&command.user);
@@ -220,7 +252,11 @@ impl CommandSpec {
         let variables = command.environment.as_ref().map_or(&[][..], |e| &e.variables);
         Ok(Self {
             shell: command.shell(),
-            value: if value.is_empty() { command.arguments[0].clone() } else { value },
+            value: if value.is_empty() {
+                command.arguments.first().cloned().unwrap_or_default()
+            } else {
+                value
+            },
             arguments: command.arguments.clone(),
             environment: variables.iter().map(variable).collect::<Result<_, _>>()?,
             user: command.user.clone().filter(|user| !user.is_empty()),
@@ -320,7 +356,7 @@ fn check(check: &v1::CheckInfo) -> Result<Schedule, Invalid> {
 }
 
 fn check_command(command: &v1::CommandInfo, path: &str) -> Result<Arc<CommandSpec>, Invalid> {
-    CommandSpec::read(command).map(Arc::new).map_err(|e| Invalid(format!("'{path}.command.{e}")))
+    CommandSpec::read(command, false).map(Arc::new).map_err(|e| Invalid(format!("'{path}.command.{e}")))
 }
 
 fn port(port: u32, path: &str) -> Result<u16, Invalid> {

@@ -63,10 +63,10 @@ impl Agent {
             (Ok(()), Some(host)) => self.enlist(now, Waiting::Task(key.task), &host, out),
             (Ok(()), None) => {
                 let Some(job) = self.job(&key) else { return };
-                if job.task.command.uris.is_empty() {
-                    self.launch(now, &key, out);
-                } else {
+                if job.task.fetches() {
                     self.outbox.after(Effect::Fetch(job), out);
+                } else {
+                    self.launch(now, &key, out);
                 }
             }
         }
@@ -222,9 +222,14 @@ impl Agent {
             Err(why) => {
                 self.counters.fetches_failed += 1;
                 self.counters.launch_errors += 1;
-                let message = format!(
-                    "Failed to launch container: Failed to fetch all URIs for container '{container}': {why}"
-                );
+                let image = self.job(&key).is_some_and(|job| job.task.docker.is_some());
+                let message = if image {
+                    format!("Failed to launch container: {why}")
+                } else {
+                    format!(
+                        "Failed to launch container: Failed to fetch all URIs for container '{container}': {why}"
+                    )
+                };
                 self.end(
                     now,
                     &key,

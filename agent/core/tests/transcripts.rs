@@ -345,7 +345,7 @@ fn what_cannot_run_is_refused_with_a_reason() {
         docker
           write task docker
           write update docker TASK_ERROR
-          send on link 1: docker TASK_ERROR SOURCE_AGENT REASON_TASK_INVALID "This agent cannot run Docker containers: describe the task with 'command' alone", latest TASK_ERROR
+          send on link 1: docker TASK_ERROR SOURCE_AGENT REASON_TASK_INVALID "'container.docker' must be present when 'container.type' is DOCKER", latest TASK_ERROR
         too big
           write task big
           write update big TASK_DROPPED

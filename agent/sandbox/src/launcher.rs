@@ -1,5 +1,6 @@
 //! The one interface to container technologies.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -41,6 +42,11 @@ pub trait Launcher: Send {
 
     /// What the container uses now; `None` when it does not run.
     fn usage(&self, id: &ContainerId) -> Option<Usage>;
+
+    /// The address of a container that has one of its own; `None` when it has that of the machine.
+    fn address(&self, _id: &ContainerId) -> Option<IpAddr> {
+        None
+    }
 
     /// Runs commands inside containers, for [`crate::check`].
     fn runner(&self) -> Arc<dyn CommandRunner>;

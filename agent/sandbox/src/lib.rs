@@ -2,12 +2,13 @@
 //!
 //! The agent asks for containers through [`Launcher`] and hears of them through [`ContainerEvent`]s. [`native::Native`] runs them
 //! as processes of this machine, each held by a tiny *shim* process ([`shim`]) that outlives the agent and keeps the exit
-//! status; [`fake::Fake`] runs them in memory. [`fetch`] fills a sandbox directory before the launch and [`check`] asks a
+//! status; [`docker::Docker`] has Docker make those that want an image; [`fake::Fake`] runs them in memory. [`fetch`] fills a sandbox directory before the launch and [`check`] asks a
 //! running container how it is. Nothing here knows of masters, frameworks or the wire.
 
 pub mod cgroup;
 pub mod check;
 pub mod directory;
+pub mod docker;
 mod event;
 pub mod fake;
 mod features;

@@ -26,6 +26,18 @@ pub const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a new launcher waits for the launcher of a previous agent to end before it kills it.
 pub const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long Docker may take for anything but a pull.
+pub const DOCKER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long an image may take to arrive.
+pub const DOCKER_PULL_PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// Bytes read of what Docker complains about.
+pub const DOCKER_TEXT_BYTES: usize = 4 << 10;
+
+/// Between two looks whether a container has begun: a look costs a process.
+pub const DOCKER_LOOK: Duration = Duration::from_millis(50);
+
 /// Command probes running at a time; more wait for their turn (their time-out runs from their start).
 pub const MAX_COMMAND_PROBES: usize = 64;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ContainerId;
+use crate::docker::DockerSpec;
 
 /// Everything a launcher needs to start one container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub struct ContainerSpec {
     pub rlimits: Vec<Rlimit>,
     /// Whether setuid programs keep their power in the container; `false` sets `no_new_privs`.
     pub may_gain_privileges: bool,
+    /// To be made by Docker. Namespaces, users and `command` are then those of the image and of this.
+    pub docker: Option<Box<DockerSpec>>,
 }
 
 impl ContainerSpec {
@@ -43,6 +46,7 @@ impl ContainerSpec {
             namespaces: Namespaces::default(),
             rlimits: Vec::new(),
             may_gain_privileges: false,
+            docker: None,
         }
     }
 }

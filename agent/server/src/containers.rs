@@ -1,8 +1,10 @@
 //! From tasks to containers: what a launcher, a fetcher and a checker are asked, and what their answers mean.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_core::docker::{self, DockerSpec};
 use agent_core::health::{Finding, Target};
 use agent_core::{CommandSpec, Exit, ExitStatus, Input, Job, Limit, TaskSpec};
 use model::quantity::Quantity;
@@ -38,17 +40,18 @@ impl Surroundings {
     /// is said here.
     pub(crate) fn environment(&self, job: &Job, sandbox: &Path) -> Vec<(String, String)> {
         let (task, framework) = (&*job.task, &*job.framework);
-        let sandbox = sandbox.display().to_string();
+        let directory = sandbox.display().to_string();
+        let image = task.docker.is_some();
+        let sandbox = if image { sandbox::docker::SANDBOX.to_owned() } else { directory.clone() };
         let checkpoint = framework.checkpoint();
         let role = task.info.resources.iter().find_map(|r| r.allocation_info.as_ref()?.role.clone());
         let mut all: Vec<(&str, String)> = vec![
-            ("PATH", self.path.clone()),
             ("MESOS_FRAMEWORK_ID", task.key.framework.to_string()),
             ("MESOS_EXECUTOR_ID", job.executor.to_string()),
             ("MESOS_SLAVE_ID", self.agent.clone()),
             ("MESOS_SLAVE_PID", self.address.pid()),
             ("MESOS_AGENT_ENDPOINT", self.address.endpoint()),
-            ("MESOS_DIRECTORY", sandbox.clone()),
+            ("MESOS_DIRECTORY", directory),
             ("MESOS_SANDBOX", sandbox),
             ("MESOS_CHECKPOINT", u8::from(checkpoint).to_string()),
             ("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", shutdown_grace(job)),
@@ -56,6 +59,10 @@ impl Surroundings {
             ("LIBPROCESS_IP", self.address.ip.to_string()),
             ("LIBPROCESS_PORT", "0".into()),
         ];
+        // An image says itself where its programs are.
+        if !image {
+            all.push(("PATH", self.path.clone()));
+        }
         if checkpoint {
             all.push(("MESOS_RECOVERY_TIMEOUT", "15mins".into()));
             all.push(("MESOS_SUBSCRIPTION_BACKOFF_MAX", "2secs".into()));
@@ -110,6 +117,7 @@ pub(crate) fn spec(
 ) -> ContainerSpec {
     let environment = surroundings.environment(job, &sandbox);
     ContainerSpec {
+        docker: job.task.docker.as_deref().map(|docker| Box::new(image(docker))),
         command: command(&job.task.command),
         environment,
         user: user(&job.task, &job.framework),
@@ -123,6 +131,40 @@ fn command(command: &CommandSpec) -> Command {
         return Command::Shell(command.value.clone());
     }
     Command::Argv { program: command.value.clone(), arguments: command.arguments.clone() }
+}
+
+/// A container of Docker's as its launcher reads it.
+fn image(docker: &DockerSpec) -> sandbox::docker::DockerSpec {
+    let mount = |mount: &docker::Mount| sandbox::docker::Mount {
+        source: match &mount.source {
+            docker::MountSource::Path(path) => sandbox::docker::MountSource::Path(path.into()),
+            docker::MountSource::Volume(name) => sandbox::docker::MountSource::Volume(name.clone()),
+        },
+        target: mount.target.clone(),
+        read_only: mount.read_only,
+    };
+    let port = |port: &docker::PortMapping| sandbox::docker::PortMapping {
+        host: port.host,
+        container: port.container,
+        udp: port.udp,
+    };
+    sandbox::docker::DockerSpec {
+        image: docker.image.clone(),
+        entrypoint: docker.entrypoint.clone(),
+        arguments: docker.arguments.clone(),
+        network: match &docker.network {
+            docker::Network::Host => sandbox::docker::Network::Host,
+            docker::Network::Bridge => sandbox::docker::Network::Bridge,
+            docker::Network::None => sandbox::docker::Network::None,
+            docker::Network::User(name) => sandbox::docker::Network::User(name.clone()),
+        },
+        ports: docker.ports.iter().map(port).collect(),
+        mounts: docker.mounts.iter().map(mount).collect(),
+        volume_driver: docker.volume_driver.clone(),
+        hostname: docker.hostname.clone(),
+        privileged: docker.privileged,
+        parameters: docker.parameters.clone(),
+    }
 }
 
 fn millis(cpus: Quantity) -> Option<u64> {
@@ -170,16 +212,20 @@ pub(crate) fn fetch(task: &TaskSpec, framework: &v1::FrameworkInfo, sandbox: Pat
 }
 
 /// A probe of a running task. Commands get the environment of the task with their own variables on top.
-pub(crate) fn probe(id: ContainerId, target: &Target, environment: Vec<(String, String)>) -> Probe {
+///
+/// `address` is that of the container where it has its own.
+pub(crate) fn probe(
+    id: ContainerId,
+    target: &Target,
+    address: Option<IpAddr>,
+    environment: Vec<(String, String)>,
+) -> Probe {
+    let host = address.unwrap_or(Ipv4Addr::LOCALHOST.into()).to_string();
     match target {
-        Target::Http { tls, port, path } => Probe::Http(HttpProbe {
-            tls: *tls,
-            host: "127.0.0.1".into(),
-            port: *port,
-            path: path.clone(),
-            statuses: Vec::new(),
-        }),
-        Target::Tcp { port } => Probe::Tcp(TcpProbe { host: "127.0.0.1".into(), port: *port }),
+        Target::Http { tls, port, path } => {
+            Probe::Http(HttpProbe { tls: *tls, host, port: *port, path: path.clone(), statuses: Vec::new() })
+        }
+        Target::Tcp { port } => Probe::Tcp(TcpProbe { host, port: *port }),
         Target::Command(asked) => Probe::Command(CommandProbe {
             container: id,
             command: command(asked),

@@ -334,7 +334,13 @@ impl Driver {
         let work = async move {
             // The semaphore is never closed.
             let _turn = turns.acquire().await;
-            let result = fetcher.fetch(request, |_| {}).await.map_err(|error| error.to_string());
+            let files = fetcher.fetch(request, |_| {}).await.map_err(|error| error.to_string());
+            let result = match (files, &job.task.docker) {
+                (Ok(()), Some(docker)) => sandbox::docker::pull(&docker.image, docker.force_pull)
+                    .await
+                    .map_err(|error| format!("Failed to pull the image '{}': {error}", docker.image)),
+                (files, _) => files,
+            };
             let _ = done.send(Input::Fetched { container: job.container, result });
         };
         self.fetches.retain(|_, fetch| !fetch.is_finished());
@@ -349,10 +355,14 @@ impl Driver {
 
     fn probe(&mut self, probe: ProbeId, job: &Job, target: &Target, timeout: Option<Span>) {
         let environment = match target {
+            // In a container of Docker's it is there already.
+            Target::Command(_) if job.task.docker.is_some() => Vec::new(),
             Target::Command(_) => self.hands.surroundings.environment(job, &self.sandbox(job)),
             Target::Http { .. } | Target::Tcp { .. } => Vec::new(),
         };
-        let question = containers::probe(containers::theirs(&job.container), target, environment);
+        let id = containers::theirs(&job.container);
+        let address = self.hands.launcher.address(&id);
+        let question = containers::probe(id, target, address, environment);
         let (checker, runner) = (self.hands.checker.clone(), self.hands.launcher.runner());
         let (turns, done) = (Arc::clone(&self.probing), self.hands.done.clone());
         let container = job.container.clone();

@@ -8,6 +8,7 @@ use agent_core::{Agent, Sandbox};
 use model::time::Time;
 use sandbox::Launcher;
 use sandbox::check::Checker;
+use sandbox::docker::Docker;
 use sandbox::fetch::{FetchLimits, Fetcher};
 use sandbox::native::{Native, NativeConfig};
 use tokio::net::TcpListener;
@@ -133,6 +134,7 @@ impl Process {
 }
 
 async fn launcher(containers: Containers, runtime: PathBuf) -> Result<Box<dyn Launcher>, Error> {
+    let owner = runtime.display().to_string();
     let config = match containers {
         Containers::Given(launcher) => return Ok(launcher),
         Containers::Native => NativeConfig::new(runtime),
@@ -150,7 +152,7 @@ async fn launcher(containers: Containers, runtime: PathBuf) -> Result<Box<dyn La
         other_users = %features.other_users,
         "containers on this machine"
     );
-    Ok(Box::new(native))
+    Ok(Box::new(Docker::new(Box::new(native), owner)))
 }
 
 fn seed() -> [u64; 2] {

@@ -1,14 +1,6 @@
-//! The batch scheduler: runs jobs at their times, behind the Chronos v1 REST API.
+//! The batch scheduler: decides which job runs when.
 //!
-//! [`core`] holds what is decided: schedules, jobs, runs, and one passive machine with inputs and effects. The driver has the
-//! kit for schedulers run it, `http` is its API,
-//! and `notify` tells owners of jobs what went wrong.
+//! [`core`] holds what is decided: schedules, jobs, runs, and one passive machine with inputs and effects.
 
 pub mod core;
-mod driver;
-mod http;
 pub mod limits;
-mod notify;
-
-pub use driver::{Config, RunError, run};
-pub use notify::{Channels, Hook, Mail, Secret, Security};

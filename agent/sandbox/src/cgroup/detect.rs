@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Cgroups, files};
+use super::{Cgroups, ContainerCgroup, files};
 use crate::Support;
 
 /// What was found, and for each kind of limit whether it works.
@@ -38,6 +38,39 @@ fn mounts(mountinfo: &str) -> impl Iterator<Item = (PathBuf, &str, &str)> {
         let options = right.nth(1)?;
         kind.starts_with("cgroup").then(|| (PathBuf::from(point), kind, options))
     })
+}
+
+/// The groups a process is in, whoever made them; for reading only.
+pub(crate) fn of_process(pid: i32) -> ContainerCgroup {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    ContainerCgroup::new(membership(&read("/proc/self/mountinfo"), &read(&format!("/proc/{pid}/cgroup"))))
+}
+
+/// `groups` is a `/proc/PID/cgroup`: lines of a number, the controllers and the path.
+fn membership(mountinfo: &str, groups: &str) -> Cgroups {
+    let path = |controller: &str| {
+        groups.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let names = parts.next()?;
+            let path = parts.next()?;
+            names.split(',').any(|name| name == controller).then(|| path.trim_start_matches('/').to_owned())
+        })
+    };
+    let v1 = |controller: &str| {
+        let mount = mounts(mountinfo).find(|(_, kind, options)| {
+            *kind == "cgroup" && options.split(',').any(|option| option == controller)
+        });
+        Some(mount?.0.join(path(controller)?))
+    };
+    let (cpu, memory) = (v1("cpu"), v1("memory"));
+    if cpu.is_some() || memory.is_some() {
+        return Cgroups::V1 { cpu, memory };
+    }
+    let unified = mounts(mountinfo).find(|(_, kind, _)| *kind == "cgroup2");
+    match unified.zip(path("")) {
+        Some(((mount, ..), path)) => Cgroups::V2 { root: mount.join(path), cpu: true, memory: true },
+        None => Cgroups::None,
+    }
 }
 
 fn choose(mountinfo: &str, name: &Path) -> Detected {

@@ -7,6 +7,7 @@ mod usage;
 
 pub use container::ContainerCgroup;
 pub(crate) use container::{Entry, empty_tree, remove_tree};
+pub(crate) use detect::of_process;
 pub use detect::{Detected, detect};
 pub(crate) use usage::usage;
 

@@ -36,7 +36,9 @@ pub(crate) fn usage(group: &ContainerCgroup, shim: i32) -> Usage {
                 usage.rss_bytes = field_of(&stat, "anon").unwrap_or(0);
                 usage.memory_limit_bytes = number(&root.join("memory.max"));
             }
-            processes(&root.join("task"))
+            // Groups of ours hold their processes in leaves, those of others hold them themselves.
+            let leaf = root.join("task");
+            processes(if leaf.is_dir() { &leaf } else { root })
         }
     };
     usage.processes = u32::try_from(pids.len()).unwrap_or(u32::MAX);
