@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Target;
 
-/// One of the two APIs, and whether its answers are wanted raw.
+/// One of the APIs, and whether its answers are wanted raw.
 pub(crate) struct Api {
     http: reqwest::Client,
     base: String,
@@ -15,6 +15,10 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) fn marathon(target: &Target) -> Self {
         Self::new(&target.marathon, target.json)
+    }
+
+    pub(crate) fn chronos(target: &Target) -> Self {
+        Self::new(&target.chronos, target.json)
     }
 
     pub(crate) fn master(target: &Target) -> Self {

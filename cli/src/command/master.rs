@@ -1,38 +1,9 @@
-//! `stoa node`, `stoa framework`, `stoa role`: what the leading master knows.
+//! `stoa framework`, `stoa role`: what the leading master knows.
 
 use serde_json::Value;
 
 use super::http::Api;
 use super::table::{cell, print};
-
-pub(crate) async fn nodes(api: &Api) -> Result<(), String> {
-    let answer = api.get("/slaves").await?;
-    if api.raw(&answer) {
-        return Ok(());
-    }
-    let rows: Vec<Vec<String>> = each(&answer["slaves"], |agent| {
-        vec![
-            cell(&agent["id"]),
-            cell(&agent["hostname"]),
-            if agent["active"] == true { "active" } else { "inactive" }.to_owned(),
-            used(agent, "cpus"),
-            used(agent, "mem"),
-            used(agent, "disk"),
-            attributes(&agent["attributes"]),
-        ]
-    });
-    print(&["node", "host", "state", "cpus", "mem", "disk", "attributes"], &rows);
-    Ok(())
-}
-
-fn used(agent: &Value, name: &str) -> String {
-    format!("{}/{}", cell(&agent["used_resources"][name]), cell(&agent["resources"][name]))
-}
-
-fn attributes(value: &Value) -> String {
-    let pairs = value.as_object().into_iter().flatten();
-    pairs.map(|(name, value)| format!("{name}:{}", cell(value))).collect::<Vec<_>>().join(";")
-}
 
 pub(crate) async fn frameworks(api: &Api) -> Result<(), String> {
     let answer = api.get("/frameworks").await?;

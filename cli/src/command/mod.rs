@@ -5,9 +5,12 @@ mod app;
 mod events;
 mod explain;
 mod http;
+mod job;
 mod logs;
+mod maintenance;
 mod master;
 mod member;
+mod node;
 mod quota;
 mod table;
 mod task;
@@ -39,6 +42,15 @@ pub(crate) struct Target {
         default_value = "127.0.0.1:8080"
     )]
     marathon: String,
+    /// A batch scheduler
+    #[arg(
+        long,
+        global = true,
+        env = "STOA_CHRONOS",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:4400"
+    )]
+    chronos: String,
     /// Print what the API said instead of a table
     #[arg(long, global = true)]
     json: bool,
@@ -53,6 +65,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Batch jobs: list, run, trigger, kill, and the history of their runs
+    Job {
+        #[command(subcommand)]
+        action: job::Action,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Tasks: list, kill
     Task {
         #[command(subcommand)]
@@ -60,8 +79,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Machines with an agent
+    /// Machines with an agent: list (also without a word), drain, deactivate, reactivate, gone
     Node {
+        #[command(subcommand)]
+        action: Option<node::Action>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Machines that are to be away: show, plan, cancel, down, up
+    Maintenance {
+        #[command(subcommand)]
+        action: maintenance::Action,
         #[command(flatten)]
         target: Target,
     },
@@ -142,8 +170,12 @@ pub(crate) fn main(command: Command) -> ExitCode {
 async fn run(command: Command) -> Result<(), String> {
     match command {
         Command::App { action, target } => app::run(&Api::marathon(&target), action).await,
+        Command::Job { action, target } => job::run(&Api::chronos(&target), action).await,
         Command::Task { action, target } => task::run(&Api::marathon(&target), action).await,
-        Command::Node { target } => master::nodes(&Api::master(&target)).await,
+        Command::Node { action, target } => {
+            node::run(&Api::master(&target), action.unwrap_or(node::Action::List)).await
+        }
+        Command::Maintenance { action, target } => maintenance::run(&Api::master(&target), action).await,
         Command::Member { action, target } => member::run(&Api::master(&target), action).await,
         Command::Logs { what, target } => logs::show(&Api::master(&target), &what).await,
         Command::Framework { target } => master::frameworks(&Api::master(&target)).await,

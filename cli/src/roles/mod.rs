@@ -1,6 +1,7 @@
 //! A role's flags, and the way from flags to the crate that plays it: one file a role.
 
 pub(crate) mod agent;
+pub(crate) mod chronos;
 pub(crate) mod haproxy;
 pub(crate) mod marathon;
 pub(crate) mod master;

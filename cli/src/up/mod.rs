@@ -36,6 +36,9 @@ pub(crate) struct UpArgs {
     /// How many supervisors; one leads, the others stand by
     #[arg(long, env = "STOA_UP_MARATHONS", value_name = "N", default_value_t = 1)]
     marathons: u16,
+    /// How many batch schedulers; one leads, the others stand by
+    #[arg(long, env = "STOA_UP_CHRONOSES", value_name = "N", default_value_t = 1)]
+    chronoses: u16,
     /// Where all roles keep their data, a folder each
     #[arg(long, env = "STOA_UP_DATA_DIR", value_name = "DIR", default_value = "stoa-data")]
     data_dir: PathBuf,
@@ -92,6 +95,7 @@ fn plan(args: &UpArgs) -> Result<Plan, String> {
         masters: args.masters,
         agents: args.agents,
         marathons: args.marathons,
+        chronoses: args.chronoses,
         agent_resources: args.agent_resources.clone(),
         haproxy,
         port_shift: args.port_shift,

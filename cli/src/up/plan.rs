@@ -15,6 +15,7 @@ pub(crate) struct Shape {
     pub(crate) masters: u16,
     pub(crate) agents: u16,
     pub(crate) marathons: u16,
+    pub(crate) chronoses: u16,
     pub(crate) agent_resources: Option<String>,
     pub(crate) haproxy: Option<PathBuf>,
     pub(crate) port_shift: u16,
@@ -45,7 +46,9 @@ impl Plan {
         if ![1, 3, 5].contains(&shape.masters) {
             return Err(format!("--masters is {}: it must be 1, 3 or 5", shape.masters));
         }
-        for (flag, count) in [("--agents", shape.agents), ("--marathons", shape.marathons)] {
+        for (flag, count) in
+            [("--agents", shape.agents), ("--marathons", shape.marathons), ("--chronoses", shape.chronoses)]
+        {
             if count == 0 || count > MOST {
                 return Err(format!("{flag} is {count}: it must be between 1 and {MOST}"));
             }
@@ -53,12 +56,13 @@ impl Plan {
         let masters = addresses(5050, shape.masters, shape.port_shift)?;
         let agents = addresses(5051, shape.agents, shape.port_shift)?;
         let marathons = addresses(8080, shape.marathons, shape.port_shift)?;
+        let chronoses = addresses(4400, shape.chronoses, shape.port_shift)?;
         let sidecar = addresses(9090, 1, shape.port_shift)?[0];
         let all_masters = list(&masters);
         let role = |name: String, address: SocketAddr, role: &str, flags: Vec<String>| {
             let folder = data_dir.join(&name).display().to_string();
             let mut arguments = vec![role.to_owned(), format!("--listen={address}")];
-            if role != "marathon" {
+            if role != "marathon" && role != "chronos" {
                 arguments.push(format!("--data-dir={folder}"));
             }
             arguments.extend(flags);
@@ -82,13 +86,11 @@ impl Plan {
             ];
             roles.push(role(format!("agent-{i}"), *address, "agent", flags));
         }
-        for (i, address) in marathons.iter().enumerate() {
-            roles.push(role(
-                format!("marathon-{i}"),
-                *address,
-                "marathon",
-                vec![format!("--master={all_masters}")],
-            ));
+        for (kind, addresses) in [("marathon", &marathons), ("chronos", &chronoses)] {
+            for (i, address) in addresses.iter().enumerate() {
+                let flags = vec![format!("--master={all_masters}")];
+                roles.push(role(format!("{kind}-{i}"), *address, kind, flags));
+            }
         }
         if let Some(haproxy) = &shape.haproxy {
             let urls: Vec<String> = marathons.iter().map(|address| format!("http://{address}")).collect();
@@ -166,6 +168,7 @@ mod tests {
             masters: 3,
             agents: 2,
             marathons: 2,
+            chronoses: 2,
             agent_resources: None,
             haproxy: Some("/usr/sbin/haproxy".into()),
             port_shift: 0,
@@ -180,7 +183,7 @@ mod tests {
     fn roles_listen_a_hundred_apart() {
         let plan = plan(&shape()).expect("a plan");
         let ports: Vec<u16> = plan.roles.iter().map(|role| role.address.port()).collect();
-        assert_eq!(ports, [5050, 5150, 5250, 5051, 5151, 8080, 8180, 9090]);
+        assert_eq!(ports, [5050, 5150, 5250, 5051, 5151, 8080, 8180, 4400, 4500, 9090]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Every bound of the batch scheduler, with its reason.
 
+use std::time::Duration;
+
 use model::time::Span;
 
 // --- schedules
@@ -113,3 +115,75 @@ pub const REVIVE_INTERVAL: Span = Span::from_millis(50);
 
 /// While runs wait, offers are asked for again after so long, in case a notice was lost.
 pub const REVIVE_AGAIN: Span = Span::from_secs(30);
+
+// --- notifications
+
+/// Letters that wait to be sent, over all channels, each some kilobytes of memory here and at the masters. What comes when
+/// so many wait is dropped, and counted.
+pub const LETTERS: usize = 1000;
+
+/// Addresses of one job's owners that are told.
+pub const OWNERS: usize = 20;
+
+/// Bytes of a text in a letter.
+pub const LETTER_TEXT_BYTES: usize = 4 << 10;
+
+/// Bytes kept of what a server said.
+pub const PROBLEM_BYTES: usize = 300;
+
+/// A letter that was not sent for so long is given up.
+pub const LETTER_LIFE: Span = Span::from_days(1);
+
+/// The first pause of a channel that failed; it doubles up to the longest.
+pub const LETTER_AGAIN: Span = Span::from_secs(1);
+pub const LETTER_AGAIN_LONGEST: Span = Span::from_mins(5);
+
+/// A server has so long to take a letter.
+pub const LETTER_SEND: Duration = Duration::from_secs(20);
+
+// --- API
+
+/// Bytes of a request body: a definition and some room.
+pub const BODY_BYTES: usize = 1 << 20;
+
+/// A client has so long to send its body.
+pub const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes of a path with its query.
+pub const URI_BYTES: usize = 32 << 10;
+
+/// Requests worked on at once; beyond it callers are turned away.
+pub const REQUESTS: usize = 4096;
+
+/// A caller is answered within this, if only that it took too long.
+pub const ANSWER: Duration = Duration::from_secs(15);
+
+/// A request to a leader that has just died waits so long for the next: the lease of leadership and a little more.
+pub const TAKEOVER: Duration = Duration::from_secs(5);
+
+/// As a standby, to hear the beginning of the leader's answer: what the leader itself may take, and the way.
+pub const PROXY_ANSWER: Duration = Duration::from_secs(20);
+
+/// Open connections of clients; more wait in the kernel's queue.
+pub const CONNECTIONS: usize = 4096;
+
+/// For the head of the next request, idle time included: longer than clients keep idle connections.
+pub const HEAD_TIME: Duration = Duration::from_secs(75);
+
+/// Bytes of a request line and its headers.
+pub const HEAD_BYTES: usize = 64 << 10;
+
+/// Headers of one request.
+pub const HEADERS: usize = 100;
+
+/// A client that takes no byte of what is written for so long is given up.
+pub const UNREAD_TIME: Duration = Duration::from_secs(30);
+
+/// Silence after which the kernel asks whether a client is still there.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Open requests have so long to end when the process is asked to.
+pub const SHUTDOWN: Duration = Duration::from_secs(3);
+
+/// Due times shown before a job is accepted.
+pub const NEXT_SHOWN: usize = 10;

@@ -3,6 +3,7 @@
 //! `Cluster` starts roles on ports of its own, each in a folder below one temporary directory, and ends by pid whatever
 //! it started, also when a test fails. Nothing sleeps to wait: `wait::until` asks again until a deadline.
 
+pub mod chronos;
 pub mod cluster;
 pub mod faults;
 pub mod guide;

@@ -1,0 +1,174 @@
+//! `stoa job`: batch jobs and their runs.
+
+use clap::Subcommand;
+use reqwest::Method;
+use serde_json::Value;
+
+use super::http::Api;
+use super::table::{cell, print};
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// All jobs: their state, how their last run ended, when they run next
+    List,
+    /// One job, as the API has it
+    Show {
+        /// The job's name
+        job: String,
+    },
+    /// Create or replace the job that a JSON file describes; without a schedule it runs once, at once
+    Run {
+        /// The file; `-` reads standard input
+        file: String,
+        /// Say when it would run, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Run a job now; its schedule does not notice
+    Trigger {
+        /// The job's name
+        job: String,
+        /// In place of the job's own arguments
+        #[arg(long)]
+        arguments: Option<String>,
+    },
+    /// What became of each due time, and why
+    History {
+        /// The job's name
+        job: String,
+        /// The newest so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        /// Only those due on this date or at this time, as `2026-11-21`
+        #[arg(long, value_name = "PREFIX")]
+        on: Option<String>,
+    },
+    /// Kill every run of a job
+    Kill {
+        /// The job's name
+        job: String,
+    },
+    /// Delete a job and kill its runs
+    Remove {
+        /// The job's name
+        job: String,
+    },
+}
+
+const BASE: &str = "/v1/scheduler";
+
+pub(crate) async fn run(api: &Api, action: Action) -> Result<(), String> {
+    match action {
+        Action::List => list(api).await,
+        Action::Show { job } => {
+            println!("{:#}", api.get(&format!("{BASE}/job/{job}")).await?);
+            Ok(())
+        }
+        Action::Run { file, dry_run } => put(api, &file, dry_run).await,
+        Action::Trigger { job, arguments } => trigger(api, &job, arguments).await,
+        Action::History { job, limit, on } => history(api, &job, limit, on.as_deref()).await,
+        Action::Kill { job } => {
+            change(api, &format!("task/kill/{job}"), &format!("killing the runs of {job}")).await
+        }
+        Action::Remove { job } => change(api, &format!("job/{job}"), &format!("{job} is gone")).await,
+    }
+}
+
+async fn change(api: &Api, path: &str, said: &str) -> Result<(), String> {
+    api.send(api.request(Method::DELETE, &format!("{BASE}/{path}"))).await?;
+    println!("{said}");
+    Ok(())
+}
+
+async fn list(api: &Api) -> Result<(), String> {
+    let jobs = api.get(&format!("{BASE}/jobs")).await?;
+    if api.raw(&jobs) {
+        return Ok(());
+    }
+    let row = |job: &Value| {
+        let (success, error) = (cell(&job["lastSuccess"]), cell(&job["lastError"]));
+        let last = if success.is_empty() && error.is_empty() {
+            ""
+        } else if success > error {
+            "success"
+        } else {
+            "failure"
+        };
+        let state = if job["disabled"] == true { "disabled".to_owned() } else { cell(&job["state"]) };
+        let due = if job["parents"].is_array() {
+            format!("after {}", cell(&job["parents"]))
+        } else {
+            cell(&job["nextRun"])
+        };
+        vec![
+            cell(&job["name"]),
+            state,
+            last.to_owned(),
+            cell(&job["successCount"]),
+            cell(&job["errorCount"]),
+            due,
+        ]
+    };
+    let rows: Vec<Vec<String>> = jobs.as_array().into_iter().flatten().map(row).collect();
+    print(&["job", "state", "last", "ok", "failed", "next"], &rows);
+    Ok(())
+}
+
+async fn put(api: &Api, file: &str, dry_run: bool) -> Result<(), String> {
+    let text =
+        if file == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = text.map_err(|error| format!("{file}: {error}"))?;
+    let document: Value = serde_json::from_str(&text).map_err(|error| format!("{file}: {error}"))?;
+    let kind = if document["parents"].is_array() { "dependency" } else { "iso8601" };
+    let path = format!("{BASE}/{kind}?dryRun={dry_run}");
+    let answer = api.ask(api.request(Method::POST, &path).json(&document)).await?;
+    if !dry_run {
+        println!("{} is accepted", cell(&document["name"]));
+    } else if !api.raw(&answer) {
+        println!("{} would run at", cell(&answer["name"]));
+        for time in answer["next"].as_array().into_iter().flatten() {
+            println!("  {}", cell(time));
+        }
+    }
+    Ok(())
+}
+
+async fn trigger(api: &Api, job: &str, arguments: Option<String>) -> Result<(), String> {
+    let mut query = vec![("detail", "1".to_owned())];
+    query.extend(arguments.map(|text| ("arguments", text)));
+    let request = api.request(Method::PUT, &format!("{BASE}/job/{job}")).query(&query);
+    let run = api.ask(request).await?;
+    if !api.raw(&run) {
+        println!("{} is {} {}", cell(&run["id"]), cell(&run["state"]), cell(&run["reason"]));
+    }
+    Ok(())
+}
+
+async fn history(api: &Api, job: &str, limit: usize, on: Option<&str>) -> Result<(), String> {
+    let runs = api.get(&format!("{BASE}/job/{job}/runs")).await?;
+    let covers = |run: &&Value| {
+        let (due, up_to) = (cell(&run["due"]), cell(&run["upTo"]));
+        on.is_none_or(|on| due.starts_with(on) || (due.as_str() < on && on <= up_to.as_str()))
+    };
+    let chosen: Vec<&Value> = runs.as_array().into_iter().flatten().filter(covers).take(limit).collect();
+    if api.json {
+        println!("{:#}", Value::from(chosen.into_iter().cloned().collect::<Vec<_>>()));
+        return Ok(());
+    }
+    let row = |run: &&Value| {
+        let due = match cell(&run["count"]).as_str() {
+            "" => cell(&run["due"]),
+            count => format!("{} and {} more", cell(&run["due"]), count.parse::<u64>().unwrap_or(2) - 1),
+        };
+        ["state", "trigger", "attempt", "started", "finished", "exitCode", "reason"].iter().fold(
+            vec![due],
+            |mut row, field| {
+                row.push(cell(&run[*field]));
+                row
+            },
+        )
+    };
+    let rows: Vec<Vec<String>> = chosen.iter().map(row).collect();
+    print(&["due", "state", "trigger", "attempt", "started", "finished", "exit", "reason"], &rows);
+    Ok(())
+}
