@@ -262,7 +262,7 @@ pub enum Observation {
     AgentGone {
         agent: AgentId,
     },
-    /// The operator took its machine down.
+    /// It ended in order, or the operator took its machine down.
     AgentRemoved {
         agent: AgentId,
     },

@@ -379,7 +379,9 @@ fn observe(observation: &Observation) {
         }
         Observation::AgentDisconnected { agent } => tracing::info!(%agent, "agent disconnected"),
         Observation::AgentGone { agent } => tracing::info!(%agent, "agent marked gone"),
-        Observation::AgentRemoved { agent } => tracing::info!(%agent, "agent removed: its machine is down"),
+        Observation::AgentRemoved { agent } => {
+            tracing::info!(%agent, "agent removed: it ended, or its machine is down")
+        }
         Observation::RecoveryEnded { returned, missing } => {
             tracing::info!(returned, missing, "recovery after the election ended");
         }

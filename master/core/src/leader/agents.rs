@@ -13,6 +13,7 @@ use model::time::Time;
 use wire::v1::AgentInfo;
 
 use super::Turn;
+use super::depart::Gone;
 use super::proposals::Proposal;
 use super::state_api::Waiting;
 use super::timers::Timer;
@@ -382,7 +383,7 @@ impl Turn<'_> {
         self.link_closed(link);
         self.out.push(Effect::Close { peer: Peer::Link(link), reason: Reason::Ended });
         if tasks_killed {
-            self.propose_unreachable(agent.clone(), "agent ended and killed its tasks");
+            self.propose_removed(agent.clone(), Gone::Ended);
         }
     }
 

@@ -7,8 +7,10 @@ use model::task::TaskState;
 use wire::v1::task_status::Reason as Why;
 
 use super::Turn;
+use super::proposals::Proposal;
 use crate::effect::{AgentOrder, Effect, Observation, OperatorEvent, Reason, SchedulerEvent};
 use crate::input::Peer;
+use crate::registry::{AgentCommand, Command};
 
 /// Why an agent leaves, and what becomes of its tasks.
 struct Departure {
@@ -19,6 +21,15 @@ struct Departure {
     message: &'static str,
     /// Its tasks may come back.
     may_return: bool,
+}
+
+/// Why an agent is removed whose id may come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// The operator took its machine down.
+    Down,
+    /// It ended in order and killed its tasks.
+    Ended,
 }
 
 impl Turn<'_> {
@@ -53,10 +64,22 @@ impl Turn<'_> {
         self.recovery_progresses();
     }
 
-    /// The registry has forgotten the agent, whose machine is down: it may come back as new when its machine is up.
-    pub(super) fn agent_taken_down(&mut self, id: &AgentId) {
-        let message = "Agent has been removed: its machine is down for maintenance";
-        self.order(id, AgentOrder::Shutdown { message: message.to_owned() });
+    /// Has the registry forget an agent whose tasks are killed: it may come back as new.
+    pub(super) fn propose_removed(&mut self, agent: AgentId, why: Gone) {
+        let command = AgentCommand::Forget { id: agent.clone() };
+        self.propose(Command::Agent(command), Proposal::Removed { agent, why });
+    }
+
+    /// The registry has forgotten the agent.
+    pub(super) fn agent_removed(&mut self, id: &AgentId, why: Gone) {
+        let message = match why {
+            Gone::Down => "Agent has been removed: its machine is down for maintenance",
+            Gone::Ended => "Agent has been removed: it ended and killed its tasks",
+        };
+        // One that ended may have started again meanwhile: it loses its link, and registers as new.
+        if why == Gone::Down {
+            self.order(id, AgentOrder::Shutdown { message: message.to_owned() });
+        }
         let departure = Departure {
             state: TaskState::Lost,
             reason: Why::AgentRemoved,

@@ -5,11 +5,11 @@ use model::id::AgentId;
 use model::time::Span;
 
 use super::Turn;
-use super::proposals::Proposal;
+use super::depart::Gone;
 use super::timers::Timer;
 use crate::effect::{AgentOrder, AgentRefusal, Effect, Reason};
 use crate::input::{LinkId, Peer};
-use crate::registry::{AgentCommand, Command, Unavailability};
+use crate::registry::Unavailability;
 use crate::report::Hello;
 
 /// How long after a full log an agent that must go is proposed again.
@@ -37,7 +37,7 @@ impl Turn<'_> {
             self.replan(&agent, planned);
         }
         for agent in down {
-            self.propose_down(agent);
+            self.propose_removed(agent, Gone::Down);
         }
     }
 
@@ -69,13 +69,8 @@ impl Turn<'_> {
         self.link_closed(link);
         self.out.push(Effect::Close { peer: Peer::Link(link), reason: Reason::Refused });
         if self.view.agent(id).is_some() {
-            self.propose_down(id.clone());
+            self.propose_removed(id.clone(), Gone::Down);
         }
-    }
-
-    fn propose_down(&mut self, agent: AgentId) {
-        let command = AgentCommand::Forget { id: agent.clone() };
-        self.propose(Command::Agent(command), Proposal::TakenDown { agent });
     }
 
     pub(super) fn taking_down_failed(&mut self, agent: &AgentId) {
@@ -87,7 +82,7 @@ impl Turn<'_> {
         let Some(agent) = self.agent(&id) else { return };
         let scheduled = self.view.scheduled(&agent.info.hostname, &agent.ip);
         if scheduled.is_some_and(|scheduled| scheduled.down) {
-            self.propose_down(id);
+            self.propose_removed(id, Gone::Down);
         }
     }
 }

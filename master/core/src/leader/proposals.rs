@@ -8,6 +8,7 @@ use model::id::{AgentId, FrameworkId};
 
 use super::Turn;
 use super::agents::Registration;
+use super::depart::Gone;
 use super::subscribe::Admission;
 use super::teardown::Removal;
 use crate::effect::{AgentRefusal, Effect, Reply};
@@ -64,9 +65,10 @@ pub(crate) enum Proposal {
     Maintenance {
         request: RequestId,
     },
-    /// The machine of the agent is down.
-    TakenDown {
+    /// The agent is forgotten with its tasks; it may come back as new.
+    Removed {
         agent: AgentId,
+        why: Gone,
     },
     State {
         request: RequestId,
@@ -195,7 +197,7 @@ impl Turn<'_> {
                 self.maintenance_changed();
                 self.answer(request, Ok(Reply::Done));
             }
-            Proposal::TakenDown { agent } => self.agent_taken_down(&agent),
+            Proposal::Removed { agent, why } => self.agent_removed(&agent, why),
             Proposal::State { .. } | Proposal::Quiet => {}
         }
     }
@@ -235,7 +237,9 @@ impl Turn<'_> {
             | Proposal::State { request, .. } => self.answer(request, Err(refusal)),
             // The agent's next registration, or the next end of a task there, looks again.
             Proposal::Gone { request: None, .. } | Proposal::Quiet => {}
-            Proposal::TakenDown { agent } => self.taking_down_failed(&agent),
+            // The others are found silent in a while.
+            Proposal::Removed { agent, why: Gone::Down } => self.taking_down_failed(&agent),
+            Proposal::Removed { why: Gone::Ended, .. } => {}
         }
     }
 }
