@@ -382,8 +382,12 @@ impl Turn<'_> {
         self.leader.counters.count("messages_unregister_slave");
         self.link_closed(link);
         self.out.push(Effect::Close { peer: Peer::Link(link), reason: Reason::Ended });
-        if tasks_killed {
-            self.propose_removed(agent.clone(), Gone::Ended);
+        // The operator's word about an agent outlives its process, so that such a one is not forgotten.
+        let minded = self.view.agent(agent).is_some_and(|fact| fact.deactivated);
+        match (tasks_killed, minded) {
+            (false, _) => {}
+            (true, false) => self.propose_removed(agent.clone(), Gone::Ended),
+            (true, true) => self.propose_unreachable(agent.clone(), "agent ended and killed its tasks"),
         }
     }
 
