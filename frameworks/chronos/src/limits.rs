@@ -105,6 +105,38 @@ pub const LAUNCH_AGAIN: Span = Span::from_millis(500);
 /// A kill without an answer is repeated after so long.
 pub const KILL_RETRY: Span = Span::from_secs(10);
 
+/// Due times without a record that one answer tells of.
+pub const ANSWERS: usize = 1000;
+
+// --- priority and queues
+
+/// The highest and, negated, the lowest priority.
+pub const PRIORITY: i32 = 1000;
+
+/// What `highPriority` means.
+pub const HIGH_PRIORITY: i32 = 100;
+
+/// The largest weight of a queue.
+pub const WEIGHT: u32 = 10_000;
+
+/// Queues that an operator has named.
+pub const QUEUES: usize = 10_000;
+
+/// Megabytes that are compared with one CPU when it is decided whose turn it is.
+pub const MEM_PER_CPU: u64 = 4096;
+
+/// CPUs that one GPU is compared with.
+pub const CPUS_PER_GPU: u64 = 8;
+
+/// So long a run waits before it makes room for itself: what is free by itself comes sooner.
+pub const PREEMPT_AFTER: Span = Span::from_secs(5);
+
+/// And again after so long: the kills, and the offers they lead to, take their time.
+pub const PREEMPT_AGAIN: Span = Span::from_secs(30);
+
+/// Agents whose attributes are remembered.
+pub const AGENTS_KNOWN: usize = 20_000;
+
 // --- launching
 
 /// Launches decided in one go: bounds the time and the writes of a step.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use model::time::Time;
+use model::time::{Span, Time};
 
+use super::fair::{self, Rule};
 use super::job::Job;
-use super::run::{Run, RunId};
+use super::run::{Run, RunId, State};
 
 #[derive(Debug, Clone, Default)]
 pub struct Book {
@@ -19,6 +20,10 @@ pub struct Book {
     pub active: OrdMap<Arc<str>, OrdSet<Time>>,
     /// Jobs that depend on one.
     pub children: OrdMap<Arc<str>, OrdSet<Arc<str>>>,
+    /// What operators say of queues, by name.
+    pub queues: OrdMap<Arc<str>, Rule>,
+    /// What each queue has running, as [`super::fair::cost`] counts.
+    pub usage: OrdMap<Arc<str>, u64>,
     /// Why a run that waits has not found an offer.
     pub unplaced: OrdMap<RunId, &'static str>,
 }
@@ -54,6 +59,7 @@ impl Book {
     /// Puts a run in the place of its older state.
     pub fn put_run(&mut self, run: Run) -> Arc<Run> {
         let (id, run) = (run.id(), Arc::new(run));
+        self.charge(&id, Some(&run));
         self.unplaced.remove(&id);
         if id.part.is_some() {
             self.parts.insert(id, Arc::clone(&run));
@@ -71,7 +77,46 @@ impl Book {
         run
     }
 
+    /// Keeps count of what runs as a run changes, or goes.
+    fn charge(&mut self, id: &RunId, new: Option<&Run>) {
+        let of = |run: &Run| {
+            let task = run.task.as_ref().filter(|_| run.state.has_task())?;
+            Some((Arc::clone(&task.queue), task.cost))
+        };
+        let (before, after) = (self.run(id).and_then(|run| of(run)), new.and_then(of));
+        if before == after {
+            return;
+        }
+        if let Some((queue, cost)) = before {
+            let left = self.usage.get(&queue).map_or(0, |running| running.saturating_sub(cost));
+            if left == 0 {
+                self.usage.remove(&queue);
+            } else {
+                self.usage.insert(queue, left);
+            }
+        }
+        if let Some((queue, cost)) = after {
+            *self.usage.entry(queue).or_default() += cost;
+        }
+    }
+
+    /// By which it is decided whose turn it is: the least is next.
+    pub fn share(&self, queue: &str) -> u128 {
+        let weight = self.queues.get(queue).map_or(1, |rule| rule.weight);
+        fair::share(self.usage.get(queue).copied().unwrap_or(0), weight)
+    }
+
+    /// How long runs of a job take that succeed: the median of those that are kept.
+    pub fn typical(&self, job: &str) -> Option<Span> {
+        let took = |run: &Arc<Run>| Some(run.finished? - run.started?);
+        let succeeded = self.runs_of(job).filter(|run| run.state == State::Succeeded);
+        let mut took: Vec<Span> = succeeded.filter_map(took).collect();
+        took.sort_unstable();
+        took.get(took.len() / 2).copied()
+    }
+
     pub fn remove_run(&mut self, id: &RunId) {
+        self.charge(id, None);
         self.unplaced.remove(id);
         if id.part.is_some() {
             self.parts.remove(id);

@@ -107,6 +107,25 @@ pub struct Definition {
     /// Steps of a run, each a task.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// Whose turn is whose; absent: the owner's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub queue: String,
+    /// Higher goes first; absent: as `highPriority` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// Tasks of lower priority are ended when a run finds no room.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub preempts: bool,
+    /// Its tasks may be ended to make room.
+    #[serde(skip_serializing_if = "is_true")]
+    pub preemptible: bool,
+    /// Until when a run is to be finished: a duration from its due time, or a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+}
+
+fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 impl Default for Definition {
@@ -160,6 +179,11 @@ impl Default for Definition {
             parallelism: None,
             max_failed_indexes: None,
             steps: Vec::new(),
+            queue: String::new(),
+            priority: None,
+            preempts: false,
+            preemptible: true,
+            deadline: None,
         }
     }
 }

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::constraint::Constraint;
 use super::definition::{CatchUp, ConcurrencyPolicy, Definition, TriggerRule};
+use super::fair::Rule;
 use super::millis;
 use super::parts::Parts;
 use super::refusal::Refusal;
 use super::retry::RetryPolicy;
-use super::schedule::{Period, Schedule};
+use super::schedule::{Period, Schedule, parse_time};
 use super::step::{self, StepWork};
 use crate::limits;
 
@@ -31,6 +32,7 @@ pub struct Job {
     pub steps: Arc<Vec<StepWork>>,
     /// How late a run may begin.
     pub tolerance: Option<Span>,
+    pub deadline: Option<Deadline>,
     pub status: Status,
 }
 
@@ -77,6 +79,23 @@ pub struct JobRecord {
     pub definition: Definition,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub posted: Option<String>,
+}
+
+/// Until when a run is to be finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// So long after its due time.
+    After(Span),
+    At(Time),
+}
+
+impl Deadline {
+    pub fn of(self, due: Time) -> Time {
+        match self {
+            Self::After(span) => due + span,
+            Self::At(time) => time,
+        }
+    }
 }
 
 /// What a task is launched from.
@@ -140,10 +159,12 @@ impl Job {
         check_bounds(&definition, schedule.as_deref())?;
         let steps = Arc::new(step::admit(&definition)?);
         let tolerance = tolerance(&definition)?;
+        let deadline = deadline(&definition, schedule.as_deref())?;
         let work = Work::admit(definition)?;
         Ok(Self {
             need: work.need,
             tolerance,
+            deadline,
             constraints: work.constraints,
             definition: work.definition,
             steps,
@@ -227,6 +248,12 @@ impl Job {
         steps.or(self.definition.completions).map(|size| Box::new(Parts::of(size)))
     }
 
+    /// The queue it stands in: its own, its owner's, or the one for all who say nothing.
+    pub fn queue(&self) -> &str {
+        let names = [self.definition.queue.as_str(), self.definition.owner.as_str()];
+        names.into_iter().find(|name| !name.is_empty()).unwrap_or("default")
+    }
+
     /// How long a run of it may take, all attempts together.
     pub fn run_limit(&self) -> Option<Span> {
         self.definition.active_deadline_seconds.map(Span::from_secs)
@@ -271,7 +298,39 @@ fn check_bounds(definition: &Definition, schedule: Option<&Schedule>) -> Result<
     if definition.ttl_seconds_after_finished.is_some() && !ends {
         return Err(Refusal::field("ttlSecondsAfterFinished", "is for jobs whose schedule has a last run"));
     }
+    if definition.priority.is_some_and(|priority| !(-limits::PRIORITY..=limits::PRIORITY).contains(&priority))
+    {
+        return Err(Refusal::field(
+            "priority",
+            format!("must be {} to {}", -limits::PRIORITY, limits::PRIORITY),
+        ));
+    }
+    if !definition.queue.is_empty() {
+        Rule { name: definition.queue.as_str().into(), weight: 1, max_priority: None }.check().map_err(
+            |_| {
+                Refusal::field(
+                    "queue",
+                    format!("must be 1 to {} bytes without control characters", limits::NAME_BYTES),
+                )
+            },
+        )?;
+    }
     check_parts(definition)
+}
+
+fn deadline(definition: &Definition, schedule: Option<&Schedule>) -> Result<Option<Deadline>, Refusal> {
+    let Some(text) = definition.deadline.as_deref() else { return Ok(None) };
+    if let Ok(period) = Period::parse(text) {
+        return Ok(Some(Deadline::After(period.nominal())));
+    }
+    let Some(time) = parse_time(text) else {
+        let rule = "must be a duration like PT1H or a time like 2026-11-21T06:30:00Z";
+        return Err(Refusal::field("deadline", rule));
+    };
+    if !schedule.is_some_and(Schedule::is_once) {
+        return Err(Refusal::field("deadline", "must be a duration, for a job that runs more than once"));
+    }
+    Ok(Some(Deadline::At(time)))
 }
 
 fn check_parts(definition: &Definition) -> Result<(), Refusal> {

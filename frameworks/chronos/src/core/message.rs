@@ -8,6 +8,7 @@ use sdk::offer::{Offer, Share};
 use serde_json::Value;
 
 use super::definition::Definition;
+use super::fair::Rule;
 use super::run::RunId;
 
 #[derive(Debug)]
@@ -60,6 +61,14 @@ pub enum Command {
     },
     Resume {
         job: String,
+    },
+    /// Says what a queue weighs.
+    PutQueue {
+        rule: Rule,
+    },
+    /// The queue is like any that nobody named.
+    DeleteQueue {
+        queue: String,
     },
     /// Declares a success without a run.
     Succeed {
@@ -159,6 +168,8 @@ pub enum Event {
     Disabled,
     /// Suspended, because its runs failed.
     Paused,
+    /// A run will not be, or was not, finished in time.
+    Late,
     RetriesExhausted,
     Missed,
 }

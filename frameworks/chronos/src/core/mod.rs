@@ -1,8 +1,10 @@
 //! What is decided, without IO, clock or randomness.
 
+pub mod answer;
 pub mod book;
 pub mod constraint;
 pub mod definition;
+pub mod fair;
 pub mod indexes;
 pub mod job;
 pub mod message;

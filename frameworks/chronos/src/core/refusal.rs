@@ -17,6 +17,8 @@ pub enum Refusal {
     UnknownJob(String),
     #[error("run '{0}' does not exist")]
     UnknownRun(String),
+    #[error("queue '{0}' does not exist")]
+    UnknownQueue(String),
     /// A table is full.
     #[error("{0}")]
     Full(String),

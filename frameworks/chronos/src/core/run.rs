@@ -97,6 +97,15 @@ pub struct Run {
     /// Launches that came to nothing, in a row.
     #[serde(default)]
     pub losses: u32,
+    /// How often it had to make room for others.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub preemptions: u32,
+    /// Until when it is to be finished.
+    #[serde(with = "millis::optional", default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
+    /// Its owner was told that it will not be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
     /// The next attempt is not made before.
     #[serde(with = "millis::optional", default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
@@ -126,12 +135,25 @@ fn one() -> u64 {
     1
 }
 
+fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
 fn is_one(count: &u64) -> bool {
     *count == 1
 }
 
+fn no_queue() -> Arc<str> {
+    Arc::from("")
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
+    /// The queue it was launched from, and what it weighs there.
+    #[serde(default = "no_queue")]
+    pub queue: Arc<str>,
+    #[serde(default)]
+    pub cost: u64,
     pub id: String,
     pub agent: String,
     pub host: String,
@@ -174,6 +196,8 @@ pub enum Ending {
     Expired,
     /// Too many of its parts have failed.
     Failed,
+    /// Another run needs its room.
+    Preempted,
 }
 
 impl State {
@@ -218,6 +242,9 @@ impl Run {
             attempt: 0,
             failures: 0,
             losses: 0,
+            preemptions: 0,
+            deadline: None,
+            late: false,
             not_before: None,
             created: now,
             started: None,

@@ -5,6 +5,7 @@ mod present;
 mod respond;
 mod routes;
 mod statistics;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

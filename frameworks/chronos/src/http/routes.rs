@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::metrics::Seen;
 use super::respond::{Answered, Problem, RUN_ID, TEXT, done, json, text, with_type};
 use super::statistics::Durations;
-use super::{Api, Call, metrics, present};
+use super::{Api, Call, metrics, present, turns};
 use crate::core::book::Book;
 use crate::core::definition::Definition;
 use crate::core::job::Job;
@@ -100,6 +100,10 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
             json(&present::stat(&book, &*known(&book, name)?))
         }
         ("GET", ["job", name, "runs"]) => runs(api, call, name).await,
+        ("GET", ["job", name, "history"]) => turns::history(api, call, name).await,
+        ("GET", ["queues"]) => turns::queues(api).await,
+        ("PUT", ["queues", name]) => turns::put_queue(api, call, name).await,
+        ("DELETE", ["queues", name]) => turns::delete_queue(api, name).await,
         ("POST", ["job", name, "task", task, "progress"]) => progress(api, call, name, task).await,
         ("GET", ["runs", id]) => {
             let book = api.book().await?;

@@ -103,6 +103,7 @@ fn subject(cluster: &str, notice: &Notice) -> String {
         Event::Paused => "is suspended",
         Event::RetriesExhausted => "failed, and its retries are exhausted",
         Event::Missed => "missed a due time",
+        Event::Late => "is late",
     };
     format!("{cluster}[Chronos] job '{}' {told}", notice.definition.name)
 }

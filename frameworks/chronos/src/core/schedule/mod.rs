@@ -15,7 +15,7 @@ mod zone;
 use std::fmt;
 
 use jiff::Timestamp;
-use model::time::Time;
+use model::time::{Span, Time};
 
 use self::cron::Cron;
 use self::iso::Repeating;
@@ -160,6 +160,22 @@ pub fn iso8601(time: Time) -> String {
         civil.second(),
         civil.millisecond()
     )
+}
+
+/// A time as ISO 8601 writes it, with its offset; `None` for another text, or a time that no schedule reaches.
+pub fn parse_time(text: &str) -> Option<Time> {
+    time(text.trim().parse().ok()?)
+}
+
+/// The stretch of time that a text means, its end excluded: a date like `2026-11-21` the whole day in this zone, however long
+/// the clocks make it, a time like `2026-11-21T06:30:00Z` the millisecond.
+pub fn stretch(text: &str, zone: &Zone) -> Option<(Time, Time)> {
+    if let Some(at) = parse_time(text) {
+        return Some((at, at + Span::from_millis(1)));
+    }
+    let date: jiff::civil::Date = text.trim().parse().ok()?;
+    let start = |date: jiff::civil::Date| time(date.to_zoned(zone.rules().clone()).ok()?.timestamp());
+    Some((start(date)?, start(date.tomorrow().ok()?)?))
 }
 
 /// The calendar's time; what lies past its end is its end.

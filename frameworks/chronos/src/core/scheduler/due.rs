@@ -10,7 +10,7 @@ use super::super::job::Job;
 use super::super::message::{Effect, Event};
 use super::super::run::{Run, RunId, State, Trigger};
 use super::super::schedule::Schedule;
-use super::queue::Turn;
+use super::queue::{Place, Turn};
 use super::{Scheduler, Timer};
 use crate::limits;
 
@@ -139,6 +139,7 @@ impl Scheduler {
         run.parameters = wanted.parameters;
         run.token = wanted.token;
         run.parts = job.parts();
+        run.deadline = job.deadline.map(|deadline| deadline.of(due));
         let others = self.book.active_of(name);
         let busy = others.iter().find(|other| !other.is_between_attempts());
         match wanted.policy.unwrap_or_else(|| job.concurrency()) {
@@ -166,7 +167,16 @@ impl Scheduler {
         }
         let run = self.save(run, out);
         self.enqueue(now, &run);
+        self.watch_deadline(&run);
         id
+    }
+
+    /// The priority that counts: its own, as far as its queue allows.
+    pub(super) fn priority(&self, job: &Job) -> i32 {
+        let high = if job.definition.high_priority { limits::HIGH_PRIORITY } else { 0 };
+        let own = job.definition.priority.unwrap_or(high);
+        let most = self.book.queues.get(job.queue()).and_then(|rule| rule.max_priority);
+        most.map_or(own, |most| own.min(most))
     }
 
     /// Lines a run up, or sets the time when it is to be.
@@ -189,7 +199,17 @@ impl Scheduler {
             return;
         }
         let since = run.not_before.unwrap_or(run.created);
-        self.revive |= self.queue.insert(Turn { low: !job.definition.high_priority, since, run: id });
+        let turn = Turn {
+            priority: self.priority(job),
+            queue: job.queue().into(),
+            place: Place { latest: self.latest_start(run), since, run: id.clone() },
+        };
+        let preempts = job.definition.preempts;
+        let new = self.queue.insert(turn);
+        self.revive |= new;
+        if new && preempts {
+            self.timers.set(Timer::Preempt(id), Some(now + limits::PREEMPT_AFTER));
+        }
     }
 
     /// It found no resources in time.
@@ -233,6 +253,7 @@ impl Scheduler {
     /// Takes a run out of the queue; its time still runs out.
     pub(super) fn park(&mut self, id: &RunId) {
         self.queue.remove(id);
+        self.timers.set(Timer::Preempt(id.clone()), None);
     }
 }
 

@@ -35,7 +35,9 @@ impl Scheduler {
             TaskState::Unreachable => {
                 let mut run = (*run).clone();
                 run.state = State::Unreachable;
-                run.reason = "its agent cannot be reached".to_owned();
+                if run.ending.is_none() {
+                    run.reason = "its agent cannot be reached".to_owned();
+                }
                 self.save(run, out);
             }
             state => self.task_over(now, &run, state, &update.message, out),
@@ -50,7 +52,10 @@ impl Scheduler {
         run.state = State::Running;
         run.started.get_or_insert(now);
         run.losses = 0;
-        run.reason.clear();
+        // Why it is to end was said before it began.
+        if run.ending.is_none() {
+            run.reason.clear();
+        }
         let run = self.save(run, out);
         if run.part.is_some() {
             self.part_running(now, &run.id(), out);
@@ -76,6 +81,7 @@ impl Scheduler {
                 let why = run.reason.clone();
                 self.failed(now, run, &why, out);
             }
+            _ if run.ending == Some(Ending::Preempted) => self.preempted(now, run, out),
             TaskState::Killed => {
                 run.reason = message.to_owned();
                 self.killed(now, run, out);

@@ -12,7 +12,9 @@ use crate::limits;
 impl Scheduler {
     /// A run is over.
     pub(super) fn ended(&mut self, now: Time, run: &Run, out: &mut Vec<Effect>) {
-        self.timers.set(Timer::Limit(run.id()), None);
+        for timer in [Timer::Limit, Timer::Slack] {
+            self.timers.set(timer(run.id()), None);
+        }
         self.trim(now, &run.job, out);
         self.outlive(&run.job);
     }

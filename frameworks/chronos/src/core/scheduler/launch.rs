@@ -6,10 +6,13 @@ use std::sync::Arc;
 use model::time::Time;
 use sdk::offer::{Need, Offer, Share};
 
+use super::super::book::Book;
 use super::super::definition::{ConcurrencyPolicy, Definition};
+use super::super::fair;
 use super::super::job::{Job, Work};
 use super::super::message::{Effect, Launch};
 use super::super::run::{Ending, Run, RunId, State, Task, Trigger, task_id};
+use super::queue::{Line, Place};
 use super::{Scheduler, Timer};
 use crate::limits;
 
@@ -27,15 +30,15 @@ struct Round {
 impl Scheduler {
     /// Fills the offers with the runs whose turn it is. What fits nothing keeps its place in the queue.
     pub(super) fn offers(&mut self, now: Time, offers: Vec<Offer>, out: &mut Vec<Effect>) {
+        self.know_agents(&offers);
         let mut round = Round {
             open: offers.into_iter().map(|offer| (offer, Vec::new())).collect(),
             room: limits::LAUNCHES,
             hopeless: Vec::new(),
             grown: BTreeSet::new(),
         };
-        let turns: Vec<RunId> = self.queue.iter().map(|turn| turn.run.clone()).collect();
-        for id in turns {
-            while round.room > 0 && self.serve(now, &id, &mut round, out) {}
+        for lines in self.queue.levels() {
+            self.serve_in_turn(now, lines, &mut round, out);
         }
         for id in &round.grown {
             if let Some(whole) = self.run(id) {
@@ -44,6 +47,23 @@ impl Scheduler {
         }
         let used = round.open.into_iter().filter(|(_, launches)| !launches.is_empty());
         out.extend(used.map(|(offer, launches)| Effect::Launch { offer, launches }));
+    }
+
+    /// One launch at a time, always of the queue that has least for its weight.
+    fn serve_in_turn(&mut self, now: Time, lines: Vec<Line>, round: &mut Round, out: &mut Vec<Effect>) {
+        let next = |book: &Book, at: usize, line: &Line| {
+            let place = line.places.last()?.clone();
+            Some((book.share(&line.queue), place, at))
+        };
+        let mut lines = lines;
+        let mut turns: BTreeSet<(u128, Place, usize)> =
+            lines.iter().enumerate().filter_map(|(at, line)| next(&self.book, at, line)).collect();
+        while let Some((_, place, at)) = turns.pop_first().filter(|_| round.room > 0) {
+            if !self.serve(now, &place.run, round, out) {
+                lines[at].places.pop();
+            }
+            turns.extend(next(&self.book, at, &lines[at]));
+        }
     }
 
     /// Launches a run, or one part of it. Whether it may have another go at once.
@@ -104,13 +124,15 @@ impl Scheduler {
         if run.task.is_some() {
             run.attempt += 1;
         }
-        let definition = job.work(run.part).definition;
+        let Work { definition, need, .. } = job.work(run.part);
         let arguments = run.arguments.clone().unwrap_or_else(|| definition.arguments.join(" "));
         let task = task_id(&run, &arguments);
         run.state = State::Launched;
         run.not_before = None;
         run.reason.clear();
         run.task = Some(Task {
+            queue: job.queue().into(),
+            cost: fair::cost(&need),
             id: task.to_string(),
             agent: share.agent.to_string(),
             host: offer.hostname.clone(),

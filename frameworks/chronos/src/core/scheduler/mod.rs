@@ -4,12 +4,14 @@
 //! then does the rest. Whatever is launched was recorded before, under the name of its due time; whatever is recorded is
 //! found again by the next leader. So it may be killed between any two steps: it neither repeats nor forgets.
 
+mod deadline;
 mod due;
 mod ends;
 mod history;
 mod jobs;
 mod launch;
 mod parts;
+mod preempt;
 mod queue;
 mod requests;
 mod suspension;
@@ -26,6 +28,7 @@ use serde_json::Value;
 
 use self::queue::Queue;
 use super::book::Book;
+use super::fair::Rule;
 use super::job::{Job, JobRecord, Status};
 use super::message::{Command, Effect, Event, Input, Notice, Reply};
 use super::refusal::Refusal;
@@ -36,6 +39,7 @@ use crate::limits;
 const JOB: &str = "job/";
 const STATUS: &str = "status/";
 const RUN: &str = "run/";
+const QUEUE: &str = "queue/";
 
 /// What an operator may choose.
 #[derive(Debug, Clone)]
@@ -60,6 +64,8 @@ pub struct Scheduler {
     timers: Timers<Timer>,
     /// Runs that may be launched now, in the order of their turn.
     queue: Queue,
+    /// What agents said of themselves in their offers.
+    agents: BTreeMap<String, BTreeMap<String, String>>,
     revived_at: Option<Time>,
     /// Something was queued since offers were last asked for.
     revive: bool,
@@ -78,6 +84,10 @@ enum Timer {
     Kill(RunId),
     /// It has taken as long as it may.
     Limit(RunId),
+    /// It should have begun, or have ended, to meet its deadline.
+    Slack(RunId),
+    /// It makes room for itself.
+    Preempt(RunId),
     /// A run of it that is over has been kept long enough.
     Trim(Arc<str>),
     /// The job itself, after its last run.
@@ -92,6 +102,7 @@ impl Scheduler {
             book: Book::default(),
             timers: Timers::default(),
             queue: Queue::default(),
+            agents: BTreeMap::new(),
             revived_at: None,
             revive: false,
             unreadable: Vec::new(),
@@ -151,7 +162,7 @@ impl Scheduler {
 
     /// How many runs wait for offers: of high priority, and of all.
     pub fn queued(&self) -> (usize, usize) {
-        (self.queue.iter().take_while(|turn| !turn.low).count(), self.queue.len())
+        (self.queue.high(), self.queue.len())
     }
 
     /// Records that could not be read, which were left alone.
@@ -169,6 +180,8 @@ impl Scheduler {
         for (key, value) in records {
             let read = if let Some(name) = key.strip_prefix(STATUS) {
                 read(value).map(|status| drop(statuses.insert(name.to_owned(), status)))
+            } else if key.starts_with(QUEUE) {
+                read(value).map(|rule: Rule| drop(self.book.queues.insert(Arc::clone(&rule.name), rule)))
             } else if key.starts_with(RUN) {
                 read(value).map(|run| runs.push(run))
             } else if key.starts_with(JOB) {
@@ -219,6 +232,7 @@ impl Scheduler {
             _ => {}
         }
         self.limit(run);
+        self.watch_deadline(run);
     }
 
     /// Sets the timer of a job's next due time.
@@ -243,6 +257,8 @@ impl Scheduler {
                         self.kill_task(now, &run, out);
                     }
                 }
+                Timer::Slack(id) => self.pressed(now, &id, out),
+                Timer::Preempt(id) => self.preempt(now, &id, out),
                 Timer::Limit(id) => self.exceeded(now, &id, out),
                 Timer::Trim(job) => self.trim(now, &job, out),
                 Timer::Expire(job) => self.expire(now, &job, out),

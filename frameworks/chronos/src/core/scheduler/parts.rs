@@ -25,6 +25,7 @@ impl Scheduler {
         let mut run = Run::new(now, whole.id().part(part), whole.trigger);
         run.arguments.clone_from(&whole.arguments);
         run.parameters.clone_from(&whole.parameters);
+        run.deadline = whole.deadline;
         Some(run)
     }
 
@@ -143,8 +144,8 @@ impl Scheduler {
         let parts: Vec<Arc<Run>> = self.book.parts_of(&whole.id()).cloned().collect();
         for part in parts {
             if part.state.has_task() {
-                // What was asked to end is asked again by its timer.
-                if part.ending.is_none() {
+                // What was asked to end is asked again by its timer; what was to make room does not come back.
+                if part.ending.is_none() || part.ending == Some(Ending::Preempted) {
                     self.end_task(now, &part, Ending::Killed, reason, out);
                 }
             } else if !part.state.is_over() {

@@ -9,7 +9,7 @@ use super::super::message::{Command, Effect, Event, Reply};
 use super::super::refusal::Refusal;
 use super::super::run::{self, Ending, State, Trigger};
 use super::due::Wanted;
-use super::{Scheduler, Timer};
+use super::{QUEUE, Scheduler, Timer, put};
 use crate::limits;
 
 impl Scheduler {
@@ -27,6 +27,27 @@ impl Scheduler {
             }
             Command::Dispatch { job, arguments, parameters, token } => {
                 self.trigger(now, &job, arguments, (parameters, token), out)
+            }
+            Command::PutQueue { rule } => {
+                rule.check()?;
+                let known = self.book.queues.contains_key(&rule.name);
+                if !known && self.book.queues.len() >= limits::QUEUES {
+                    let told = format!("there are {} queues, which is the limit", limits::QUEUES);
+                    return Err(Refusal::Full(told));
+                }
+                out.push(put(format!("{QUEUE}{}", rule.name), &rule));
+                let name = Arc::clone(&rule.name);
+                self.book.queues.insert(Arc::clone(&name), rule);
+                self.line_up(now, &name);
+                Ok(Reply::Done)
+            }
+            Command::DeleteQueue { queue } => {
+                if self.book.queues.remove(queue.as_str()).is_none() {
+                    return Err(Refusal::UnknownQueue(queue));
+                }
+                out.push(Effect::Remove { key: format!("{QUEUE}{queue}") });
+                self.line_up(now, &queue);
+                Ok(Reply::Done)
             }
             Command::Suspend { job } => {
                 let name = self.known(&job)?;
@@ -66,6 +87,16 @@ impl Scheduler {
                     self.kill_run(now, &run, "dropped by request", out);
                 }
                 Ok(Reply::Done)
+            }
+        }
+    }
+
+    /// Lines up the runs of a queue anew: another priority may count.
+    fn line_up(&mut self, now: Time, queue: &str) {
+        for id in self.queue.of_queue(queue) {
+            self.park(&id);
+            if let Some(run) = self.run(&id) {
+                self.enqueue(now, &run);
             }
         }
     }
@@ -161,7 +192,9 @@ impl Scheduler {
                 self.unqueue(&run.id());
                 self.forget(&run.id(), out);
             }
-            self.timers.set(Timer::Limit(run.id()), None);
+            for timer in [Timer::Limit, Timer::Slack] {
+                self.timers.set(timer(run.id()), None);
+            }
         }
         for timer in [Timer::Due, Timer::Trim, Timer::Expire] {
             self.timers.set(timer(Arc::clone(name)), None);

@@ -1,11 +1,13 @@
 //! Runs of many equal tasks.
 
+use std::collections::BTreeSet;
+
 use expect_test::expect;
 use model::task::TaskState;
 use model::time::Span;
 use serde_json::{Value, json};
 
-use super::super::super::message::Command;
+use super::super::super::message::{Command, Effect, Input};
 use super::super::super::run::RunId;
 use super::world::World;
 
@@ -183,6 +185,77 @@ fn a_suspended_array_goes_on_where_it_was() {
     world.command(Command::Resume { job: "a".to_owned() }).expect("known");
     drain(&mut world);
     assert_eq!(world.history("a"), "00:00:00 x1 succeeded");
+}
+
+/// Stores the first so many writes of an answer and does nothing else of it. Whether there were more.
+fn tear(world: &mut World, out: Vec<Effect>, cut: usize) -> bool {
+    let mut left = cut;
+    for effect in out {
+        match effect {
+            Effect::Put { .. } | Effect::Remove { .. } if left == 0 => return true,
+            Effect::Put { key, value } => drop(world.store.insert(key, value)),
+            Effect::Remove { key } => drop(world.store.remove(&key)),
+            _ => continue,
+        }
+        left -= 1;
+    }
+    false
+}
+
+/// The next leader takes over; of what it asks about, the cluster knows what runs.
+fn take_over(world: &mut World) {
+    world.fail_over();
+    for (task, _) in world.scheduler.tasks() {
+        if !world.tasks.iter().any(|running| running == task.as_str()) {
+            world.update(task.as_str(), TaskState::Unknown, "Reconciliation: Task is unknown");
+        }
+    }
+    world.pass(Span::from_secs(1));
+}
+
+#[test]
+fn a_launch_that_is_stored_in_part_begins_each_index_once() {
+    for cut in 0.. {
+        let mut world = array(json!({"completions": 5, "parallelism": null}));
+        let offer = world.next_offer(OFFER);
+        let mut out = Vec::new();
+        world.scheduler.handle(world.now, Input::Offers(vec![offer]), &mut out);
+        let more = tear(&mut world, out, cut);
+        world.log.clear();
+        take_over(&mut world);
+        drain(&mut world);
+        assert_eq!(world.history("a"), "00:00:00 x1 succeeded", "{cut}");
+        let begun: Vec<&String> = world.log.iter().filter(|line| line.starts_with("launch")).collect();
+        assert_eq!(begun.len(), 5, "{cut}: {begun:?}");
+        if !more {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_kill_that_is_stored_in_part_is_a_kill_of_all() {
+    for cut in 1.. {
+        let mut world = array(json!({"completions": 5, "parallelism": 3}));
+        world.offer(OFFER);
+        let mut out = Vec::new();
+        let kill = Command::KillTasks { job: "a".to_owned() };
+        world.scheduler.command(world.now, kill, &mut out).expect("known");
+        let more = tear(&mut world, out, cut);
+        world.log.clear();
+        take_over(&mut world);
+        let asked: BTreeSet<String> =
+            world.log.iter().filter_map(|line| line.strip_prefix("kill ").map(str::to_owned)).collect();
+        assert_eq!(asked.len(), 3, "{cut}: {asked:?}");
+        for task in asked {
+            world.update(&task, TaskState::Killed, "");
+        }
+        assert_eq!(world.history("a"), "00:00:00 x1 killed killed by request", "{cut}");
+        assert!(!world.scheduler.wants_offers() && world.scheduler.book().active.is_empty());
+        if !more {
+            break;
+        }
+    }
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Killed at every step, and at random ones: no due time is run twice, none is forgotten.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use model::time::Span;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::super::fair::Rule;
 use super::super::super::message::Command;
-use super::super::super::run::{RunId, State};
-use super::fate::{End, Fate, Story, Subject, every};
+use super::super::super::run::{Run, RunId, State};
+use super::fate::{Death, End, Fate, Story, Subject, every};
 use super::world::{START, World};
 
 /// Two jobs, one of which is always in the other's way.
@@ -26,7 +27,7 @@ fn two_jobs() -> Story {
     Story {
         subjects: vec![subject("quick", 2, 18), subject("slow", 5, 7)],
         wishes: Vec::new(),
-        offer: "cpus:4;mem:4000;disk:4000",
+        cpus: 4000,
         end: Span::from_secs(40),
     }
 }
@@ -70,6 +71,8 @@ fn policies() -> Story {
             after: |_| &[],
             fine: |run| match run.state {
                 State::Failed => run.reason == "took longer than the 3s it may",
+                // It came to its end while nobody was there to end it.
+                State::Succeeded => run.finished.is_some_and(|at| at >= run.due + Span::from_secs(50)),
                 other => other == State::Skipped,
             },
         },
@@ -102,12 +105,7 @@ fn policies() -> Story {
             fine: |_| true,
         },
     ];
-    Story {
-        subjects,
-        wishes: vec![suspend_at_ten],
-        offer: "cpus:1;mem:1000;disk:2000",
-        end: Span::from_secs(45),
-    }
+    Story { subjects, wishes: vec![suspend_at_ten], cpus: 1000, end: Span::from_secs(45) }
 }
 
 /// Runs of many tasks: arrays of which tasks fail, are too many to fail, and a workflow that takes another way.
@@ -164,15 +162,47 @@ fn many_tasks() -> Story {
             },
         },
     ];
-    Story { subjects, wishes: Vec::new(), offer: "cpus:1;mem:1000;disk:2000", end: Span::from_secs(35) }
+    Story { subjects, wishes: Vec::new(), cpus: 1000, end: Span::from_secs(35) }
+}
+
+/// Too little room for all: users with weights, deadlines, and one job that takes the room of others.
+fn crowded() -> Story {
+    let subject =
+        |name: &str, seconds: u64, count: u64, takes: fn(&RunId, u32) -> End, extra: serde_json::Value| {
+            let mut job = json!({
+                "name": name, "schedule": format!("R{count}/2026-01-01T00:00:02Z/PT{seconds}S"),
+                "retries": 0, "catchup": "all", "concurrencyPolicy": "Allow", "cpus": 1,
+            });
+            for (field, value) in extra.as_object().expect("fields") {
+                job[field] = value.clone();
+            }
+            let fine: fn(&Run) -> bool = |run| run.state == State::Succeeded && run.failures == 0;
+            Subject { job, due: every(seconds, count), end: takes, after: |_| &[], fine }
+        };
+    let low = json!({"queue": "ann", "deadline": "PT10S"});
+    let array = json!({"queue": "bob", "completions": 4, "priority": 1});
+    let high = json!({"queue": "bob", "priority": 9, "preempts": true, "cpus": 2});
+    Story {
+        subjects: vec![
+            subject("low", 5, 4, |_, _| End::ok(9000), low),
+            subject("array", 20, 1, |_, _| End::ok(8000), array),
+            subject("high", 15, 2, |_, _| End::ok(1000), high),
+        ],
+        wishes: vec![|world| {
+            let rule = Rule { name: "ann".into(), weight: 2, max_priority: None };
+            world.scheduler.book().queues.is_empty().then_some(Command::PutQueue { rule })
+        }],
+        cpus: 2000,
+        end: Span::from_secs(40),
+    }
 }
 
 /// Dies after each of its steps, one death a life.
 fn at_every_step(story: &Story, at_least: usize) {
-    let actions = Fate::new(story, BTreeSet::new()).live();
+    let actions = Fate::new(story, BTreeMap::new()).live();
     assert!(actions > at_least, "only {actions} actions");
     for death in 1..=actions {
-        Fate::new(story, BTreeSet::from([death])).live();
+        Fate::new(story, BTreeMap::from([(death, Death::SUDDEN)])).live();
     }
 }
 
@@ -191,15 +221,46 @@ fn killed_at_any_step_it_does_each_part_of_a_run_once() {
     at_every_step(&many_tasks(), 200);
 }
 
+#[test]
+fn killed_at_any_step_it_makes_room_without_losing_a_run() {
+    let story = crowded();
+    at_every_step(&story, 200);
+}
+
+fn stories() -> [Story; 4] {
+    [two_jobs(), policies(), many_tasks(), crowded()]
+}
+
+/// Up to a day without anybody, and a while with two that think they lead.
+fn death() -> impl Strategy<Value = Death> {
+    let outage = prop_oneof![
+        4 => Just(Span::ZERO),
+        3 => (0u64..10_000).prop_map(Span::from_millis),
+        1 => (0u64..86_400).prop_map(Span::from_secs),
+    ];
+    (outage, 0u32..20).prop_map(|(outage, cut_off)| Death { outage, cut_off })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn killed_at_random_steps_it_neither_repeats_nor_forgets(
-        deaths in prop::collection::btree_set(1usize..600, 1..40),
+        deaths in prop::collection::btree_map(1usize..600, Just(Death::SUDDEN), 1..40),
     ) {
-        Fate::new(&two_jobs(), deaths.clone()).live();
-        Fate::new(&policies(), deaths.clone()).live();
-        Fate::new(&many_tasks(), deaths).live();
+        for story in stories() {
+            Fate::new(&story, deaths.clone()).live();
+        }
+    }
+
+    /// The checker of the promise: outages of up to a day and partitions between two schedulers, at any steps; every due
+    /// time has one recorded outcome, it is what happened, and who asks for it is told.
+    #[test]
+    fn once_means_once_through_outages_and_partitions(
+        deaths in prop::collection::btree_map(1usize..900, death(), 1..12),
+    ) {
+        for story in stories() {
+            Fate::new(&story, deaths.clone()).live();
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! The scheduler in conversation: transcripts of what it is told and does, and what holds wherever it is killed.
 
+mod answers;
 mod arrays;
 mod dependencies;
 mod fate;
 mod kills;
 mod missed;
 mod policies;
+mod preemption;
 mod requests;
 mod runs;
+mod turns;
 mod workflows;
 mod world;

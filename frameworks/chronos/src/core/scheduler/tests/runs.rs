@@ -244,6 +244,20 @@ fn a_kill_is_repeated_until_the_task_has_ended() {
 }
 
 #[test]
+fn a_kill_keeps_its_reason_when_the_task_runs_only_then() {
+    let mut world = World::new();
+    world.job(json!({"name": "a", "schedule": "R1//PT24H"}));
+    world.pass(Span::ZERO);
+    world.offer("cpus:1;mem:1000;disk:1000");
+    world.command(Command::KillTasks { job: "a".to_owned() }).expect("known");
+    let task = world.tasks[0].clone();
+    for state in [TaskState::Running, TaskState::Unreachable, TaskState::Running, TaskState::Killed] {
+        world.update(&task, state, "");
+    }
+    assert_eq!(world.history("a"), "00:00:00 x1 killed killed by request");
+}
+
+#[test]
 fn high_priority_goes_first_and_the_rest_in_turn() {
     let mut world = World::new();
     for (name, high) in [("slow", false), ("late", false), ("urgent", true)] {

@@ -103,6 +103,12 @@ impl World {
         self.input(Input::Offers(vec![offer]));
     }
 
+    pub(super) fn offer_of(&mut self, agent: &str, resources: &str) {
+        let mut offer = self.next_offer(resources);
+        offer.agent = agent.into();
+        self.input(Input::Offers(vec![offer]));
+    }
+
     pub(super) fn next_offer(&mut self, resources: &str) -> Offer {
         self.offers += 1;
         Offer {
