@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use wire::marathon::Event;
@@ -56,6 +57,11 @@ pub(crate) async fn follow(supervisors: Arc<Supervisors>, shared: Arc<Shared>, n
         if matches!(ended, Ended::Unheard) || news.is_closed() {
             return;
         }
+        // What we saw last is no longer kept. Asked for again it would be refused for ever; what was missed is read with
+        // the list that follows each attachment anyway.
+        if matches!(ended, Ended::Ask(AskError::Status(StatusCode::GONE))) {
+            decoder = Decoder::default();
+        }
         shared.metrics.feed.set(0);
         shared.status().feed = None;
         warn!(supervisor = supervisors.current(), reason = %ended, "the event stream ended");
@@ -96,4 +102,46 @@ async fn stream(
         }
     }
     Err(Ended::Closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::HeaderMap;
+    use axum::response::{IntoResponse, Response};
+    use axum::routing::get;
+
+    use super::*;
+
+    /// As a supervisor whose window has moved past event 7: it has nothing for those who were last here then.
+    async fn events(headers: HeaderMap) -> Response {
+        if headers.contains_key("last-event-id") {
+            return StatusCode::GONE.into_response();
+        }
+        let event = r#"{"eventType":"app_terminated_event","appId":"/a","timestamp":"t"}"#;
+        format!("id: 7\ndata: {event}\n\n").into_response()
+    }
+
+    #[tokio::test]
+    async fn a_feed_whose_last_event_is_gone_starts_anew() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            axum::serve(listener, Router::new().route("/v2/events", get(events))).await
+        });
+        let supervisors = Arc::new(Supervisors::new(vec![url], "east".to_owned()).unwrap());
+        let (sender, mut news) = mpsc::channel(8);
+        let feed = tokio::spawn(follow(supervisors, Arc::new(Shared::new().unwrap()), sender));
+        // The stream ends after its one event; the next asks for what follows it, is refused, and begins without.
+        for round in 0..2 {
+            let heard = async { (news.recv().await, news.recv().await) };
+            let heard = tokio::time::timeout(Duration::from_secs(30), heard).await.unwrap();
+            assert!(
+                matches!(heard, (Some(News::Attached), Some(News::Event(..)))),
+                "round {round}: {heard:?}"
+            );
+        }
+        feed.abort();
+        server.abort();
+    }
 }
