@@ -82,6 +82,11 @@ impl MemoryDisk {
     pub fn fail(&mut self, why: &str) {
         self.broken = Some(why.to_owned());
     }
+
+    /// Writes succeed again: somebody has made room.
+    pub fn mend(&mut self) {
+        self.broken = None;
+    }
 }
 
 impl Disk for MemoryDisk {

@@ -66,12 +66,15 @@ impl<M: Machine, D: Disk> Replica<M, D> {
         if let Some((descriptor, machine)) = installed {
             self.install(descriptor, machine, out)?;
         }
-        self.apply(ready.take_committed_entries(), out)?;
+        // What is to be applied waits until the library knows what was written: a leader that is removed by it has no
+        // place among the members any more to note the progress of its own log in, and the library panics.
+        let committed = ready.take_committed_entries();
         let mut light = self.raw.advance_append(ready);
         self.send(light.take_messages(), out);
         if let Some(commit) = light.commit_index() {
             self.raw.mut_store().note_commit(commit);
         }
+        self.apply(committed, out)?;
         self.apply(light.take_committed_entries(), out)?;
         self.raw.advance_apply_to(self.applied.index);
         self.settle();

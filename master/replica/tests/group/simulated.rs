@@ -254,6 +254,22 @@ fn a_learner_joins_catches_up_and_is_promoted() {
     assert_eq!(world.running().len(), 3);
 }
 
+/// Its removal is committed in a turn in which it also writes: there is nobody left for the library to note that for.
+#[test]
+fn a_leader_that_is_removed_while_it_writes_ends_in_good_order() {
+    for seed in 0..30 {
+        let mut world = World::new(seed, 3, CALM, small());
+        world.run_until(3_000, "a first leader", |world| world.leader().is_some());
+        world.run_for(200 + seed);
+        let leader = world.leader().expect("nothing disturbs it");
+        world.change(&Change::Remove { node: leader }).expect("it is a member");
+        world.run_until(20_000, "the removed leader stops", |world| world.ended(leader).is_some());
+        assert_eq!(world.ended(leader), Some(&Fatal::Removed(leader)), "seed {seed}");
+        world.converge(5_000);
+        assert_eq!(world.running().len(), 2);
+    }
+}
+
 #[test]
 fn a_disk_that_fails_stops_its_node_before_it_promises_anything() {
     let mut world = World::new(12, 3, CALM, Options::default());
