@@ -33,9 +33,11 @@ impl Turn<'_> {
         let Some(record) = self.framework(framework) else { return };
         // A task whose end was acknowledged is still remembered for a while: its true end beats "unknown".
         let asked = |ended: &&Arc<Task>| ended.id == *task && agent.is_none_or(|agent| ended.agent == *agent);
-        let known = record.tasks.get(task).or_else(|| record.completed.iter().rev().find(asked));
-        if let Some(known) = known.cloned() {
+        if let Some(known) = record.tasks.get(task).cloned() {
             return self.tell_latest(framework, &known);
+        }
+        if let Some(ended) = record.completed.iter().rev().find(asked).cloned() {
+            return self.tell_end(framework, &ended);
         }
         let Some((state, message, since)) = self.verdict(framework, task, agent) else { return };
         let state = self.told(framework, state);
@@ -75,6 +77,17 @@ impl Turn<'_> {
                 _ => (TaskState::Unknown, "Reconciliation: Task is unknown", None),
             },
         )
+    }
+
+    /// How a task ended. If its agent left with the update that would have said so, what was passed on last is of a task
+    /// that ran: told again and again, it would keep the scheduler waiting for an end that never comes.
+    fn tell_end(&mut self, framework: &FrameworkId, task: &Arc<Task>) {
+        let told = task.forwarded.as_ref().and_then(|last| v1::TaskState::try_from(last.state).ok());
+        let told = told.and_then(|state| TaskState::from_name(state.as_str_name()));
+        if told.is_none_or(TaskState::is_terminal) {
+            return self.tell_latest(framework, task);
+        }
+        self.tell_latest(framework, &Task { forwarded: None, ..(**task).clone() });
     }
 
     /// The state last passed on rather than the newest: a scheduler must never see a task run backwards.
