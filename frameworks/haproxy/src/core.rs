@@ -177,6 +177,10 @@ impl Core {
                 self.acknowledged.clear();
                 self.suspicion = Suspicion::None;
                 self.list_at = Some(now);
+                #[cfg(feature = "mutants")]
+                if mutant::planted("returning-feeds-read-nothing") && self.believed {
+                    self.list_at = None;
+                }
             }
             Input::Event(event) => self.event(now, *event, out),
             Input::Listed { token, listing } => self.listed(now, token, listing),

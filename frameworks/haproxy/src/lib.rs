@@ -32,6 +32,8 @@ mod supervisors;
 #[cfg(test)]
 mod tests;
 
+pub use supervisors::EVENTS;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ use crate::core::{Answer, Listing};
 use crate::limits::{ACKNOWLEDGE_TRIES, CONNECT_TIMEOUT, FEED_SILENCE, LIST_BYTES, READ_TIMEOUT};
 
 /// The events that mean something here. Everything else stays with the supervisor.
-const EVENTS: &[&str] = &[
+pub const EVENTS: &[&str] = &[
     "event_stream_attached",
     "status_update_event",
     "health_status_changed_event",

@@ -198,6 +198,9 @@ impl View {
             }
             Event::HealthStatusChangedEvent { app_id, task_id, alive, .. } => {
                 let health = if *alive { Health::Alive } else { Health::Dead };
+                #[cfg(feature = "mutants")]
+                let health =
+                    if mutant::planted("ill-instances-stay-routed") { Health::Alive } else { health };
                 self.known_task_changed(now, app_id, task_id, |task| task.health = health)
             }
             Event::InstanceDrainingEvent { app_id, task_id, .. } => {
@@ -227,6 +230,10 @@ impl View {
         let entry = app.tasks.entry(task.to_owned());
         let changed = entry.or_insert_with(|| Task { ready: !readiness, ..Task::default() });
         edit(changed);
+        #[cfg(feature = "mutants")]
+        if mutant::planted("ended-instances-stay-routed") {
+            changed.state.clear();
+        }
         if state_ended(&changed.state) {
             app.tasks.remove(task);
         }

@@ -10,3 +10,4 @@ pub mod limits;
 pub mod supervisor;
 
 pub use driver::{Config, RunError, run, serve};
+pub use http::embedded;

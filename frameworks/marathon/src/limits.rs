@@ -103,6 +103,10 @@ pub const DRAINER_NAME_BYTES: usize = 100;
 
 // --- reconciliation
 
+/// The pause before subscribing again after the master ended the subscription: two instances that both believe to lead
+/// must not take it from each other without pause until one of them knows better.
+pub const SUBSCRIBE_AGAIN: Span = Span::from_secs(1);
+
 /// Tasks the master has not confirmed since the last subscription are asked about again after so long.
 pub const CONFIRM_INTERVAL: Span = Span::from_secs(10);
 

@@ -93,7 +93,7 @@ impl Subscription {
             match notice {
                 Some(Notice::Disconnected { reason }) => return Heard::Lost { reason },
                 Some(Notice::Event(event)) => {
-                    if let Some(heard) = read(event) {
+                    if let Some(heard) = Heard::read(event) {
                         return heard;
                     }
                 }
@@ -104,26 +104,28 @@ impl Subscription {
     }
 }
 
-/// What an event says; `None` for an update in a state that this version does not know.
-fn read(mut event: Box<Event>) -> Option<Heard> {
-    if let Some(subscribed) = event.subscribed {
-        let master = subscribed.master_info.and_then(|info| info.hostname).unwrap_or_default();
-        return Some(Heard::Subscribed { framework: subscribed.framework_id.into(), master });
+impl Heard {
+    /// What an event says; `None` for an update in a state that this version does not know.
+    pub fn read(mut event: Box<Event>) -> Option<Self> {
+        if let Some(subscribed) = event.subscribed {
+            let master = subscribed.master_info.and_then(|info| info.hostname).unwrap_or_default();
+            return Some(Self::Subscribed { framework: subscribed.framework_id.into(), master });
+        }
+        if let Some(offers) = event.offers {
+            return Some(Self::Offers(offers.offers.into_iter().filter_map(offer).collect()));
+        }
+        if let Some(update) = event.update {
+            return Update::from_wire(update.status).map(Self::Update);
+        }
+        if let Some(error) = event.error {
+            let removed = error.message.contains(REMOVED);
+            return Some(Self::Ended { removed, message: error.message });
+        }
+        if let Some(rescind) = event.rescind.take() {
+            return Some(Self::Rescinded(rescind.offer_id.into()));
+        }
+        Some(Self::Other(event))
     }
-    if let Some(offers) = event.offers {
-        return Some(Heard::Offers(offers.offers.into_iter().filter_map(offer).collect()));
-    }
-    if let Some(update) = event.update {
-        return Update::from_wire(update.status).map(Heard::Update);
-    }
-    if let Some(error) = event.error {
-        let removed = error.message.contains(REMOVED);
-        return Some(Heard::Ended { removed, message: error.message });
-    }
-    if let Some(rescind) = event.rescind.take() {
-        return Some(Heard::Rescinded(rescind.offer_id.into()));
-    }
-    Some(Heard::Other(event))
 }
 
 fn offer(offer: wire::v1::Offer) -> Option<Offer> {

@@ -161,6 +161,11 @@ impl Instance {
                 || self.task.as_ref().is_some_and(|task| task.health.alive == Some(true)))
     }
 
+    /// Healthy, and nobody has decided to end its task: to count one that is about to be killed would cost the next.
+    pub fn serves(&self, definition: &AppDefinition) -> bool {
+        self.is_healthy(definition) && self.task.as_ref().is_none_or(|task| task.kill_by.is_none())
+    }
+
     /// Given up while its agent cannot be reached: kept only so that it is killed should it return.
     pub fn is_tombstone(&self) -> bool {
         self.goal == Goal::Decommissioned && self.condition.is_unreachable()

@@ -51,6 +51,10 @@ impl Kills {
     pub fn due(&mut self, now: Time) -> Vec<Kill> {
         let mut due = Vec::new();
         for (kill, sent) in self.sent.values_mut() {
+            #[cfg(feature = "mutants")]
+            if mutant::planted("kills-are-not-repeated") {
+                continue;
+            }
             if *sent + limits::KILL_RETRY <= now {
                 *sent = now;
                 due.push(kill.clone());

@@ -51,12 +51,15 @@ pub struct Change {
 }
 
 /// The steps that make `changes`. Apps that others depend on come first; `target` holds every app as it will be.
+/// Instances of those in `outdated` are partly of a configuration older than the one before the change: an upgrade was
+/// overridden half way, and what follows has to finish it.
 ///
 /// # Errors
 /// Apps that depend on each other in a circle.
 pub fn plan(
     changes: &BTreeMap<AppId, Change>,
     target: &BTreeMap<AppId, Arc<AppDefinition>>,
+    outdated: &BTreeSet<AppId>,
 ) -> Result<Vec<Step>, Errors> {
     let depths = depths(changes.keys(), target)?;
     let action = |kind, app: &AppId| Action { kind, app: app.clone() };
@@ -68,7 +71,7 @@ pub fn plan(
     ];
     let mut layers: BTreeMap<usize, Step> = BTreeMap::new();
     for (id, change) in changes {
-        if let Some(kind) = kind(change) {
+        if let Some(kind) = kind(change, outdated.contains(id)) {
             layers.entry(depths.get(id).copied().unwrap_or(0)).or_default().push(action(kind, id));
         }
     }
@@ -77,13 +80,15 @@ pub fn plan(
     Ok(steps)
 }
 
-fn kind(change: &Change) -> Option<ActionKind> {
+fn kind(change: &Change, outdated: bool) -> Option<ActionKind> {
     let to = change.to.as_ref()?;
     match &change.from {
         None => Some(ActionKind::Scale),
         Some(from) if to.instances == 0 => (!to.same_content(from)).then_some(ActionKind::Scale),
         // A restart asked for by name changes nothing but the version.
-        Some(from) if from.needs_restart(to) || from.last_config_change != to.last_config_change => {
+        Some(from)
+            if outdated || from.needs_restart(to) || from.last_config_change != to.last_config_change =>
+        {
             Some(ActionKind::Restart)
         }
         Some(from) => (from.instances != to.instances).then_some(ActionKind::Scale),
@@ -179,7 +184,7 @@ mod tests {
             }
             changes.insert(id, Change { from: from.clone(), to: to.clone() });
         }
-        match plan(&changes, &target) {
+        match plan(&changes, &target, &BTreeSet::new()) {
             Err(errors) => errors.to_string(),
             Ok(steps) => {
                 let step = |step: &Step| {

@@ -42,6 +42,8 @@ fn scale(definition: &AppDefinition, asked_for: &BTreeSet<InstanceId>, instances
     let (asked, others): (Vec<&Instance>, Vec<&Instance>) =
         instances.iter().copied().filter(|i| i.counts()).partition(|i| asked_for.contains(&i.id));
     let wanted = definition.instances as usize;
+    #[cfg(feature = "mutants")]
+    let wanted = if mutant::planted("one-instance-is-left-out") { wanted.saturating_sub(1) } else { wanted };
     let mut steps = Steps { decommission: asked.iter().map(|i| i.id.clone()).collect(), ..Steps::default() };
     if others.len() > wanted {
         steps.decommission.extend(victims::evening_out(definition, &others, others.len() - wanted));

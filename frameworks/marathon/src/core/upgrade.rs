@@ -20,6 +20,8 @@ impl Bounds {
     pub fn of(definition: &AppDefinition, healthy: u32) -> Self {
         let wanted = definition.instances;
         let min_healthy = definition.upgrade.minimum_health.ceil_of(wanted);
+        #[cfg(feature = "mutants")]
+        let min_healthy = if mutant::planted("upgrades-know-no-minimum") { 0 } else { min_healthy };
         let mut max_capacity = wanted.saturating_add(definition.upgrade.maximum_over.floor_of(wanted));
         // Neither less nor more than wanted: something has to give, or nothing would ever move.
         if min_healthy == max_capacity && max_capacity <= healthy {
@@ -48,7 +50,7 @@ pub fn upgrade(definition: &AppDefinition, instances: &[&Instance]) -> Steps {
     // Old ones on their way out still take room; new ones do too, when too many of them were made.
     let occupied = present.len();
 
-    let healthy = |instance: &&Instance| instance.is_healthy(definition);
+    let healthy = |instance: &&Instance| instance.serves(definition);
     let healthy_total =
         count(new.iter().filter(|i| healthy(i)).count() + old.iter().filter(|i| healthy(i)).count());
     let bounds = Bounds::of(definition, healthy_total);
@@ -76,10 +78,10 @@ fn surplus_old(
     occupied: usize,
     bounds: Bounds,
 ) -> Vec<InstanceId> {
-    let ready = new.iter().filter(|instance| instance.is_healthy(definition)).count();
+    let ready = new.iter().filter(|instance| instance.serves(definition)).count();
     let (waiting, running): (Vec<&Instance>, Vec<&Instance>) =
         old.iter().copied().partition(|instance| instance.condition == Condition::Scheduled);
-    let unhealthy = running.iter().filter(|instance| !instance.is_healthy(definition)).count();
+    let unhealthy = running.iter().filter(|instance| !instance.serves(definition)).count();
     let above_minimum = healthy_total.saturating_sub(bounds.min_healthy) as usize;
     // Each ready new one replaces an old one. When this takes healthy ones, no unhealthy is left, and those that stay
     // make up the wanted number together with the new.

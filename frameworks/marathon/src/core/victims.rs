@@ -60,14 +60,18 @@ fn sorted<'a>(definition: &AppDefinition, from: &[&'a Instance]) -> Vec<&'a Inst
 }
 
 fn rank(definition: &AppDefinition, instance: &Instance) -> (u8, Age, InstanceId) {
+    // What is being killed already costs nothing more, whatever it was killed for.
+    let killed = instance.task.as_ref().is_some_and(|task| task.kill_by.is_some());
     let condition = match instance.condition {
         Condition::Scheduled => 0,
-        Condition::Unreachable | Condition::UnreachableInactive => 1,
-        Condition::Provisioned | Condition::Staging => 2,
-        Condition::Starting => 3,
-        Condition::Running if !instance.is_healthy(definition) => 4,
-        Condition::Running => 5,
-        _ => 6,
+        Condition::Unreachable | Condition::UnreachableInactive => 2,
+        _ if killed => 1,
+        Condition::Killing => 1,
+        Condition::Provisioned | Condition::Staging => 3,
+        Condition::Starting => 4,
+        Condition::Running if !instance.is_healthy(definition) => 5,
+        Condition::Running => 6,
+        _ => 7,
     };
     let age = match definition.kill_selection {
         KillSelection::YoungestFirst => Age::Youngest(Reverse(instance.born())),

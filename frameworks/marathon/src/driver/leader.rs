@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use model::id::FrameworkId;
 use model::time::Time;
 use sdk::leadership::{Fence, Standing};
 use sdk::store::Store;
@@ -11,7 +10,6 @@ use sdk::subscription::{Heard, Subscription};
 use sdk::terms::Leader;
 use sdk::{Masters, State as KeyValues};
 use tokio::sync::{mpsc, watch};
-use wire::v1::{FrameworkInfo, framework_info};
 
 use super::engine::{Engine, Outside, Request};
 use super::{Config, scheduler, store};
@@ -109,7 +107,7 @@ impl Outside for World<'_> {
     fn call(&mut self, call: Call) {
         match call {
             Call::Subscribe { framework } => {
-                let info = framework_info(self.config, framework);
+                let info = scheduler::framework_info(&self.config.role, &self.config.advertise, framework);
                 self.subscription = Some(Subscription::start(self.masters.clone(), info));
             }
             Call::Disconnect => self.subscription = None,
@@ -119,27 +117,5 @@ impl Outside for World<'_> {
                 }
             }
         }
-    }
-}
-
-/// A week: an outage of every supervisor must not end the apps.
-pub(crate) const FAILOVER_TIMEOUT: f64 = 604_800.0;
-
-fn framework_info(config: &Config, framework: Option<FrameworkId>) -> FrameworkInfo {
-    use framework_info::capability::Type;
-    let capability = |kind: Type| framework_info::Capability { r#type: Some(kind.into()) };
-    let capabilities =
-        [Type::PartitionAware, Type::TaskKillingState, Type::MultiRole, Type::ReservationRefinement];
-    let host = config.advertise.rsplit_once(':').map_or(config.advertise.as_str(), |(host, _)| host);
-    FrameworkInfo {
-        name: "marathon".to_owned(),
-        id: framework.map(Into::into),
-        failover_timeout: Some(FAILOVER_TIMEOUT),
-        checkpoint: Some(true),
-        roles: vec![config.role.clone()],
-        hostname: Some(host.to_owned()),
-        webui_url: Some(format!("http://{}", config.advertise)),
-        capabilities: capabilities.map(capability).to_vec(),
-        ..Default::default()
     }
 }

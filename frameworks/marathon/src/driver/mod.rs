@@ -2,7 +2,7 @@
 
 pub(crate) mod engine;
 mod leader;
-mod scheduler;
+pub mod scheduler;
 mod store;
 
 use std::net::SocketAddr;
@@ -17,7 +17,8 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use self::engine::{Engine, Request, Windows};
 use self::leader::Office;
-pub(crate) use self::leader::{FAILOVER_TIMEOUT, now};
+pub(crate) use self::leader::now;
+pub(crate) use self::scheduler::FAILOVER_TIMEOUT;
 use crate::http::{Api, Surroundings};
 use crate::limits;
 use crate::supervisor::{Settings, Supervisor};

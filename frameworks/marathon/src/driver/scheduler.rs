@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::id::FrameworkId;
 use model::resources::Form;
 use model::time::Span;
 use sdk::call;
@@ -17,7 +18,7 @@ use crate::supervisor::message::{Call, Input, Launch};
 
 /// What is heard of the master, to the supervisor. What changes nothing here (withdrawn offers, as none is ever kept; lost
 /// agents, as their tasks are told one by one) only wakes it.
-pub(super) fn input(heard: Heard) -> Input {
+pub fn input(heard: Heard) -> Input {
     match heard {
         Heard::Subscribed { framework, master } => Input::Subscribed { framework, master },
         Heard::Offers(offers) => Input::Offers(offers.into_iter().map(offer).collect()),
@@ -30,7 +31,7 @@ pub(super) fn input(heard: Heard) -> Input {
         }
         Heard::Ended { removed, message } => {
             tracing::error!(message, "the master ended the subscription");
-            if removed { Input::FrameworkRemoved } else { Input::Disconnected }
+            if removed { Input::FrameworkRemoved } else { Input::Unsubscribed }
         }
     }
 }
@@ -75,7 +76,7 @@ fn reason(reason: v1::task_status::Reason) -> Reason {
 }
 
 /// The master's message for a call; `None` for those that are no message but a connection.
-pub(super) fn message(call: Call) -> Option<wire::scheduler::Call> {
+pub fn message(call: Call) -> Option<wire::scheduler::Call> {
     Some(match call {
         Call::Subscribe { .. } | Call::Disconnect => return None,
         Call::Accept { offer, launches, refuse } => {
@@ -91,6 +92,30 @@ pub(super) fn message(call: Call) -> Option<wire::scheduler::Call> {
             call::reconcile(tasks.into_iter().map(|(task, agent)| (task, Some(agent))))
         }
     })
+}
+
+/// A week: an outage of every supervisor must not end the apps.
+pub(crate) const FAILOVER_TIMEOUT: f64 = 604_800.0;
+
+/// What the supervisor of `role` subscribes as, under the id it was given before, if it was; `advertise` is the
+/// `host:port` of its own API.
+pub fn framework_info(role: &str, advertise: &str, framework: Option<FrameworkId>) -> v1::FrameworkInfo {
+    use v1::framework_info::capability::Type;
+    let capability = |kind: Type| v1::framework_info::Capability { r#type: Some(kind.into()) };
+    let capabilities =
+        [Type::PartitionAware, Type::TaskKillingState, Type::MultiRole, Type::ReservationRefinement];
+    let host = advertise.rsplit_once(':').map_or(advertise, |(host, _)| host);
+    v1::FrameworkInfo {
+        name: "marathon".to_owned(),
+        id: framework.map(Into::into),
+        failover_timeout: Some(FAILOVER_TIMEOUT),
+        checkpoint: Some(true),
+        roles: vec![role.to_owned()],
+        hostname: Some(host.to_owned()),
+        webui_url: Some(format!("http://{advertise}")),
+        capabilities: capabilities.map(capability).to_vec(),
+        ..Default::default()
+    }
 }
 
 fn kill_policy(grace: Span) -> v1::KillPolicy {

@@ -11,6 +11,8 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
+pub use present::embedded;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -71,6 +71,14 @@ pub(super) fn shown<'a>(
     instances.filter_map(|instance| Some((instance, instance.task.as_ref()?)))
 }
 
+/// Every app, or the one of an id, with all that a load balancer asks for: tasks, deployments, readiness and which
+/// tasks are draining.
+pub fn embedded(state: &State, app: Option<&AppId>, now: Time) -> Vec<wire::AppInfo> {
+    let embed = Embed { tasks: true, deployments: true, readiness: true, draining: true, ..Embed::default() };
+    let wanted = state.definitions().filter(|definition| app.is_none_or(|app| definition.id == *app));
+    wanted.map(|definition| app_info(state, definition, embed, now)).collect()
+}
+
 pub(super) fn app_info(state: &State, app: &AppDefinition, embed: Embed, now: Time) -> wire::AppInfo {
     let mut info = wire::AppInfo { app: render(app), ..wire::AppInfo::default() };
     let tasks: Vec<(&Instance, &Task)> = shown(state, &app.id).collect();

@@ -42,7 +42,7 @@ impl Supervisor {
                 None => target.remove(id),
             };
         }
-        let steps = plan(&changes, &target).map_err(Refusal::Invalid)?;
+        let steps = plan(&changes, &target, &self.outdated(changes.keys())).map_err(Refusal::Invalid)?;
         let conflicts: BTreeSet<DeploymentId> =
             changes.keys().filter_map(|app| self.state.locks.get(app).cloned()).collect();
         if !conflicts.is_empty() && !force {
@@ -80,6 +80,20 @@ impl Supervisor {
             self.trim_versions(app);
         }
         Ok(id)
+    }
+
+    /// Those of these apps whose deployment has yet to replace instances of an older configuration.
+    fn outdated<'a>(&self, apps: impl Iterator<Item = &'a AppId>) -> BTreeSet<AppId> {
+        let is_old = |app: &&AppId| {
+            if !self.state.locks.contains_key(*app) {
+                return false;
+            }
+            let config = self.state.definition(app).map(|definition| definition.last_config_change);
+            self.state.instances_of(app).any(|instance| {
+                instance.is_wanted() && config.is_some_and(|config| instance.config != config)
+            })
+        };
+        apps.filter(is_old).cloned().collect()
     }
 
     fn set_definition(&mut self, app: &AppId, definition: Option<Arc<AppDefinition>>) {

@@ -81,7 +81,18 @@ impl Supervisor {
             (Some(ActionKind::Stop), Some(_)) => Mode::Stop,
         };
         match definition {
-            Some(definition) => reconcile(definition, &mode, instances),
+            Some(definition) => {
+                let mut steps = reconcile(definition, &mode, instances);
+                if matches!(mode, Mode::Restart) {
+                    // Named by a user while the app is brought up to date as well.
+                    let named = instances.iter().filter(|i| i.is_wanted() && victims.contains(&i.id));
+                    let more: Vec<_> =
+                        named.map(|i| i.id.clone()).filter(|id| !steps.decommission.contains(id)).collect();
+                    steps.decommission.extend(more);
+                    steps.done &= steps.decommission.is_empty();
+                }
+                steps
+            }
             None => crate::core::reconcile::stop(instances),
         }
     }

@@ -53,6 +53,10 @@ impl Journal {
             journal.remember(record.first, record.events.len(), bytes);
             journal.next_event = record.first + record.events.len() as u64;
         }
+        #[cfg(feature = "mutants")]
+        if mutant::planted("events-are-numbered-anew") {
+            journal.next_event = 1;
+        }
         journal
     }
 
@@ -84,6 +88,10 @@ impl Journal {
 
     /// Holds an effect until everything that has happened so far is stored.
     pub(super) fn hold(&mut self, effect: Effect) {
+        #[cfg(feature = "mutants")]
+        if mutant::planted("effects-are-lost-behind-a-commit") && self.flight.is_some() {
+            return;
+        }
         self.held.push(effect);
     }
 
@@ -115,6 +123,11 @@ impl Journal {
         let units = std::mem::take(&mut self.open);
         let mut published = Vec::new();
         let rest = self.transactions(state, units, &mut published);
+        #[cfg(feature = "mutants")]
+        if mutant::planted("supervisor-acts-before-it-stores") {
+            out.append(&mut self.held);
+            out.push(Effect::Publish(std::mem::take(&mut published)));
+        }
         let held = std::mem::take(&mut self.held);
         let flight = Flight { rest, published, view: Arc::new(state.clone()), held };
         self.flight = Some(flight);

@@ -55,7 +55,7 @@ impl Supervisor {
         match instance.condition {
             Condition::Scheduled => self.now_scheduled(app, id),
             Condition::Provisioned | Condition::Staging | Condition::Starting => {
-                let at = instance.since + limits::LAUNCH_TIMEOUT;
+                let at = instance.since.min(now) + limits::LAUNCH_TIMEOUT;
                 self.timers.set(Timer::Overdue(app.clone(), id.clone()), at);
             }
             Condition::Unreachable | Condition::UnreachableInactive => {
@@ -63,9 +63,15 @@ impl Supervisor {
             }
             _ => {}
         }
+        #[cfg(feature = "mutants")]
+        if mutant::planted("new-leader-ends-what-runs") && instance.condition == Condition::Running {
+            self.end_task(now, app, id);
+        }
         if let Some(task) = &instance.task {
             // The old leader may have waited for load balancers; they get the rest of their time.
-            let kill_by = task.kill_by.or((!instance.is_wanted()).then_some(now));
+            // By the old leader's clock: were it ahead of ours, the instance would be left to run until ours got there.
+            let latest = self.drain_deadline(now);
+            let kill_by = task.kill_by.map(|at| at.min(latest)).or((!instance.is_wanted()).then_some(now));
             if let Some(at) = kill_by.filter(|_| !instance.condition.is_unreachable()) {
                 self.timers.set(Timer::KillBy(app.clone(), id.clone()), at);
             }
@@ -107,6 +113,13 @@ impl Supervisor {
         }
     }
 
+    /// The master ended the subscription, and no connection is left that could come back by itself. While this instance
+    /// leads the subscription is its own: a request of an earlier leader that was long on its way must not silence it.
+    pub(super) fn unsubscribed(&mut self, now: Time) {
+        self.disconnected(now);
+        self.timers.set(Timer::Subscribe, now + limits::SUBSCRIBE_AGAIN);
+    }
+
     /// The master ended the framework, and with it every task.
     pub(super) fn framework_removed(&mut self, now: Time) {
         self.subscribed = false;
@@ -134,6 +147,10 @@ impl Supervisor {
             return;
         }
         let with_task = self.state.instances.values().filter(|instance| instance.task.is_some());
+        #[cfg(feature = "mutants")]
+        if mutant::planted("nobody-asks-about-tasks") {
+            return;
+        }
         self.unconfirmed = with_task.map(|instance| (instance.app.clone(), instance.id.clone())).collect();
         out.push(Effect::Call(Call::Reconcile { tasks: Vec::new() }));
         self.confirm(now, out);
@@ -156,7 +173,7 @@ impl Supervisor {
             let instance = self.state.instances.get(key)?;
             // A launch that was only just decided may be unknown to the master for a good reason.
             let fresh = instance.condition == Condition::Provisioned
-                && now < instance.since + limits::CONFIRM_INTERVAL;
+                && (instance.since..instance.since + limits::CONFIRM_INTERVAL).contains(&now);
             let task = instance.task.as_ref().filter(|_| !fresh)?;
             Some((task.id.clone(), task.agent.clone()))
         };

@@ -39,6 +39,8 @@ pub enum Input {
         master: String,
     },
     Disconnected,
+    /// The master ended the subscription: another instance came in our name, perhaps one that no longer leads.
+    Unsubscribed,
     /// The master says that this framework was removed: its tasks are dead and its id is spent.
     FrameworkRemoved,
     Offers(Vec<Offer>),
@@ -75,7 +77,7 @@ pub struct Origin {
 }
 
 /// A change asked for through the API. Documents are the wire's, read once when they are merged.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Command {
     Create {
         document: Box<wire::marathon::App>,

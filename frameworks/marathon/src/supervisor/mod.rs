@@ -104,6 +104,7 @@ enum Timer {
     Revive,
     Confirm,
     Reconcile,
+    Subscribe,
 }
 
 impl Supervisor {
@@ -146,6 +147,7 @@ impl Supervisor {
                 Input::Committed { number } => self.journal.committed(number, out),
                 Input::Subscribed { framework, master } => self.subscribed(now, framework, master, out),
                 Input::Disconnected => self.disconnected(now),
+                Input::Unsubscribed => self.unsubscribed(now),
                 Input::FrameworkRemoved => self.framework_removed(now),
                 Input::Offers(offers) => self.offers(now, offers, out),
                 Input::Update(update) => self.update(now, update),
@@ -204,6 +206,9 @@ impl Supervisor {
             Timer::Revive => self.interest.revive = true,
             Timer::Confirm => self.confirm(now, out),
             Timer::Reconcile => self.reconcile_all(now, out),
+            Timer::Subscribe => {
+                out.push(Effect::Call(Call::Subscribe { framework: self.state.framework.clone() }));
+            }
         }
     }
 

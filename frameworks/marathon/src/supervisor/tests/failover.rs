@@ -2,6 +2,7 @@
 
 use expect_test::expect;
 use model::task::TaskState;
+use model::time::{Span, Time};
 use serde_json::json;
 
 use super::world::{PLENTY, World};
@@ -198,4 +199,35 @@ fn an_app_that_cannot_be_read_goes_on_running() {
         world.run_all();
         assert_eq!(world.instances("/a").len(), 2, "{damage}");
     }
+}
+
+#[test]
+fn a_leader_whose_subscription_was_taken_subscribes_again() {
+    let mut world = World::new();
+    // A request of an earlier leader was long on its way, and the master has ended ours for it.
+    world.input(Input::Unsubscribed);
+    assert_eq!(world.take_log(), "", "not at once: two that both believe to lead would do nothing else");
+    world.advance(1);
+    expect![[r#"
+        call: SUBSCRIBE Some("F")
+    "#]]
+    .assert_eq(&world.take_log());
+    world.subscribe();
+    assert!(world.take_log().contains("RECONCILE"));
+}
+
+/// The old leader's clock was an hour ahead: what it had decided to end ends all the same.
+#[test]
+fn a_kill_is_not_put_off_by_the_clock_of_an_earlier_leader() {
+    let mut world = World::new();
+    world.input(Input::DrainerConnected { name: "east".to_owned() });
+    world.post(json!({"id": "/a", "cmd": "x"}));
+    world.run_all();
+    world.now = world.now + Span::from_hours(1);
+    world.scale("/a", 0);
+    assert!(!world.take_log().contains("KILL"), "the drainer is waited for");
+    world.now = Time::from_millis(world.now.as_millis() - Span::from_hours(1).as_millis());
+    world.fail_over();
+    world.advance(11);
+    assert!(world.take_log().contains("KILL"));
 }

@@ -161,3 +161,45 @@ fn an_old_instance_that_ends_by_itself_is_not_replaced_by_an_old_one() {
     let config = world.view.definition(&super::world::id("/a")).unwrap().last_config_change;
     assert_eq!(world.instances("/a").iter().filter(|instance| instance.config != config).count(), 1);
 }
+
+/// A change that needs no restart by itself overrides an upgrade half way: what is left of the old configuration is
+/// replaced all the same, and does not stay for ever.
+#[test]
+fn an_upgrade_that_is_overridden_is_finished_by_what_follows() {
+    let mut world = World::new();
+    world.post(json!({"id": "/a", "cmd": "x", "instances": 2}));
+    world.run_all();
+    world.put("/a", json!({"cmd": "y"}));
+    let config = world.view.definition(&super::world::id("/a")).unwrap().last_config_change;
+    world.force_put("/a", json!({"instances": 3}));
+    for _ in 0..6 {
+        world.end_killed();
+        world.run_all();
+    }
+    assert_eq!(world.deployments(), 0);
+    let instances = world.instances("/a");
+    assert_eq!(instances.len(), 3, "{instances:#?}");
+    assert!(instances.iter().all(|instance| instance.config == config), "{instances:#?}");
+}
+
+/// With no room beside the wanted number something has to give: the instance that is being killed for its bad health, and
+/// not the one that serves.
+#[test]
+fn what_is_killed_already_makes_room_for_an_upgrade() {
+    let mut world = World::new();
+    let strategy = json!({"minimumHealthCapacity": 1.0, "maximumOverCapacity": 0.0});
+    world.post(json!({"id": "/a", "cmd": "x", "instances": 2, "upgradeStrategy": strategy,
+                      "healthChecks": [{"protocol": "MESOS_TCP", "maxConsecutiveFailures": 1, "gracePeriodSeconds": 0}]}));
+    world.run_all();
+    let running = world.running();
+    for task in &running {
+        world.health(task, true);
+    }
+    world.health(&running[0], false);
+    world.update(&running[0], TaskState::Killing);
+    world.put("/a", json!({"cmd": "y"}));
+    let serves = super::world::instance_of(&running[1]);
+    let instances = world.instances("/a");
+    let serving = instances.iter().find(|instance| instance.id == serves).unwrap();
+    assert!(serving.is_wanted() && serving.condition == Condition::Running, "{instances:#?}");
+}
