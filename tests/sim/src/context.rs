@@ -1,7 +1,6 @@
 //! What all machines share: the time, the queue of what will happen, the network, and the judge.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use model::time::Time;
 use rand::RngExt;
@@ -14,6 +13,7 @@ use crate::faults::Fault;
 use crate::frame::{Ask, Frame};
 use crate::machine::Due;
 use crate::net::{CONNECT_TIMEOUT, ConnId, Host, MS, Micros, Net, SECOND, Side, USER_TIMEOUT, Wall};
+use crate::queue::Queue;
 use crate::trace::Trace;
 use crate::weather::Weather;
 
@@ -34,34 +34,6 @@ pub(crate) enum Event {
     Due { host: Host, life: u64, what: Due },
     /// Somebody breaks something.
     Fault(Fault),
-}
-
-#[derive(Debug)]
-struct Entry {
-    at: Micros,
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.number) == (other.at, other.number)
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    /// The heap gives its greatest first, and the first to happen is wanted.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.number).cmp(&(self.at, self.number))
-    }
 }
 
 /// What is known of a machine apart from what runs on it.
@@ -100,8 +72,8 @@ pub struct Context {
     pub judge: Judge,
     /// What the run did, as a number.
     pub trace: Trace,
-    queue: BinaryHeap<Entry>,
-    numbers: u64,
+    queue: Queue<Event>,
+    walls: u64,
     /// Events that happened.
     pub events: u64,
 }
@@ -116,8 +88,8 @@ impl Context {
             standing: Vec::new(),
             judge: Judge::default(),
             trace: Trace::default(),
-            queue: BinaryHeap::new(),
-            numbers: 0,
+            queue: Queue::default(),
+            walls: 0,
             events: 0,
         }
     }
@@ -126,7 +98,7 @@ impl Context {
         let host = Host(u32::try_from(self.standing.len()).expect("fewer machines than that"));
         let drift = self.weather.drift;
         let clock = Clock {
-            ahead_ms: self.random.random_range(0..1_000),
+            ahead_ms: self.random.random_range(0..=self.weather.skew_ms),
             rate: 1_000_000 - drift + self.random.random_range(0..=2 * drift),
         };
         self.standing.push(Standing {
@@ -164,8 +136,7 @@ impl Context {
     }
 
     pub(crate) fn schedule(&mut self, after: Micros, event: Event) {
-        self.numbers += 1;
-        self.queue.push(Entry { at: self.now + after, number: self.numbers, event });
+        self.queue.push(self.now + after, event);
     }
 
     /// Sets the alarm of a machine.
@@ -183,14 +154,13 @@ impl Context {
 
     /// The next event that happens until `end`, with the time moved to it.
     pub(crate) fn next(&mut self, end: Micros) -> Option<Event> {
-        if self.queue.peek().is_none_or(|entry| entry.at > end) {
+        let Some((at, event)) = self.queue.pop(end) else {
             self.now = end;
             return None;
-        }
-        let entry = self.queue.pop()?;
-        self.now = entry.at;
+        };
+        self.now = at;
         self.events += 1;
-        Some(entry.event)
+        Some(event)
     }
 
     /// The time of a message on its way.
@@ -210,6 +180,14 @@ impl Context {
     /// Opens a connection; what comes of it is told by frames.
     pub fn dial(&mut self, client: Host, server: Host, ask: Ask) -> ConnId {
         let conn = self.net.dial(client, server);
+        if self.chance(self.weather.resets) {
+            // Something on the way refuses it: the server hears nothing.
+            if let Some(known) = self.net.conns.get_mut(&conn) {
+                known.shut(Side::Server);
+            }
+            self.push(conn, Side::Client, Frame::End);
+            return conn;
+        }
         self.send(conn, client, Frame::Ask(ask));
         self.schedule(CONNECT_TIMEOUT, Event::Undialled { conn });
         conn
@@ -223,6 +201,13 @@ impl Context {
             return 0;
         }
         self.push(id, mine.other(), frame)
+    }
+
+    /// Frames that `from` has sent on a connection and the other end has not taken.
+    pub(crate) fn under_way(&mut self, id: ConnId, from: Host) -> usize {
+        let Some(conn) = self.net.conns.get_mut(&id) else { return 0 };
+        let side = conn.side_of(from).other();
+        conn.pipe(side).under_way
     }
 
     /// Puts a frame on the wire towards `side`.
@@ -410,9 +395,9 @@ impl Context {
 
     /// Builds a wall; its name, to take it down.
     pub(crate) fn wall(&mut self, from: BTreeSet<Host>, to: BTreeSet<Host>) -> u64 {
-        self.numbers += 1;
-        self.net.walls.insert(self.numbers, Wall { from, to });
-        self.numbers
+        self.walls += 1;
+        self.net.walls.insert(self.walls, Wall { from, to });
+        self.walls
     }
 
     // --- messages between masters

@@ -21,13 +21,23 @@ pub(crate) enum Fault {
     Restart { host: Host, wiped: bool },
     /// A process goes on (as by SIGCONT).
     Resume(Host),
+    /// These processes are killed, if the storm lasts.
+    Fall(BTreeSet<Host>),
+    /// A process that dies soon after each start: so many deaths are left.
+    Loop { host: Host, left: u32 },
+    /// Somebody has made room on a disk that was full.
+    Room(Host),
+    /// The next step of a change of membership.
+    Members,
 }
 
 /// Which hosts are what, for faults that know the difference.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
+    /// Those that belong to the group now.
     pub(crate) masters: Vec<Host>,
     pub(crate) agents: Vec<Host>,
+    pub(crate) supervisors: Vec<Host>,
     pub(crate) clients: Vec<Host>,
 }
 
@@ -45,19 +55,31 @@ pub(crate) enum Deed {
         host: Host,
         back: Micros,
     },
+    /// The disk has no room, and writes fail until then.
+    Fill {
+        host: Host,
+        back: Micros,
+    },
+    /// The leader sleeps for so long that all go over to another, and wakes when that one is gone.
+    Sleeper,
 }
 
 impl Places {
     fn any(&self, cx: &mut Context) -> Host {
         match cx.random.random_range(0..10) {
             0..5 => pick(&self.masters, cx),
-            5..8 => pick(&self.agents, cx),
+            5..7 => pick(&self.agents, cx),
+            7..8 => pick(&self.supervisors, cx),
             _ => pick(&self.clients, cx),
         }
     }
 
+    fn client(&self, cx: &mut Context) -> Host {
+        if cx.chance(3_000) { pick(&self.supervisors, cx) } else { pick(&self.clients, cx) }
+    }
+
     fn everybody_but(&self, host: Host) -> BTreeSet<Host> {
-        let all = self.masters.iter().chain(&self.agents).chain(&self.clients);
+        let all = self.masters.iter().chain(&self.agents).chain(&self.supervisors).chain(&self.clients);
         all.copied().filter(|other| *other != host).collect()
     }
 }
@@ -72,28 +94,44 @@ pub(crate) fn strike(places: &Places, cx: &mut Context) -> Vec<Deed> {
     let soon = cx.between((50 * MS, 4 * SECOND));
     let long = cx.between((SECOND, 20 * SECOND));
     match cx.random.random_range(0..100) {
-        0..18 => vec![crash(pick(&places.masters, cx), Crash::Killed, soon)],
-        18..26 => vec![crash(pick(&places.masters, cx), Crash::Power, soon)],
-        26..34 => vec![Deed::Cut { host: pick(&places.masters, cx), back: soon }],
-        34..37 => places
+        0..14 => vec![crash(pick(&places.masters, cx), Crash::Killed, soon)],
+        14..20 => vec![crash(pick(&places.masters, cx), Crash::Power, soon)],
+        20..27 => vec![Deed::Cut { host: pick(&places.masters, cx), back: soon }],
+        27..30 => vec![Deed::Fill { host: pick(&places.masters, cx), back: long }],
+        30..33 => places
             .masters
             .iter()
             .map(|host| crash(*host, if soon.is_multiple_of(2) { Crash::Power } else { Crash::Killed }, soon))
             .collect(),
-        37..47 => vec![crash(pick(&places.agents, cx), Crash::Killed, soon)],
-        47..52 => vec![crash(pick(&places.agents, cx), Crash::Power, long)],
-        52..54 => {
+        33..42 => vec![crash(pick(&places.agents, cx), Crash::Killed, soon)],
+        42..46 => vec![crash(pick(&places.agents, cx), Crash::Power, long)],
+        46..48 => {
             let host = pick(&places.agents, cx);
             vec![Deed::Crash { host, how: Crash::Power, back: long, wiped: true }]
         }
-        54..59 => vec![crash(pick(&places.clients, cx), Crash::Killed, soon)],
-        59..65 => {
+        48..50 => vec![Deed::Fill { host: pick(&places.agents, cx), back: long }],
+        50..53 => vec![crash(pick(&places.clients, cx), Crash::Killed, soon)],
+        53..57 => vec![crash(pick(&places.supervisors, cx), Crash::Killed, soon)],
+        57..60 => {
+            let (host, left) = (places.client(cx), cx.random.random_range(2..7));
+            cx.schedule(0, Event::Fault(Fault::Loop { host, left }));
+            Vec::new()
+        }
+        60..63 => {
             wake_behind_a_wall(places, cx);
             Vec::new()
         }
-        65..74 => {
+        63..65 => vec![Deed::Sleeper],
+        65..72 => {
             let host = places.any(cx);
             let pause = cx.between((100 * MS, 9 * SECOND));
+            pause_for(host, pause, cx);
+            Vec::new()
+        }
+        72..75 => {
+            // A reader that does not read for so long that what is meant for it piles up, or is given up.
+            let host = places.client(cx);
+            let pause = cx.between((10 * SECOND, 40 * SECOND));
             pause_for(host, pause, cx);
             Vec::new()
         }
@@ -105,10 +143,18 @@ pub(crate) fn strike(places: &Places, cx: &mut Context) -> Vec<Deed> {
 }
 
 /// Stops a process for a while.
-fn pause_for(host: Host, pause: Micros, cx: &mut Context) {
+pub(crate) fn pause_for(host: Host, pause: Micros, cx: &mut Context) {
     if cx.of(host).up && cx.of(host).paused_until <= cx.now {
         cx.of_mut(host).paused_until = cx.now + pause;
         cx.schedule(pause, Event::Fault(Fault::Resume(host)));
+    }
+}
+
+/// Nothing gets from one side to the other, in neither direction, for so long.
+fn part(one: &BTreeSet<Host>, other: &BTreeSet<Host>, long: Micros, cx: &mut Context) {
+    for (from, to) in [(one, other), (other, one)] {
+        let wall = cx.wall(from.clone(), to.clone());
+        cx.schedule(long, Event::Fault(Fault::Heal(wall)));
     }
 }
 
@@ -117,13 +163,20 @@ fn pause_for(host: Host, pause: Micros, cx: &mut Context) {
 fn wake_behind_a_wall(places: &Places, cx: &mut Context) {
     let master = pick(&places.masters, cx);
     let pause = cx.between((800 * MS, 1_900 * MS));
-    let alone = BTreeSet::from([master]);
-    let others: BTreeSet<Host> = places.masters.iter().copied().filter(|other| *other != master).collect();
-    for (from, to) in [(alone.clone(), others.clone()), (others, alone)] {
-        let wall = cx.wall(from, to);
-        cx.schedule(pause + 1_200 * MS, Event::Fault(Fault::Heal(wall)));
-    }
+    let others = places.masters.iter().copied().filter(|other| *other != master).collect();
+    part(&BTreeSet::from([master]), &others, pause + 1_200 * MS, cx);
     pause_for(master, pause, cx);
+}
+
+/// The leader stops for so long that every agent and every client has gone over to the next one. Then that one dies, with
+/// all who could say so, a moment before the old leader goes on: whoever now asks it meets a leader of the past.
+pub(crate) fn sleep(leader: Host, places: &Places, cx: &mut Context) {
+    let pause = cx.between((5 * SECOND, 11 * SECOND));
+    let others: BTreeSet<Host> = places.masters.iter().copied().filter(|other| *other != leader).collect();
+    part(&BTreeSet::from([leader]), &others, pause + 2 * SECOND, cx);
+    pause_for(leader, pause, cx);
+    let before = cx.between((0, 300 * MS));
+    cx.schedule(pause - before, Event::Fault(Fault::Fall(others)));
 }
 
 /// Puts walls up: around a machine in both directions or one, between two masters, or now and then.
@@ -132,27 +185,24 @@ fn divide(places: &Places, cx: &mut Context) {
     let victim = places.any(cx);
     let alone = BTreeSet::from([victim]);
     let others = places.everybody_but(victim);
-    let walls: Vec<(BTreeSet<Host>, BTreeSet<Host>)> = match cx.random.random_range(0..5) {
-        0 => vec![(alone.clone(), others.clone()), (others, alone)],
-        1 => vec![(alone, others)],
-        2 => vec![(others, alone)],
+    match cx.random.random_range(0..5) {
+        0 => part(&alone, &others, long, cx),
+        direction @ (1 | 2) => {
+            let wall = if direction == 1 { cx.wall(alone, others) } else { cx.wall(others, alone) };
+            cx.schedule(long, Event::Fault(Fault::Heal(wall)));
+        }
         3 => {
             // A bridge: two masters that do not hear each other, both of which hear the third.
             let at = cx.random.random_range(0..places.masters.len());
             let one = BTreeSet::from([places.masters[at]]);
             let two = BTreeSet::from([places.masters[(at + 1) % places.masters.len()]]);
-            vec![(one.clone(), two.clone()), (two, one)]
+            part(&one, &two, long, cx);
         }
         _ => {
             let left = cx.random.random_range(3..12);
             let flap = Fault::Flap { from: alone, to: others, left };
             cx.schedule(0, Event::Fault(flap));
-            Vec::new()
         }
-    };
-    for (from, to) in walls {
-        let wall = cx.wall(from, to);
-        cx.schedule(long, Event::Fault(Fault::Heal(wall)));
     }
 }
 

@@ -1,9 +1,12 @@
 //! What machines say to each other, with the real types of the wire.
 
+use bytes::Bytes;
+use marathon::supervisor::message::{Command, Reply};
 use wire::link::{ToAgent, ToMaster};
+use wire::marathon::AppInfo;
 
 /// The head of a connection: what the client wants of the server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Ask {
     /// The agents' link.
     Link,
@@ -11,6 +14,28 @@ pub enum Ask {
     Scheduler { stream: Option<String>, call: Box<wire::scheduler::Call> },
     /// A call of the key-value API.
     State(Box<wire::state::Call>),
+    /// A call of the apps' API.
+    Apps(Box<AppsCall>),
+}
+
+/// What is asked of a supervisor.
+#[derive(Debug, Clone)]
+pub enum AppsCall {
+    /// The event stream.
+    Events {
+        /// The last event that was seen, as `Last-Event-ID`.
+        after: Option<u64>,
+        /// The types wanted; all for none.
+        kinds: &'static [&'static str],
+        /// Wait for this reader before instances are killed.
+        drainer: Option<String>,
+    },
+    /// A change.
+    Command(Command),
+    /// All apps with their tasks.
+    List,
+    /// One app with its tasks.
+    Read(String),
 }
 
 /// What travels on a connection.
@@ -40,6 +65,14 @@ pub enum Frame {
     State(Box<wire::state::Answer>),
     /// A record of a watch.
     Watch(wire::state::WatchRecord),
+    /// A record of the event stream of apps. `kind` is the type, `data` a line of JSON.
+    AppEvent { number: u64, kind: &'static str, data: Bytes },
+    /// A sign of life on a stream that has nothing to tell.
+    KeepAlive,
+    /// Apps, as asked for.
+    Apps(Vec<AppInfo>),
+    /// A change of apps was taken.
+    Done(Box<Reply>),
     /// The last: the sender has closed, or its system says that nobody listens.
     End,
 }
@@ -63,6 +96,11 @@ impl Frame {
             Self::State(_) => 13,
             Self::Watch(_) => 14,
             Self::End => 15,
+            Self::Ask(Ask::Apps(_)) => 16,
+            Self::AppEvent { number, .. } => 17 | number << 8,
+            Self::Apps(_) => 18,
+            Self::Done(_) => 19,
+            Self::KeepAlive => 20,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `sim`: runs seeds and says what each machine did, which promises held, and how to repeat a failure.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use clap::Parser;
@@ -24,6 +26,12 @@ struct Arguments {
     /// No faults.
     #[arg(long)]
     calm: bool,
+    /// Prints everything that is heard and has this in it.
+    #[arg(long)]
+    follow: Option<String>,
+    /// Says where the time went, by kind of machine.
+    #[arg(long)]
+    profile: bool,
     /// Only a line a seed, unless it fails.
     #[arg(long)]
     brief: bool,
@@ -31,14 +39,25 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let choices = Choices { agents: arguments.agents, storm: arguments.storm, calm: arguments.calm };
+    let choices = Choices {
+        agents: arguments.agents,
+        storm: arguments.storm,
+        calm: arguments.calm,
+        follow: arguments.follow.clone().map(|text| &*text.leak()),
+        stopwatch: arguments.profile.then_some(nanoseconds),
+    };
     let mut failed = Vec::new();
+    let mut spent: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
     let (mut virtual_micros, begun) = (0, Instant::now());
     for seed in arguments.seed..arguments.seed + arguments.seeds {
         let started = Instant::now();
         let report = run(seed, choices);
         let took = started.elapsed().as_secs_f64();
         virtual_micros += report.time;
+        for (kind, (events, nanos)) in &report.spent {
+            let sum = spent.entry(kind).or_default();
+            *sum = (sum.0 + events, sum.1 + nanos);
+        }
         if !arguments.brief || !report.holds() {
             details(&report);
         }
@@ -55,6 +74,7 @@ fn main() -> ExitCode {
             failed.push(seed);
         }
     }
+    profile(&spent, begun.elapsed().as_nanos() as f64, virtual_micros as f64 / 1e6);
     let times = virtual_micros as f64 / 1e6 / begun.elapsed().as_secs_f64();
     println!(
         "{} seeds, {} failed, {} s of cluster at {times:.0} times real time",
@@ -66,6 +86,27 @@ fn main() -> ExitCode {
         println!("repeat: make sim SEED={seed}{}", again(&arguments));
     }
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Where the time went.
+fn profile(spent: &BTreeMap<&'static str, (u64, u64)>, all: f64, seconds: f64) {
+    let mut kinds: Vec<_> = spent.iter().collect();
+    kinds.sort_by_key(|(_, (_, nanos))| std::cmp::Reverse(*nanos));
+    for (kind, (events, nanos)) in kinds {
+        let (events, nanos) = (*events as f64, *nanos as f64);
+        println!(
+            "  {kind:<11} {:>5.1} % of the time, {:>6.2} us an event, {:>7.1} events a second of cluster",
+            100.0 * nanos / all,
+            nanos / events / 1e3,
+            events / seconds
+        );
+    }
+}
+
+/// A clock for the profile.
+fn nanoseconds() -> u64 {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(BEGUN.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What else was chosen, as the command repeats it.

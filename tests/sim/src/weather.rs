@@ -14,6 +14,8 @@ pub struct Weather {
     pub writers: u32,
     /// Clients that compete for a lease.
     pub lockers: u32,
+    /// Apps of the supervisors' user.
+    pub apps: u32,
     /// Tasks the framework wants to have running.
     pub tasks: usize,
     /// Least and most time of a message on its way.
@@ -24,14 +26,20 @@ pub struct Weather {
     pub loss: u32,
     /// Messages between masters that arrive twice.
     pub double: u32,
+    /// Connections that are refused on their way.
+    pub resets: u32,
     /// Least and most time of a sync.
     pub sync: (Micros, Micros),
     /// Syncs that take up to a second.
     pub stall: u32,
+    /// Masters that are replaced by others in the storm.
+    pub swaps: u32,
     /// Mean time between faults.
     pub fault_every: Micros,
     /// Length of the phase with faults.
     pub storm: Micros,
+    /// How far apart clocks may be, in milliseconds.
+    pub skew_ms: u64,
     /// How far clocks run apart, in parts per million.
     pub drift: u64,
     /// Bytes of log after which masters take a snapshot.
@@ -53,15 +61,19 @@ impl Weather {
             agents,
             writers: random.random_range(2..6),
             lockers: random.random_range(2..4),
+            apps: random.random_range(1..4),
             tasks: agents as usize * random.random_range(1..4),
             latency: (base, base * random.random_range(2..6)),
             slow: random.random_range(0..100),
             loss: random.random_range(0..300),
             double: random.random_range(0..200),
+            resets: [0, 0, 30, 200][random.random_range(0..4)],
             sync: (sync, sync * 4),
             stall: random.random_range(0..60),
+            swaps: [0, 0, 1, 2][random.random_range(0..4)],
             fault_every: random.random_range(1..6) * SECOND,
             storm: random.random_range(40..90) * SECOND,
+            skew_ms: [1_000, 60_000, 3_600_000][random.random_range(0..3)],
             drift: random.random_range(0..=200),
             snapshot_bytes: [8 << 10, 64 << 10, 64 << 20][random.random_range(0..3)],
         }
@@ -73,6 +85,7 @@ impl Weather {
         self.slow = 0;
         self.loss = 0;
         self.double = 0;
+        self.resets = 0;
         self.sync = (200, 600);
         self.stall = 0;
     }

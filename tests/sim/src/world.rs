@@ -13,18 +13,27 @@ use replica::{ClusterId, Disk, NodeId};
 use crate::check::Findings;
 use crate::context::{Context, Event};
 use crate::faults::{self, Deed, Fault, Places};
+use crate::frame::Frame;
 use crate::machine::agent::Agent;
 use crate::machine::framework::Framework;
+use crate::machine::listener::Listener;
 use crate::machine::locker::Locker;
 use crate::machine::master::{Group, Master, Registrar};
+use crate::machine::sidecar::Sidecar;
+use crate::machine::supervisor::Supervisor;
+use crate::machine::user::User;
 use crate::machine::watcher::Watcher;
 use crate::machine::writer::Writer;
 use crate::machine::{Crash, Due, Machine};
-use crate::net::{Host, Micros, SECOND};
+use crate::membership::{self, Next, Swap};
+use crate::net::{ConnId, Host, MS, Micros, SECOND, Side};
 use crate::weather::Weather;
 
-/// Masters.
+/// Masters, and machines that may take the place of one.
 const MASTERS: u64 = 3;
+const SPARES: u64 = 2;
+/// Supervisors of apps, one of which leads.
+const SUPERVISORS: u64 = 2;
 /// After everything has healed, all must be well within so long.
 const PATIENCE: Micros = 240 * SECOND;
 /// Past this the world is taken to run in circles.
@@ -41,6 +50,10 @@ pub struct Choices {
     pub storm: Option<u64>,
     /// No faults at all.
     pub calm: bool,
+    /// Everything that is heard and has this in it is printed: a task's id, say. It is no part of the run.
+    pub follow: Option<&'static str>,
+    /// A clock, in nanoseconds, to find out where the time of a run goes. It is no part of the run.
+    pub stopwatch: Option<fn() -> u64>,
 }
 
 /// What came of a run.
@@ -56,6 +69,8 @@ pub struct Report {
     pub events: u64,
     /// After the end of the faults, how long it took until all was well.
     pub recovery: Option<Micros>,
+    /// With a stopwatch: events and nanoseconds of each kind of machine.
+    pub spent: BTreeMap<&'static str, (u64, u64)>,
     /// Name and deeds of each machine.
     pub machines: Vec<(String, String)>,
     /// Name and promise of each checker, and what it saw.
@@ -76,6 +91,10 @@ enum Actor {
     Writer(Box<Writer>),
     Watcher(Box<Watcher>),
     Locker(Box<Locker>),
+    Supervisor(Box<Supervisor>),
+    Sidecar(Box<Sidecar>),
+    Listener(Box<Listener>),
+    User(Box<User>),
 }
 
 impl Actor {
@@ -87,6 +106,26 @@ impl Actor {
             Self::Writer(machine) => &mut **machine,
             Self::Watcher(machine) => &mut **machine,
             Self::Locker(machine) => &mut **machine,
+            Self::Supervisor(machine) => &mut **machine,
+            Self::Sidecar(machine) => &mut **machine,
+            Self::Listener(machine) => &mut **machine,
+            Self::User(machine) => &mut **machine,
+        }
+    }
+
+    /// What it is, in a word.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Master(_) => "master",
+            Self::Agent(_) => "agent",
+            Self::Framework(_) => "framework",
+            Self::Writer(_) => "writer",
+            Self::Watcher(_) => "watcher",
+            Self::Locker(_) => "locker",
+            Self::Supervisor(_) => "supervisor",
+            Self::Sidecar(_) => "sidecar",
+            Self::Listener(_) => "listener",
+            Self::User(_) => "user",
         }
     }
 
@@ -98,6 +137,10 @@ impl Actor {
             Self::Writer(machine) => &**machine,
             Self::Watcher(machine) => &**machine,
             Self::Locker(machine) => &**machine,
+            Self::Supervisor(machine) => &**machine,
+            Self::Sidecar(machine) => &**machine,
+            Self::Listener(machine) => &**machine,
+            Self::User(machine) => &**machine,
         }
     }
 }
@@ -107,7 +150,13 @@ pub struct World {
     cx: Context,
     actors: Vec<Actor>,
     places: Places,
+    follow: Option<&'static str>,
+    stopwatch: Option<fn() -> u64>,
+    spent: BTreeMap<&'static str, (u64, u64)>,
     stormy: bool,
+    /// Machines that may become masters.
+    spares: Vec<Host>,
+    swap: Option<Swap>,
 }
 
 /// Runs the world of a seed to its end.
@@ -129,34 +178,55 @@ impl World {
             weather.storm = seconds * SECOND;
         }
         let cx = Context::new(random, weather);
-        let mut world = Self { cx, actors: Vec::new(), places: Places::default(), stormy: !choices.calm };
+        let mut world = Self {
+            cx,
+            actors: Vec::new(),
+            places: Places::default(),
+            follow: choices.follow,
+            stopwatch: choices.stopwatch,
+            spent: BTreeMap::new(),
+            stormy: !choices.calm,
+            spares: Vec::new(),
+            swap: None,
+        };
         let masters = world.masters();
         world.agents(&masters);
         world.clients(&masters);
+        world.apps(&masters);
         for at in 0..world.actors.len() {
-            world.start(Host(u32::try_from(at).expect("counted as such before")));
+            let host = Host(u32::try_from(at).expect("counted as such before"));
+            if !world.spares.contains(&host) {
+                world.start(host);
+            }
         }
         if world.stormy {
             let first = world.cx.weather.fault_every;
             world.cx.schedule(first, Event::Fault(Fault::Another));
+            world.next_swap();
         }
         world
     }
 
     fn masters(&mut self) -> Vec<(String, Host)> {
-        let nodes: Vec<NodeId> = (1..=MASTERS).map(NodeId).collect();
+        let nodes: Vec<NodeId> = (1..=MASTERS + SPARES).map(NodeId).collect();
         let addresses: Vec<String> = nodes.iter().map(|node| format!("m{}:5050", node.0)).collect();
-        let founding = Founding {
-            cluster: ClusterId(1),
-            members: nodes.iter().copied().zip(addresses.iter().cloned()).collect(),
-        };
+        let founders = nodes.iter().copied().zip(addresses.iter().cloned()).take(MASTERS as usize);
+        let founding = Founding { cluster: ClusterId(1), members: founders.collect() };
+        let mut hosts = Vec::new();
         let mut members = BTreeMap::new();
         let mut disks = Vec::new();
         for (node, address) in nodes.iter().zip(&addresses) {
             let mut disk = MemoryDisk::new();
             replica::found::<Registrar, _>(&mut disk, &founding).expect("an empty disk takes it");
             let host = self.cx.add_host(format!("m{}", node.0));
-            self.places.masters.push(host);
+            hosts.push(host);
+            if node.0 <= MASTERS {
+                self.places.masters.push(host);
+            } else {
+                // Whoever joins starts from the record of the founders.
+                self.cx.of_mut(host).power = false;
+                self.spares.push(host);
+            }
             members.insert(*node, (host, address.clone(), disk.files()));
             disks.push((*node, host, disk));
         }
@@ -164,7 +234,7 @@ impl World {
         for (node, host, disk) in disks {
             self.actors.push(Actor::Master(Box::new(Master::new(host, node, disk, group.clone()))));
         }
-        addresses.into_iter().zip(self.places.masters.iter().copied()).collect()
+        addresses.into_iter().zip(hosts).collect()
     }
 
     fn agents(&mut self, masters: &[(String, Host)]) {
@@ -196,6 +266,26 @@ impl World {
         }
     }
 
+    /// Supervisors of apps, and all who ask them.
+    fn apps(&mut self, masters: &[(String, Host)]) {
+        let mut supervisors = Vec::new();
+        for number in 1..=SUPERVISORS {
+            let host = self.cx.add_host(format!("supervisor{number}"));
+            self.places.supervisors.push(host);
+            let address = format!("supervisor{number}:8080");
+            supervisors.push((address.clone(), host));
+            let supervisor = Supervisor::new(host, number, address, masters);
+            self.actors.push(Actor::Supervisor(Box::new(supervisor)));
+        }
+        let host = self.client("sidecar".to_owned());
+        self.actors.push(Actor::Sidecar(Box::new(Sidecar::new(host, &supervisors))));
+        let host = self.client("listener".to_owned());
+        self.actors.push(Actor::Listener(Box::new(Listener::new(host, &supervisors))));
+        let host = self.client("user".to_owned());
+        let apps = self.cx.weather.apps;
+        self.actors.push(Actor::User(Box::new(User::new(host, &supervisors, apps))));
+    }
+
     fn client(&mut self, name: String) -> Host {
         let host = self.cx.add_host(name);
         self.places.clients.push(host);
@@ -210,22 +300,38 @@ impl World {
             if self.cx.events > MOST_EVENTS {
                 return self.cx.judge.progress.wrong(format!("more than {MOST_EVENTS} things happened"));
             }
-            self.happen(event);
+            match self.stopwatch {
+                None => self.happen(event),
+                Some(clock) => self.happen_timed(event, clock),
+            }
         }
+    }
+
+    fn happen_timed(&mut self, event: Event, clock: fn() -> u64) {
+        let kind = match &event {
+            Event::Arrive { conn, side, .. } | Event::Flush { conn, side } => {
+                let conn = self.cx.net.conns.get(conn);
+                conn.map_or("network", |conn| self.actors[conn.host(*side).0 as usize].kind())
+            }
+            Event::Peer { to: host, .. } | Event::Due { host, .. } => self.actors[host.0 as usize].kind(),
+            _ => "faults",
+        };
+        let began = clock();
+        self.happen(event);
+        let spent = self.spent.entry(kind).or_default();
+        *spent = (spent.0 + 1, spent.1 + clock().saturating_sub(began));
     }
 
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrive { conn, side, frame } => {
                 if let Some((host, frame)) = self.cx.arrive(conn, side, frame) {
-                    self.note(host, frame.kind());
-                    self.actors[host.0 as usize].machine().heard(conn, frame, &mut self.cx);
+                    self.hear(host, conn, side, frame);
                 }
             }
             Event::Flush { conn, side } => {
                 while let Some((host, frame)) = self.cx.unheld(conn, side) {
-                    self.note(host, frame.kind());
-                    self.actors[host.0 as usize].machine().heard(conn, frame, &mut self.cx);
+                    self.hear(host, conn, side, frame);
                 }
             }
             Event::Stuck { conn, side, stops } => {
@@ -264,10 +370,24 @@ impl World {
         }
     }
 
+    /// A machine hears a frame.
+    fn hear(&mut self, host: Host, conn: ConnId, side: Side, frame: Frame) {
+        self.note(host, frame.kind());
+        if let Some(wanted) = self.follow {
+            let text = format!("{frame:?}");
+            if text.contains(wanted) {
+                let from = self.cx.net.conns.get(&conn).map(|known| known.host(side.other()));
+                let from = from.map_or("?", |from| self.cx.of(from).name.as_str());
+                println!("{:>12} {from} -> {}: {text}", self.cx.now, self.cx.of(host).name);
+            }
+        }
+        self.actors[host.0 as usize].machine().heard(conn, frame, &mut self.cx);
+    }
+
     /// A connection broke without a word of the other side.
-    fn broken(&mut self, host: Host, conn: crate::net::ConnId) {
+    fn broken(&mut self, host: Host, conn: ConnId) {
         self.note(host, 300);
-        self.actors[host.0 as usize].machine().heard(conn, crate::frame::Frame::End, &mut self.cx);
+        self.actors[host.0 as usize].machine().heard(conn, Frame::End, &mut self.cx);
     }
 
     fn note(&mut self, host: Host, what: u64) {
@@ -295,7 +415,128 @@ impl World {
             Fault::Flap { .. } => {}
             Fault::Restart { host, wiped } => self.restart(host, wiped),
             Fault::Resume(host) => self.resume(host),
+            Fault::Fall(hosts) if self.stormy => {
+                for host in hosts {
+                    let back = self.cx.between((2 * SECOND, 5 * SECOND));
+                    self.commit(Deed::Crash { host, how: Crash::Killed, back, wiped: false });
+                }
+            }
+            Fault::Fall(_) => {}
+            Fault::Loop { host, left } if self.stormy => self.die_again(host, left),
+            Fault::Loop { .. } => {}
+            Fault::Room(host) => self.make_room(host),
+            Fault::Members => self.step_swap(),
         }
+    }
+
+    /// A process that dies a moment after it was started, and again.
+    fn die_again(&mut self, host: Host, left: u32) {
+        let back = self.cx.between((MS, 60 * MS));
+        self.commit(Deed::Crash { host, how: Crash::Killed, back, wiped: false });
+        if left > 1 {
+            let lives = back + self.cx.between((20 * MS, 700 * MS));
+            self.cx.schedule(lives, Event::Fault(Fault::Loop { host, left: left - 1 }));
+        }
+    }
+
+    fn make_room(&mut self, host: Host) {
+        match &mut self.actors[host.0 as usize] {
+            Actor::Master(master) => master.make_room(),
+            Actor::Agent(agent) => agent.fill_disk(false),
+            _ => return,
+        }
+        if !self.cx.of(host).up {
+            self.restart(host, false);
+        }
+    }
+
+    // --- who the masters are
+
+    fn master(&self, host: Host) -> Option<&Master> {
+        match &self.actors[host.0 as usize] {
+            Actor::Master(master) => Some(master),
+            _ => None,
+        }
+    }
+
+    fn master_mut(&mut self, host: Host) -> Option<&mut Master> {
+        match &mut self.actors[host.0 as usize] {
+            Actor::Master(master) => Some(master),
+            _ => None,
+        }
+    }
+
+    fn leader(&self) -> Option<Host> {
+        let leads = |host: &&Host| self.master(**host).is_some_and(Master::leads);
+        self.places.masters.iter().find(leads).copied()
+    }
+
+    /// Some time from now another machine takes the place of a master, if the seed says so.
+    fn next_swap(&mut self) {
+        if self.cx.weather.swaps > 0 && !self.spares.is_empty() {
+            self.cx.weather.swaps -= 1;
+            let after = self.cx.between((5 * SECOND, 30 * SECOND));
+            self.cx.schedule(after, Event::Fault(Fault::Members));
+        }
+    }
+
+    /// Begins a change of membership, or brings the one under way forward.
+    fn step_swap(&mut self) {
+        let swap = match self.swap {
+            Some(swap) => swap,
+            None if self.stormy => self.begin_swap(),
+            None => return,
+        };
+        let address = self.master(swap.new).map(|new| new.address().to_owned()).unwrap_or_default();
+        let held = self.master(swap.new).and_then(Master::position).map_or(0, |(index, _)| index);
+        let leaders = self.places.masters.clone().into_iter().chain([swap.new]);
+        let leader = leaders.into_iter().find(|host| self.master(*host).is_some_and(Master::leads));
+        let next = leader
+            .and_then(|host| self.master(host))
+            .map(|leader| membership::next(swap, leader, &address, held));
+        match (leader, next) {
+            (Some(host), Some(Next::Ask(change))) => {
+                if let Actor::Master(leader) = &mut self.actors[host.0 as usize] {
+                    leader.change(change, &mut self.cx);
+                }
+            }
+            (_, Some(Next::Done)) => return self.end_swap(swap),
+            _ => {}
+        }
+        self.cx.schedule(membership::STEP, Event::Fault(Fault::Members));
+    }
+
+    fn begin_swap(&mut self) -> Swap {
+        let new = self.spares.remove(0);
+        let at = usize::try_from(self.cx.between((0, MASTERS - 1))).unwrap_or(0);
+        let swap = Swap { new, old: self.places.masters[at] };
+        self.swap = Some(swap);
+        if let Some(newcomer) = self.master_mut(new) {
+            newcomer.belongs(true);
+        }
+        self.start(new);
+        // Half of those that are replaced have lost their disk, and never come back.
+        if self.cx.chance(5_000) && self.cx.of(swap.old).up {
+            self.crash(swap.old, Crash::Power);
+            if let Some(lost) = self.master_mut(swap.old) {
+                lost.belongs(false);
+            }
+        }
+        swap
+    }
+
+    /// The old one is no member any more: its machine is switched off.
+    fn end_swap(&mut self, swap: Swap) {
+        self.swap = None;
+        if self.cx.of(swap.old).up {
+            self.crash(swap.old, Crash::Power);
+        }
+        if let Some(old) = self.master_mut(swap.old) {
+            old.belongs(false);
+        }
+        self.places.masters.retain(|host| *host != swap.old);
+        self.places.masters.push(swap.new);
+        self.next_swap();
     }
 
     fn commit(&mut self, deed: Deed) {
@@ -304,6 +545,19 @@ impl World {
                 if self.cx.of(host).up {
                     self.crash(host, how);
                     self.cx.schedule(back, Event::Fault(Fault::Restart { host, wiped }));
+                }
+            }
+            Deed::Fill { host, back } => {
+                match &mut self.actors[host.0 as usize] {
+                    Actor::Master(master) => master.fill_disk(),
+                    Actor::Agent(agent) => agent.fill_disk(true),
+                    _ => return,
+                }
+                self.cx.schedule(back, Event::Fault(Fault::Room(host)));
+            }
+            Deed::Sleeper => {
+                if let Some(leader) = self.leader() {
+                    faults::sleep(leader, &self.places, &mut self.cx);
                 }
             }
             Deed::Cut { host, back } => {
@@ -397,11 +651,15 @@ impl World {
 
     /// What can be seen from outside at any moment.
     fn look(&mut self) {
+        self.cx.judge.apps.begin();
         for host in &self.places.agents {
             if let Actor::Agent(agent) = &self.actors[host.0 as usize] {
                 let (used, total) = agent.load(self.cx.now);
                 let name = &self.cx.standing[host.0 as usize].name;
                 self.cx.judge.books.truth(name, &used, total);
+                for (task, command) in agent.running(self.cx.now) {
+                    self.cx.judge.apps.runs(task, command);
+                }
             }
         }
     }
@@ -416,6 +674,7 @@ impl World {
             let host = Host(u32::try_from(at).expect("counted as such before"));
             self.cx.of_mut(host).paused_until = 0;
             self.resume(host);
+            self.make_room(host);
             if !self.cx.of(host).up || self.cut_short(host) {
                 self.restart(host, false);
             }
@@ -443,6 +702,7 @@ impl World {
         for missing in self.unfinished() {
             self.cx.judge.progress.wrong(missing);
         }
+        self.cx.judge.apps.conclude();
         None
     }
 
@@ -452,10 +712,14 @@ impl World {
             let own = actor.view().unfinished(&self.cx);
             missing.extend(own.into_iter().map(|text| format!("{} {text}", standing.name)));
         }
+        if self.swap.is_some() {
+            missing.push("a change of membership is under way".to_owned());
+        }
         let masters = self.actors.iter().filter_map(|actor| match actor {
-            Actor::Master(master) => Some(master),
+            Actor::Master(master) if master.is_member() => Some(master),
             _ => None,
         });
+        missing.extend(self.cx.judge.apps.missing());
         let leaders = masters.clone().filter(|master| master.leads()).count();
         if leaders != 1 {
             missing.push(format!("{leaders} masters lead"));
@@ -479,6 +743,7 @@ impl World {
             time: self.cx.now,
             events: self.cx.events,
             recovery,
+            spent: self.spent,
             machines,
             checks,
         }

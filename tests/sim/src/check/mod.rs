@@ -4,15 +4,20 @@
 //! could, and says what must not be.
 
 pub mod acknowledged;
+pub mod apps;
 pub mod books;
 pub mod digests;
 pub mod fencing;
 pub mod leases;
 pub mod linear;
 pub mod revisions;
+pub mod routes;
+pub mod strategy;
+pub mod stream;
 pub mod survival;
 pub mod tasks;
 pub mod terms;
+pub mod unasked;
 pub mod updates;
 pub mod watches;
 
@@ -78,6 +83,14 @@ pub struct Judge {
     pub fencing: fencing::Fencing,
     /// Watches.
     pub watches: watches::Watches,
+    /// What runs of apps, and what is wanted.
+    pub apps: apps::Apps,
+    /// Decisions of supervisors.
+    pub strategy: strategy::Strategy,
+    /// The events of apps.
+    pub stream: stream::Stream,
+    /// What balancers do.
+    pub routes: routes::Routes,
     /// All is well again in time.
     pub progress: Findings,
     /// Everything else that must never happen, by promise.
@@ -117,6 +130,7 @@ impl Judge {
     /// The last looks, when the world has come to rest.
     pub fn conclude(&mut self) {
         self.updates.conclude();
+        self.apps.conclude();
     }
 
     /// Every promise with what was seen of it. Linearizability is decided here.
@@ -141,6 +155,11 @@ impl Judge {
             ("survival", survival::PROMISE, self.survival.findings.clone()),
             ("updates", updates::PROMISE, self.updates.findings.clone()),
             ("fencing", fencing::PROMISE, self.fencing.findings.clone()),
+            ("apps", apps::PROMISE, self.apps.findings.clone()),
+            ("strategy", strategy::PROMISE, self.strategy.findings.clone()),
+            ("unasked", unasked::PROMISE, self.strategy.unasked.findings.clone()),
+            ("stream", stream::PROMISE, self.stream.findings.clone()),
+            ("routes", routes::PROMISE, self.routes.findings.clone()),
             (
                 "progress",
                 "when everything has healed, all is well again within four minutes",

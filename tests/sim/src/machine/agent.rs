@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use agent_core::health::Finding;
 use agent_core::{Agent as Core, Effect, Input, LinkDown, LinkId, Record, Settings, checkpoint, convert};
 use model::id::ContainerId;
 use model::resources::{Bag, Form};
@@ -34,6 +35,8 @@ pub struct Agent {
     run: Option<Running>,
     compactions: u64,
     starts: u64,
+    /// The disk has no room.
+    full: bool,
     /// The highest term of which an order was obeyed and stored.
     term: u64,
 }
@@ -60,6 +63,7 @@ impl Agent {
             run: None,
             compactions: 0,
             starts: 0,
+            full: false,
             term: 0,
         }
     }
@@ -69,9 +73,15 @@ impl Agent {
         (self.containers.live(now).map(|container| &container.resources).sum(), &self.total)
     }
 
-    /// Tasks that run now.
-    pub fn running(&self, now: Micros) -> usize {
-        self.containers.live(now).count()
+    /// The disk has no room, or has room again.
+    pub(crate) fn fill_disk(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    /// The tasks that run now, and what each executes.
+    pub(crate) fn running(&self, now: Micros) -> impl Iterator<Item = (&str, &str)> {
+        let live = self.containers.live(now);
+        live.map(|container| (container.key.task.as_str(), container.command.as_str()))
     }
 
     /// Whether it is registered with a master.
@@ -186,8 +196,12 @@ impl Agent {
             }
             Effect::Recover { containers } => self.recover(&containers, cx),
             Effect::MeasureDisk => cx.later(self.host, MS, Due::Measured),
-            // Nobody cancels in this world's fetches, checks or reads: a late answer is ignored by the core.
-            Effect::CancelFetch { .. } | Effect::Probe { .. } | Effect::Remove(_) => {}
+            // Nobody cancels in this world's fetches: a late answer is ignored by the core.
+            Effect::CancelFetch { .. } | Effect::Remove(_) => {}
+            Effect::Probe { probe, job, .. } => {
+                let took = cx.between((MS, 30 * MS));
+                cx.later(self.host, took, Due::Probed(probe, job.container));
+            }
             // Its frameworks bring no executors of their own.
             Effect::Resize { .. } | Effect::Event { .. } | Effect::CloseStream { .. } => {}
             Effect::Stop(ending) => {
@@ -230,6 +244,13 @@ impl Agent {
     }
 
     fn synced(&mut self, seq: u64, cx: &mut Context) {
+        if self.full {
+            // Nothing of what was to be written is on the disk, and the process ends as it does in earnest.
+            self.unsynced.clear();
+            cx.of_mut(self.host).up = false;
+            self.crash(Crash::Killed, cx);
+            return cx.process_ended(self.host);
+        }
         let count = self.unsynced.iter().take_while(|(number, _)| *number <= seq).count();
         let stored: Vec<Record> = self.unsynced.drain(..count).map(|(_, record)| record).collect();
         self.store(stored, cx);
@@ -354,6 +375,11 @@ impl Machine for Agent {
                 self.input(Input::ContainerLost { container, never_started, message }, cx);
             }
             Due::Recovered => self.input(Input::Recovered, cx),
+            Due::Probed(probe, container) => {
+                let well = self.containers.0.get(&container).is_some_and(|known| known.is_well(cx));
+                let finding = if well { Finding::Connected } else { Finding::Failed("refused".to_owned()) };
+                self.input(Input::Probed { probe, container, finding }, cx);
+            }
             Due::Measured => self.input(Input::Disk { used: 100 }, cx),
             _ => {}
         }

@@ -22,11 +22,22 @@ pub(crate) struct Container {
     pub(crate) ends: Option<Micros>,
     /// How.
     pub(crate) exit: ExitStatus,
+    /// What it executes.
+    pub(crate) command: String,
+    /// From when on it answers no checks, though it runs.
+    pub(crate) ill: Option<Micros>,
 }
 
 impl Container {
     pub(crate) fn is_over(&self, now: Micros) -> bool {
         self.ends.is_some_and(|ends| ends <= now)
+    }
+
+    /// Whether it answers a check. All illness ends with the faults.
+    pub(crate) fn is_well(&self, cx: &Context) -> bool {
+        self.starts <= cx.now
+            && !self.is_over(cx.now)
+            && (cx.judge.healed || self.ill.is_none_or(|ill| ill > cx.now))
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -59,12 +70,19 @@ impl Containers {
         cx: &mut Context,
     ) -> (Micros, Option<Micros>) {
         let starts = cx.now + cx.between((MS, 20 * MS));
-        let mut words = command.split(' ').skip(1).map(|word| word.parse::<u64>().unwrap_or(0));
+        let mut words = command
+            .strip_prefix("run ")
+            .into_iter()
+            .flat_map(|words| words.split(' '))
+            .map(|word| word.parse::<u64>().unwrap_or(0));
         let millis = words.next();
         let code = words.next().unwrap_or(0);
         let ends = millis.map(|millis| starts + millis * MS);
         let exit = ExitStatus::Code(i32::try_from(code).unwrap_or(1));
-        self.0.insert(id, Container { key, resources, starts, ends, exit });
+        let ill =
+            cx.chance(if cx.judge.healed { 0 } else { 800 }).then(|| starts + cx.between((0, 20_000 * MS)));
+        let command = command.to_owned();
+        self.0.insert(id, Container { key, resources, starts, ends, exit, command, ill });
         (starts, ends)
     }
 

@@ -5,21 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::session::{Effect as Do, Input as Said, Session};
 use model::id::TaskId;
 use model::task::TaskState;
-use model::time::Span;
 use rand::RngExt;
 use wire::scheduler::{Call, call, event};
 use wire::v1::{self, framework_info::capability::Type as Capability};
 
-use super::{Crash, Due, Guess, Machine};
+use super::subscription::{Heard, Subscription, Taken};
+use super::{Crash, Due, Machine};
 use crate::context::Context;
-use crate::frame::{Ask, Frame};
+use crate::frame::Frame;
 use crate::net::{ConnId, Host, MS, Micros, SECOND};
 
-/// For the head of an answer, as the client has it.
-const ANSWER: Micros = 5 * SECOND;
 /// Between two looks at what there is to do.
 const ROUND: Micros = 700 * MS;
 /// Between two questions about the same task.
@@ -28,7 +25,7 @@ const ASK_AGAIN: Micros = 8 * SECOND;
 /// A machine with the framework's scheduler on it. Its tables are as good as stored: it writes before it acts.
 pub struct Framework {
     host: Host,
-    guess: Guess,
+    masters: Vec<(String, Host)>,
     wanted: usize,
     id: Option<v1::FrameworkId>,
     tasks: BTreeMap<TaskId, Task>,
@@ -48,13 +45,9 @@ struct Task {
 }
 
 struct Running {
-    session: Session,
-    /// The attempt or the stream.
-    stream: Option<(ConnId, Option<String>)>,
-    subscribed: bool,
-    armed: Option<Micros>,
-    /// Calls on their way, with the tasks an ACCEPT would launch.
-    calls: BTreeMap<ConnId, Vec<TaskId>>,
+    subscription: Subscription,
+    /// Launches on their way, with the tasks they would launch.
+    launches: BTreeMap<ConnId, Vec<TaskId>>,
     revived: Micros,
 }
 
@@ -62,7 +55,7 @@ impl Framework {
     pub(crate) fn new(host: Host, masters: &[(String, Host)], wanted: usize) -> Self {
         Self {
             host,
-            guess: Guess::new(masters),
+            masters: masters.to_vec(),
             wanted,
             id: None,
             tasks: BTreeMap::new(),
@@ -84,49 +77,6 @@ impl Framework {
         self.tasks.values().filter(|task| !task.kill && task.state != TaskState::Unreachable).count()
     }
 
-    fn said(&mut self, said: &Said, cx: &mut Context) {
-        let now = cx.clock(self.host);
-        let Some(run) = &mut self.run else { return };
-        let mut effects = Vec::new();
-        run.session.handle(now, said, &mut effects);
-        for effect in effects {
-            match effect {
-                Do::Connect => self.connect(cx),
-                Do::Disconnect => {
-                    self.guess.failed();
-                    self.hang_up(cx);
-                }
-                Do::Stop => cx.judge.broken("frameworks stay", "the subscription ended for good".to_owned()),
-            }
-        }
-        self.arm(cx);
-    }
-
-    fn arm(&mut self, cx: &mut Context) {
-        let Some(run) = &mut self.run else { return };
-        let Some(deadline) = run.session.next_deadline() else { return };
-        let at = cx.of(self.host).clock.reaches(deadline).max(cx.now);
-        if run.armed.is_none_or(|armed| armed > at) {
-            run.armed = Some(at);
-            cx.later(self.host, at - cx.now, Due::Wake);
-        }
-    }
-
-    fn connect(&mut self, cx: &mut Context) {
-        let call = Call {
-            framework_id: self.id.clone(),
-            r#type: Some(call::Type::Subscribe.into()),
-            subscribe: Some(call::Subscribe { framework_info: self.info(), ..Default::default() }),
-            ..Call::default()
-        };
-        let ask = Ask::Scheduler { stream: None, call: Box::new(call) };
-        let conn = cx.dial(self.host, self.guess.host(), ask);
-        if let Some(run) = &mut self.run {
-            run.stream = Some((conn, None));
-        }
-        cx.later(self.host, ANSWER, Due::Timeout(conn));
-    }
-
     fn info(&self) -> v1::FrameworkInfo {
         let capability = |kind: Capability| v1::framework_info::Capability { r#type: Some(kind.into()) };
         let kinds = [Capability::PartitionAware, Capability::TaskKillingState, Capability::MultiRole];
@@ -142,14 +92,6 @@ impl Framework {
         }
     }
 
-    fn hang_up(&mut self, cx: &mut Context) {
-        let Some(run) = &mut self.run else { return };
-        run.subscribed = false;
-        if let Some((conn, _)) = run.stream.take() {
-            cx.close(conn, self.host);
-        }
-    }
-
     fn call(
         &mut self,
         kind: call::Type,
@@ -158,17 +100,32 @@ impl Framework {
         cx: &mut Context,
     ) {
         let Some(run) = &mut self.run else { return };
-        let Some((_, Some(stream))) = &run.stream else { return };
-        let mut call = Call { framework_id: self.id.clone(), r#type: Some(kind.into()), ..Call::default() };
+        let mut call = Call { r#type: Some(kind.into()), ..Call::default() };
         fill(&mut call);
-        let ask = Ask::Scheduler { stream: Some(stream.clone()), call: Box::new(call) };
-        let conn = cx.dial(self.host, self.guess.host(), ask);
-        run.calls.insert(conn, launches);
-        cx.later(self.host, ANSWER, Due::Timeout(conn));
+        if let (Some(conn), false) = (run.subscription.call(call, cx), launches.is_empty()) {
+            run.launches.insert(conn, launches);
+        }
     }
 
-    fn event(&mut self, event: event::Type, record: wire::scheduler::Event, cx: &mut Context) {
-        match event {
+    fn heard(&mut self, heard: Option<Heard>, cx: &mut Context) {
+        match heard {
+            Some(Heard::Event(event)) => self.event(*event, cx),
+            Some(Heard::Answered { conn, taken, .. }) => {
+                let Some(run) = &mut self.run else { return };
+                let launches = run.launches.remove(&conn).unwrap_or_default();
+                if taken == Taken::No {
+                    // Not taken for certain: these were never launched.
+                    for id in launches {
+                        self.tasks.remove(&id);
+                    }
+                }
+            }
+            Some(Heard::Lost) | None => {}
+        }
+    }
+
+    fn event(&mut self, record: wire::scheduler::Event, cx: &mut Context) {
+        match record.r#type() {
             event::Type::Subscribed => {
                 let Some(subscribed) = record.subscribed else { return };
                 self.subscriptions += 1;
@@ -178,38 +135,26 @@ impl Framework {
                     cx.judge.broken("frameworks stay", why);
                 }
                 self.id = Some(subscribed.framework_id);
-                let seconds = subscribed.heartbeat_interval_seconds.unwrap_or(15.0);
-                let heartbeat = Span::from_secs_f64(seconds).unwrap_or(Span::from_secs(15));
-                if let Some(run) = &mut self.run {
-                    run.subscribed = true;
-                }
                 for task in self.tasks.values_mut() {
                     task.asked = 0;
                 }
-                self.said(&Said::Subscribed { heartbeat }, cx);
                 self.round(cx);
             }
             event::Type::Error => {
                 let why = record.error.map_or(String::new(), |error| error.message);
                 cx.judge.broken("frameworks stay", why);
-                self.said(&Said::Refused, cx);
             }
-            kind => {
-                self.said(&Said::Heard, cx);
-                match kind {
-                    event::Type::Offers => {
-                        for offer in record.offers.map(|offers| offers.offers).unwrap_or_default() {
-                            self.offer(&offer, cx);
-                        }
-                    }
-                    event::Type::Update => {
-                        if let Some(update) = record.update {
-                            self.update(&update.status, cx);
-                        }
-                    }
-                    _ => {}
+            event::Type::Offers => {
+                for offer in record.offers.map(|offers| offers.offers).unwrap_or_default() {
+                    self.offer(&offer, cx);
                 }
             }
+            event::Type::Update => {
+                if let Some(update) = record.update {
+                    self.update(&update.status, cx);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -282,8 +227,7 @@ impl Framework {
 
     /// Kills, asks and revives, as there is need.
     fn round(&mut self, cx: &mut Context) {
-        let Some(run) = &mut self.run else { return };
-        if !run.subscribed {
+        if !self.run.as_ref().is_some_and(|run| run.subscription.is_subscribed()) {
             return;
         }
         if !cx.judge.healed && cx.chance(2_000) {
@@ -355,87 +299,35 @@ impl Framework {
             self.call(call::Type::Reconcile, |call| call.reconcile = Some(reconcile), Vec::new(), cx);
         }
     }
-
-    /// The end of a call's connection, or its answer.
-    fn answered(&mut self, conn: ConnId, frame: &Frame, cx: &mut Context) {
-        let Some(run) = &mut self.run else { return };
-        let Some(launches) = run.calls.remove(&conn) else { return };
-        cx.close(conn, self.host);
-        if matches!(frame, Frame::Refused { .. } | Frame::Redirect(_)) {
-            // Not taken for certain: these were never launched.
-            for id in launches {
-                self.tasks.remove(&id);
-            }
-        }
-    }
-
-    fn stream_ended(&mut self, again: bool, cx: &mut Context) {
-        self.hang_up(cx);
-        self.said(&Said::Ended { again }, cx);
-    }
 }
 
 impl Machine for Framework {
     fn start(&mut self, cx: &mut Context) {
-        let seed = cx.random.random();
-        self.run = Some(Running {
-            session: Session::new(seed),
-            stream: None,
-            subscribed: false,
-            armed: None,
-            calls: BTreeMap::new(),
-            revived: 0,
-        });
-        self.said(&Said::Wake, cx);
+        let info = self.info();
+        let mut subscription = Subscription::new(self.host, &self.masters, info, cx);
+        subscription.begin(cx);
+        self.run = Some(Running { subscription, launches: BTreeMap::new(), revived: 0 });
         cx.later(self.host, ROUND, Due::Next);
     }
 
     fn due(&mut self, what: Due, cx: &mut Context) {
-        match what {
-            Due::Wake => {
-                if let Some(run) = &mut self.run {
-                    run.armed = None;
-                    self.said(&Said::Wake, cx);
-                }
-            }
+        let Some(run) = &mut self.run else { return };
+        let heard = match what {
+            Due::Wake => run.subscription.wake(cx),
+            Due::Timeout(conn) => run.subscription.timeout(conn, cx),
             Due::Next => {
                 cx.later(self.host, ROUND, Due::Next);
-                self.round(cx);
+                return self.round(cx);
             }
-            Due::Timeout(conn) => {
-                let attempt = self.run.as_ref().and_then(|run| run.stream.as_ref());
-                if attempt.is_some_and(|(known, stream)| *known == conn && stream.is_none()) {
-                    self.guess.failed();
-                    self.stream_ended(false, cx);
-                } else {
-                    self.answered(conn, &Frame::End, cx);
-                }
-            }
-            _ => {}
-        }
+            _ => None,
+        };
+        self.heard(heard, cx);
     }
 
     fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
         let Some(run) = &mut self.run else { return };
-        let Some((known, stream)) = run.stream.as_mut().filter(|(known, _)| *known == conn) else {
-            return self.answered(conn, &frame, cx);
-        };
-        debug_assert_eq!(*known, conn);
-        match frame {
-            Frame::Opened { stream: id } => {
-                *stream = Some(id);
-                self.said(&Said::Opened, cx);
-            }
-            Frame::Event(event) => self.event(event.r#type(), *event, cx),
-            Frame::Redirect(leader) => {
-                let again = self.guess.redirected(&leader);
-                self.stream_ended(again, cx);
-            }
-            _ => {
-                self.guess.failed();
-                self.stream_ended(false, cx);
-            }
-        }
+        let heard = run.subscription.heard(conn, frame, cx);
+        Self::heard(self, heard, cx);
     }
 
     fn crash(&mut self, _: Crash, _: &mut Context) {
@@ -444,12 +336,19 @@ impl Machine for Framework {
 
     fn unfinished(&self, _: &Context) -> Vec<String> {
         let mut missing = Vec::new();
-        if self.run.as_ref().is_none_or(|run| !run.subscribed) {
+        if self.run.as_ref().is_none_or(|run| !run.subscription.is_subscribed()) {
             missing.push("is not subscribed".to_owned());
         }
         let running = self.running();
         if running != self.wanted {
-            missing.push(format!("{running} tasks run, {} are wanted", self.wanted));
+            let settled = |task: &&Task| task.state == TaskState::Running && !task.kill;
+            let others = self.tasks.iter().filter(|(_, task)| !settled(task));
+            let others: Vec<String> = others
+                .map(|(id, task)| {
+                    format!("{id} ({:?} on {}, kill: {})", task.state, task.agent.value, task.kill)
+                })
+                .collect();
+            missing.push(format!("{running} tasks run, {} are wanted; others: {others:?}", self.wanted));
         }
         missing
     }

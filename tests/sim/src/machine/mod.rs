@@ -1,14 +1,22 @@
 //! The machines: real cores, with a driver that executes their effects in the simulated world.
 
 pub mod agent;
+pub mod caller;
+mod campaign;
 mod containers;
 pub mod framework;
-pub mod kv;
+pub mod listener;
 pub mod locker;
 pub mod master;
+pub mod sidecar;
+mod subscription;
+pub mod supervisor;
+pub mod user;
 pub mod watcher;
 pub mod writer;
 
+use agent_core::ProbeId;
+use haproxy::core::Input as SidecarInput;
 use master::Registrar;
 use model::id::ContainerId;
 use replica::snapshot::Job;
@@ -59,10 +67,20 @@ pub enum Due {
     Recovered,
     /// The disk was measured.
     Measured,
+    /// A container was asked how it is.
+    Probed(ProbeId, ContainerId),
     /// A client does its next thing.
     Next,
     /// A client tries its call again.
     Again,
+    /// A lease may be over.
+    Expired,
+    /// Streams that were full may have room again.
+    Pump,
+    /// What a sidecar asked of its surroundings is there.
+    Sidecar(Box<SidecarInput>),
+    /// The balancer does what it was told last.
+    Applied,
     /// A client has waited long enough for this connection.
     Timeout(ConnId),
 }

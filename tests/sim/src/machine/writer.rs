@@ -3,7 +3,7 @@
 use rand::RngExt;
 use wire::state::{Answer, Base64, Call, Compare, Get, Key, Operation, OperationAnswer, Put, Txn};
 
-use super::kv::{Caller, Outcome};
+use super::caller::{Caller, Outcome};
 use super::{Crash, Due, Machine};
 use crate::check::linear::{Done, Kind, Operation as Recorded};
 use crate::context::Context;
@@ -92,14 +92,17 @@ impl Writer {
             }
         };
         self.open = Some(Recorded { key: at, kind, invoked: cx.now, done: None });
-        self.caller.begin(call, cx);
+        self.caller.state(call, cx);
     }
 
     fn outcome(&mut self, outcome: Option<Outcome>, cx: &mut Context) {
         let Some(outcome) = outcome else { return };
         let Some(mut open) = self.open.take() else { return };
         match outcome {
-            Outcome::Answered(answer) => {
+            Outcome::Answered(frame) => {
+                let Frame::State(answer) = frame else {
+                    return cx.judge.broken("answers fit their calls", format!("{frame:?}"));
+                };
                 let (result, revision) = match *answer {
                     Answer::Get(get) => {
                         let value = get.entry.and_then(|entry| number(&entry.value));

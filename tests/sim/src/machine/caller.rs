@@ -1,6 +1,4 @@
-//! A client of the key-value API: one call at a time, tried at every master until it is answered or given up.
-
-use wire::state::{Answer, Call};
+//! The caller of an API: one call at a time, tried at every server until it is answered or given up.
 
 use super::{Due, Guess};
 use crate::context::Context;
@@ -11,14 +9,14 @@ use crate::net::{ConnId, Host, MS, Micros, SECOND};
 const ANSWER: Micros = 5 * SECOND;
 /// How long a call is tried, as the client has it.
 const CALL: Micros = 15 * SECOND;
-/// Before another master is tried.
+/// Before another server is tried.
 const PAUSE: Micros = 50 * MS;
 
 /// What came of a call.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It was done, and this is the answer.
-    Answered(Box<Answer>),
+    Answered(Frame),
     /// It was not done.
     Refused(String),
     /// It may have been done, or may yet be.
@@ -30,34 +28,46 @@ pub(crate) enum Outcome {
 pub(crate) struct Caller {
     host: Host,
     guess: Guess,
-    call: Option<Call>,
+    ask: Option<Ask>,
     conn: Option<ConnId>,
     /// An earlier try may have got through.
     doubtful: bool,
     begun: Micros,
+    /// No try before then.
+    next: Micros,
 }
 
 impl Caller {
-    pub(crate) fn new(host: Host, masters: &[(String, Host)]) -> Self {
-        Self { host, guess: Guess::new(masters), call: None, conn: None, doubtful: false, begun: 0 }
+    pub(crate) fn new(host: Host, servers: &[(String, Host)]) -> Self {
+        let guess = Guess::new(servers);
+        Self { host, guess, ask: None, conn: None, doubtful: false, begun: 0, next: 0 }
     }
 
     /// Whether a call is under way.
     pub(crate) fn is_busy(&self) -> bool {
-        self.call.is_some()
+        self.ask.is_some()
+    }
+
+    /// Whether a connection is that of the call under way.
+    pub(crate) fn is_mine(&self, conn: ConnId) -> bool {
+        self.conn == Some(conn)
     }
 
     /// Begins a call; its outcome comes from one of the other methods.
-    pub(crate) fn begin(&mut self, call: Call, cx: &mut Context) {
-        self.call = Some(call);
+    pub(crate) fn begin(&mut self, ask: Ask, cx: &mut Context) {
+        self.ask = Some(ask);
         self.begun = cx.now;
         self.doubtful = false;
         self.attempt(cx);
     }
 
+    /// Begins a call of the key-value API.
+    pub(crate) fn state(&mut self, call: wire::state::Call, cx: &mut Context) {
+        self.begin(Ask::State(Box::new(call)), cx);
+    }
+
     fn attempt(&mut self, cx: &mut Context) {
-        let Some(call) = &self.call else { return };
-        let ask = Ask::State(Box::new(call.clone()));
+        let Some(ask) = self.ask.clone() else { return };
         let conn = cx.dial(self.host, self.guess.host(), ask);
         self.conn = Some(conn);
         cx.later(self.host, ANSWER, Due::Timeout(conn));
@@ -71,34 +81,36 @@ impl Caller {
         self.conn = None;
         cx.close(conn, self.host);
         let outcome = match frame {
-            Frame::State(answer) => Outcome::Answered(answer),
             Frame::Refused { text, .. } if !self.doubtful => Outcome::Refused(text),
             Frame::Redirect(leader) => {
                 let again = self.guess.redirected(&leader);
                 return self.failed(again, cx);
             }
-            _ => {
+            Frame::Refused { .. } | Frame::Unavailable | Frame::End => {
                 self.doubtful = true;
                 self.guess.failed();
                 return self.failed(false, cx);
             }
+            answer => Outcome::Answered(answer),
         };
-        self.call = None;
+        self.ask = None;
         Some(outcome)
     }
 
     fn failed(&mut self, at_once: bool, cx: &mut Context) -> Option<Outcome> {
         if cx.now >= self.begun + CALL {
-            self.call = None;
+            self.ask = None;
             return Some(Outcome::Unknown);
         }
-        cx.later(self.host, if at_once { 1 } else { PAUSE }, Due::Again);
+        let pause = if at_once { 1 } else { PAUSE };
+        self.next = cx.now + pause;
+        cx.later(self.host, pause, Due::Again);
         None
     }
 
-    /// The pause is over.
+    /// The pause of this caller is over, or that of another one of the same process.
     pub(crate) fn again(&mut self, cx: &mut Context) {
-        if self.conn.is_none() && self.call.is_some() {
+        if self.conn.is_none() && cx.now >= self.next {
             self.attempt(cx);
         }
     }
@@ -108,9 +120,9 @@ impl Caller {
         self.heard(conn, Frame::End, cx)
     }
 
-    /// The process has ended.
+    /// The call is of no interest any more; whether there was one.
     pub(crate) fn forget(&mut self) -> bool {
         self.conn = None;
-        self.call.take().is_some()
+        self.ask.take().is_some()
     }
 }

@@ -1,0 +1,120 @@
+//! What supervisors do to instances that serve: never more at once than the app's strategy allows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use marathon::core::app::AppDefinition;
+use marathon::core::id::{AppId, of_task};
+use marathon::core::instance::Instance;
+use marathon::supervisor::message::Selection;
+use marathon::supervisor::state::State;
+
+use super::Findings;
+use super::unasked::Unasked;
+use crate::net::{Micros, SECOND};
+
+/// What is promised.
+pub const PROMISE: &str = "an app never falls below its strategy's minimum by our own doing";
+
+/// After a user's kill its app is not looked at for so long: the kill may yet be under way.
+const KILL: Micros = 40 * SECOND;
+
+/// The last state that any supervisor has stored and shown.
+#[derive(Debug, Default)]
+pub struct Strategy {
+    last: Option<Arc<State>>,
+    token: u64,
+    killed: BTreeMap<AppId, Micros>,
+    /// What was seen.
+    pub findings: Findings,
+    /// The other promise about the same decisions.
+    pub unasked: Unasked,
+}
+
+impl Strategy {
+    /// A user asks for the end of tasks.
+    pub fn killed_by_user(&mut self, selection: &Selection, now: Micros) {
+        let apps = match selection {
+            Selection::App { app, .. } | Selection::Task { app, .. } => vec![app.clone()],
+            Selection::Tasks(tasks) => {
+                tasks.iter().filter_map(|task| of_task(task.as_str())?.0.app()).collect()
+            }
+        };
+        self.killed.extend(apps.into_iter().map(|app| (app, now)));
+    }
+
+    /// The leader of this token has stored a state. One that was leader before may say so late.
+    pub fn viewed(&mut self, token: u64, view: &Arc<State>, now: Micros) {
+        if token < self.token {
+            return;
+        }
+        self.token = token;
+        let Some(before) = self.last.replace(view.clone()) else { return };
+        for app in view.definitions() {
+            let by_user = self.killed.get(&app.id).is_some_and(|at| now < at + KILL);
+            if !by_user {
+                self.compare(app, &before, view, now);
+            }
+        }
+    }
+
+    fn compare(&mut self, app: &AppDefinition, before: &State, after: &State, now: Micros) {
+        let serves = |instance: &&Arc<Instance>| {
+            instance.is_wanted()
+                && instance.is_healthy(app)
+                && instance.task.as_ref().is_some_and(|task| task.kill_by.is_none())
+        };
+        let (mut doomed, mut failed) = (Vec::new(), 0);
+        for was in before.instances_of(&app.id).filter(serves) {
+            let is = after.instances.get(&(was.app.clone(), was.id.clone()));
+            match is {
+                Some(is) if serves(&is) => {}
+                Some(is) if is.condition.is_unreachable() => failed += 1,
+                Some(is)
+                    if !is.is_wanted() || is.task.as_ref().is_some_and(|task| task.kill_by.is_some()) =>
+                {
+                    doomed.push(is);
+                }
+                // It ended, fell ill or was cut off by itself: before or after what was decided, nobody can tell.
+                _ => failed += 1,
+            }
+        }
+        if doomed.is_empty() {
+            return;
+        }
+        let left = after.instances_of(&app.id).filter(serves).count() + failed;
+        let minimum = app.upgrade.minimum_health.ceil_of(app.instances) as usize;
+        self.findings.look(left >= minimum, || {
+            format!(
+                "{} instances of {} that serve are to be ended at {now} µs, which leaves {left} of at least {minimum}: {} became {}",
+                doomed.len(),
+                app.id,
+                standing(before, &app.id),
+                standing(after, &app.id)
+            )
+        });
+        let surplus = before.instances_of(&app.id).filter(|instance| instance.counts()).count()
+            > app.instances as usize;
+        let deployed = before.locks.contains_key(&app.id) || after.locks.contains_key(&app.id);
+        self.unasked.ends(&doomed[0].id, surplus || deployed, now, || {
+            format!("{} became {}", standing(before, &app.id), standing(after, &app.id))
+        });
+    }
+}
+
+/// How the instances of an app stand, in few words.
+fn standing(state: &State, app: &AppId) -> String {
+    let one = |instance: &Arc<Instance>| {
+        let health = instance.task.as_ref().and_then(|task| task.health.alive);
+        let ending =
+            !instance.is_wanted() || instance.task.as_ref().is_some_and(|task| task.kill_by.is_some());
+        format!(
+            "{}{}{}",
+            instance.condition.name(),
+            health.map_or("", |alive| if alive { "+" } else { "-" }),
+            if ending { "!" } else { "" }
+        )
+    };
+    let all: Vec<String> = state.instances_of(app).map(one).collect();
+    format!("[{}]", all.join(" "))
+}

@@ -1,0 +1,161 @@
+//! The replica of a master: busy while it syncs, and what comes meanwhile waits for its next turn.
+
+use master_core::input::{self, Input};
+use replica::snapshot::{Intake, load};
+use replica::{Barrier, Descriptor, NodeId, Output, PeerMessage, Role, Ticket};
+
+use super::{CHANGE, Master, OWN_BARRIER, Registrar, Request};
+use crate::context::Context;
+use crate::machine::Due;
+
+impl Master {
+    pub(super) fn ask(&mut self, request: Request, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        // After a stall the missed ticks are forgotten: made up for, they would look like a dead leader.
+        if matches!(request, Request::Tick) && run.requests.iter().any(|r| matches!(r, Request::Tick)) {
+            return;
+        }
+        run.requests.push(request);
+        self.call(cx);
+    }
+
+    /// Wakes the replica's thread, which takes what has come until it runs.
+    pub(super) fn call(&mut self, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        if !run.busy && !run.called {
+            run.called = true;
+            cx.later(self.host, 1, Due::Turn);
+        }
+    }
+
+    /// Lets the replica do what waits for it.
+    pub(super) fn turn(&mut self, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        run.called = false;
+        let mut refused = Vec::new();
+        for request in run.requests.drain(..) {
+            match request {
+                Request::Tick => run.replica.tick(),
+                // Whoever is not of this group is not listened to.
+                Request::Step(message) => drop(run.replica.step(*message)),
+                Request::Unreachable(node) => run.replica.unreachable(node),
+                Request::Gone(node) => run.replica.gone(node),
+                // Busy with another, or deposed: it is asked for again.
+                Request::Change(change) => drop(run.replica.change(CHANGE, &change)),
+                Request::Propose(ticket, command) => {
+                    if run.replica.propose(ticket, &command).is_err() {
+                        refused.push(Input::Busy(input::Ticket(ticket.0)));
+                    }
+                }
+                Request::Barrier(barrier) => match run.replica.barrier(barrier) {
+                    Ok(()) => {}
+                    Err(_) if barrier == OWN_BARRIER => run.in_doubt = false,
+                    Err(_) => refused.push(Input::Refuted(input::Barrier(barrier.0))),
+                },
+            }
+        }
+        let before = run.replica.disk().syncs();
+        let mut outputs = Vec::new();
+        let result = run.replica.turn(&mut outputs);
+        let synced = run.replica.disk().syncs() > before;
+        run.busy = true;
+        let took = if synced { cx.sync_time() } else { 5 };
+        if let Err(fatal) = result {
+            // What was sent before the write is on its way.
+            for output in outputs {
+                if let Output::Send(message) = output {
+                    self.send_peer(message, cx);
+                }
+            }
+            return self.end(fatal, cx);
+        }
+        // A leader's messages do not wait for its own disk; everybody else's were held back by the replica itself.
+        let (at_once, later): (Vec<_>, Vec<_>) = outputs.into_iter().partition(|output| {
+            matches!(output, Output::Send(_)) && matches!(run.leading, Some(Role::Leading { .. }))
+        });
+        for output in at_once {
+            if let Output::Send(message) = output {
+                self.send_peer(message, cx);
+            }
+        }
+        cx.later(self.host, took, Due::Outputs(later));
+        for input in refused {
+            self.handle(input, cx);
+        }
+    }
+
+    pub(super) fn send_peer(&mut self, message: PeerMessage, cx: &mut Context) {
+        let to = message.to();
+        let Some((host, _, _)) = self.group.members.get(&to) else { return };
+        if !cx.message(self.host, *host, message)
+            && let Some(run) = &mut self.run
+        {
+            run.requests.push(Request::Unreachable(to));
+        }
+    }
+
+    pub(super) fn output(&mut self, output: Output<Registrar>, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        match output {
+            Output::Send(message) => self.send_peer(message, cx),
+            Output::Applied { index, ticket, outcome, view, .. } => {
+                run.view = view.clone();
+                cx.trace.note(index);
+                cx.judge.applied(&self.address, index, &view);
+                let ticket = ticket.map(|Ticket(ticket)| input::Ticket(ticket));
+                self.handle(Input::Applied { index, ticket, outcome, view }, cx);
+            }
+            Output::Installed { index, view } => {
+                cx.judge.installed(&self.address, index, &view);
+                run.view = view;
+            }
+            Output::Lost(CHANGE) => {}
+            Output::Lost(Ticket(ticket)) => self.handle(Input::Lost(input::Ticket(ticket)), cx),
+            Output::Passed(OWN_BARRIER) => {
+                if let (true, Some(role)) = (std::mem::take(&mut run.in_doubt), run.leading) {
+                    self.role(role, cx);
+                }
+            }
+            Output::Failed(OWN_BARRIER) => run.in_doubt = false,
+            Output::Passed(Barrier(barrier)) => self.handle(Input::Passed(input::Barrier(barrier)), cx),
+            Output::Failed(Barrier(barrier)) => self.handle(Input::Refuted(input::Barrier(barrier)), cx),
+            Output::Role(role) => {
+                run.in_doubt = false;
+                run.leading = matches!(role, Role::Leading { .. }).then_some(role);
+                self.role(role, cx);
+            }
+            Output::Build(job) => {
+                let after = cx.sync_time();
+                cx.later(self.host, after, Due::Build(Box::new(job)));
+            }
+            Output::Fetch { from, descriptor } => {
+                let after = cx.sync_time() * 3;
+                cx.later(self.host, after, Due::Fetch { from, descriptor: Box::new(descriptor) });
+            }
+            Output::Members { .. } => {}
+        }
+    }
+
+    pub(super) fn fetch(&mut self, from: NodeId, descriptor: &Descriptor, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        let id = descriptor.id;
+        let (host, _, files) = &self.group.members[&from];
+        let there = cx.of(*host).up && !cx.net.blocked(*host, self.host) && !cx.net.blocked(self.host, *host);
+        let result = match files.bytes(id).filter(|_| there) {
+            None => Err("the leader is gone, or the file".to_owned()),
+            Some(bytes) => {
+                let own = run.replica.files();
+                let pulled = || {
+                    let mut intake = Intake::begin(own.clone(), descriptor.clone())?;
+                    bytes.chunks(4096).try_for_each(|some| intake.push(some))?;
+                    intake.finish()
+                };
+                let pulled: Result<(), replica::DiskError> = pulled();
+                let loaded = |()| load::<Registrar, _>(&own, descriptor).map_err(|error| error.to_string());
+                pulled.map_err(|error| error.to_string()).and_then(loaded)
+            }
+        };
+        run.replica.fetched(id, result);
+        self.call(cx);
+    }
+}

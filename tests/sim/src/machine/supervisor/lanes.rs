@@ -1,0 +1,76 @@
+//! Calls on their way to the master: in order where order matters, side by side where it does not.
+
+use std::collections::VecDeque;
+
+use model::id::TaskId;
+use sdk::call::launched;
+use wire::scheduler::{Call, call};
+use wire::v1;
+
+use crate::context::Context;
+use crate::machine::subscription::{Subscription, Taken};
+use crate::net::{ConnId, Host};
+
+/// The calls of one subscription.
+pub(super) struct Lanes {
+    pub(super) subscription: Subscription,
+    ordered: VecDeque<Call>,
+    under_way: Option<ConnId>,
+}
+
+impl Lanes {
+    pub(super) fn start(
+        host: Host,
+        masters: &[(String, Host)],
+        info: v1::FrameworkInfo,
+        cx: &mut Context,
+    ) -> Self {
+        let mut subscription = Subscription::new(host, masters, info, cx);
+        subscription.begin(cx);
+        Self { subscription, ordered: VecDeque::new(), under_way: None }
+    }
+
+    /// Sends a call when its turn comes; the tasks of launches that certainly or perhaps did not get through.
+    pub(super) fn send(&mut self, call: Call, cx: &mut Context) -> Vec<TaskId> {
+        match call.r#type() {
+            // Without a stream these are lost, and will be repeated.
+            call::Type::Acknowledge | call::Type::Kill => {
+                self.subscription.call(call, cx);
+                Vec::new()
+            }
+            _ => {
+                self.ordered.push_back(call);
+                self.next(cx)
+            }
+        }
+    }
+
+    fn next(&mut self, cx: &mut Context) -> Vec<TaskId> {
+        let mut uncertain = Vec::new();
+        while self.under_way.is_none() {
+            let Some(call) = self.ordered.pop_front() else { break };
+            let tasks = launched(&call);
+            self.under_way = self.subscription.call(call, cx);
+            if self.under_way.is_none() {
+                uncertain.extend(tasks);
+            }
+        }
+        uncertain
+    }
+
+    /// What became of a call.
+    pub(super) fn answered(
+        &mut self,
+        conn: ConnId,
+        call: &Call,
+        taken: Taken,
+        cx: &mut Context,
+    ) -> Vec<TaskId> {
+        let mut uncertain = if taken == Taken::Yes { Vec::new() } else { launched(call) };
+        if self.under_way == Some(conn) {
+            self.under_way = None;
+            uncertain.extend(self.next(cx));
+        }
+        uncertain
+    }
+}
