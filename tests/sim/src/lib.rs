@@ -2,11 +2,11 @@
 //!
 //! | file | its one subject |
 //! |---|---|
-//! | `world.rs` | who is there, what happens next, the phases |
+//! | `world/` | who is there, what happens next, the phases; what breaks, and who comes and goes among the masters |
 //! | `context.rs`, `queue.rs` | time, the queue of events, what moves on the network |
 //! | `net.rs`, `frame.rs` | connections, walls, and what travels |
 //! | `clock.rs` | each machine's own idea of the time |
-//! | `weather.rs`, `faults.rs`, `membership.rs` | what a seed chooses, what breaks, who comes and goes among the masters |
+//! | `weather.rs`, `faults.rs` | what a seed chooses, and what it may break |
 //! | `machine/` | the real cores and clients, each with a driver for this world |
 //! | `check/` | the promises, one checker each |
 //! | `trace.rs` | a run as one number |
@@ -20,7 +20,6 @@ pub mod context;
 mod faults;
 pub mod frame;
 pub mod machine;
-mod membership;
 pub mod net;
 mod queue;
 pub mod trace;

@@ -7,7 +7,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::message::{Commit, Effect, Operation, Published};
+use model::id::TaskId;
+
+use super::message::{Call, Commit, Effect, Operation, Published};
 use super::record::{EventsRecord, Key, encode, events_key};
 use super::state::State;
 use crate::limits;
@@ -93,6 +95,16 @@ impl Journal {
             return;
         }
         self.held.push(effect);
+    }
+
+    /// The tasks whose launch waits to be stored.
+    pub(super) fn unsent_launches(&self) -> BTreeSet<&TaskId> {
+        let in_flight = self.flight.iter().flat_map(|flight| &flight.held);
+        let accepts = self.held.iter().chain(in_flight).filter_map(|effect| match effect {
+            Effect::Call(Call::Accept { launches, .. }) => Some(launches),
+            _ => None,
+        });
+        accepts.flatten().map(|launch| &launch.task).collect()
     }
 
     fn is_clean(&self) -> bool {

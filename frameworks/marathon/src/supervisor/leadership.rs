@@ -169,12 +169,15 @@ impl Supervisor {
         if !self.subscribed || self.unconfirmed.is_empty() {
             return;
         }
+        // Asked about a launch that is not sent yet the master says that there is no such task. Then the launch follows, and
+        // what it starts is nobody's.
+        let unsent = self.journal.unsent_launches();
         let task = |key: &(AppId, InstanceId)| {
             let instance = self.state.instances.get(key)?;
             // A launch that was only just decided may be unknown to the master for a good reason.
             let fresh = instance.condition == Condition::Provisioned
                 && (instance.since..instance.since + limits::CONFIRM_INTERVAL).contains(&now);
-            let task = instance.task.as_ref().filter(|_| !fresh)?;
+            let task = instance.task.as_ref().filter(|task| !fresh && !unsent.contains(&task.id))?;
             Some((task.id.clone(), task.agent.clone()))
         };
         let tasks: Vec<(TaskId, AgentId)> = self.unconfirmed.iter().filter_map(task).collect();

@@ -216,6 +216,10 @@ impl Supervisor {
             .collect();
         for (app, count) in counts {
             let delayed_until = self.backoffs.until(now, &app);
+            // A task that came to run began the delay anew, and nothing but this wakes us when it is over.
+            if let Some(until) = delayed_until {
+                self.timers.set(Timer::Backoff(app.clone()), until);
+            }
             let waiting = self.waiting(now, &app);
             (waiting.count, waiting.delayed_until) = (count, delayed_until);
         }

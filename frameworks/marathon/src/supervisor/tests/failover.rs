@@ -231,3 +231,18 @@ fn a_kill_is_not_put_off_by_the_clock_of_an_earlier_leader() {
     world.advance(11);
     assert!(world.take_log().contains("KILL"));
 }
+
+/// The master had given the subscription up meanwhile, and the store was slow: the answer that there is no such task would
+/// have the instance launched again, and the first launch, sent at last, would run beside it, nobody's.
+#[test]
+fn nobody_asks_about_a_launch_that_is_not_sent_yet() {
+    let mut world = World::new();
+    world.post(json!({"id": "/a", "cmd": "x"}));
+    world.hold_commits = true;
+    world.offer("A", PLENTY);
+    world.input(Input::Disconnected);
+    world.advance(60);
+    world.take_log();
+    world.subscribe();
+    assert!(!world.take_log().contains("RECONCILE a."));
+}

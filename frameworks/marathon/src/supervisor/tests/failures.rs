@@ -252,3 +252,23 @@ fn a_framework_that_was_removed_starts_anew() {
     assert_eq!(world.running().len(), 1);
     assert_eq!(world.view.framework, Some("G".into()));
 }
+
+/// A task that came to run began the delay anew. One that is killed then waits for its end, and no longer.
+#[test]
+fn what_is_killed_while_its_app_is_delayed_is_launched_when_the_delay_is_over() {
+    let mut world = World::new();
+    world.post(
+        json!({"id": "/a", "cmd": "x", "backoffSeconds": 5, "backoffFactor": 1, "maxLaunchDelaySeconds": 60}),
+    );
+    world.run_all();
+    let task = world.running().remove(0);
+    world.update(&task, TaskState::Failed);
+    world.advance(6);
+    world.run_all();
+    let task = world.running().remove(0);
+    world.kill(&[task.clone()], false, false);
+    world.update(&task, TaskState::Killed);
+    world.take_log();
+    world.advance(6);
+    assert!(world.take_log().contains("REVIVE"), "offers are asked for again");
+}

@@ -1,5 +1,8 @@
 //! The world: who is in it, what happens next, and when it has to be well again.
 
+mod harm;
+mod membership;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,10 +13,12 @@ use replica::disk::MemoryDisk;
 use replica::form::Founding;
 use replica::{ClusterId, Disk, NodeId};
 
+use self::membership::Swap;
 use crate::check::Findings;
 use crate::context::{Context, Event};
-use crate::faults::{self, Deed, Fault, Places};
+use crate::faults::{Fault, Places};
 use crate::frame::Frame;
+use crate::machine::Machine;
 use crate::machine::agent::Agent;
 use crate::machine::framework::Framework;
 use crate::machine::listener::Listener;
@@ -24,9 +29,7 @@ use crate::machine::supervisor::Supervisor;
 use crate::machine::user::User;
 use crate::machine::watcher::Watcher;
 use crate::machine::writer::Writer;
-use crate::machine::{Crash, Due, Machine};
-use crate::membership::{self, Next, Swap};
-use crate::net::{ConnId, Host, MS, Micros, SECOND, Side};
+use crate::net::{ConnId, Host, Micros, SECOND, Side};
 use crate::weather::Weather;
 
 /// Masters, and machines that may take the place of one.
@@ -396,228 +399,6 @@ impl World {
         self.cx.trace.note(u64::from(host.0) << 32 | what);
     }
 
-    fn fault(&mut self, fault: Fault) {
-        match fault {
-            Fault::Another if self.stormy => {
-                for deed in faults::strike(&self.places, &mut self.cx) {
-                    self.commit(deed);
-                }
-                let mean = self.cx.weather.fault_every;
-                let pause = self.cx.between((1, 2 * mean));
-                self.cx.schedule(pause, Event::Fault(Fault::Another));
-            }
-            Fault::Another => {}
-            Fault::Heal(wall) => {
-                self.cx.net.walls.remove(&wall);
-                self.cx.release();
-            }
-            Fault::Flap { from, to, left } if self.stormy => faults::flap(from, to, left, &mut self.cx),
-            Fault::Flap { .. } => {}
-            Fault::Restart { host, wiped } => self.restart(host, wiped),
-            Fault::Resume(host) => self.resume(host),
-            Fault::Fall(hosts) if self.stormy => {
-                for host in hosts {
-                    let back = self.cx.between((2 * SECOND, 5 * SECOND));
-                    self.commit(Deed::Crash { host, how: Crash::Killed, back, wiped: false });
-                }
-            }
-            Fault::Fall(_) => {}
-            Fault::Loop { host, left } if self.stormy => self.die_again(host, left),
-            Fault::Loop { .. } => {}
-            Fault::Room(host) => self.make_room(host),
-            Fault::Members => self.step_swap(),
-        }
-    }
-
-    /// A process that dies a moment after it was started, and again.
-    fn die_again(&mut self, host: Host, left: u32) {
-        let back = self.cx.between((MS, 60 * MS));
-        self.commit(Deed::Crash { host, how: Crash::Killed, back, wiped: false });
-        if left > 1 {
-            let lives = back + self.cx.between((20 * MS, 700 * MS));
-            self.cx.schedule(lives, Event::Fault(Fault::Loop { host, left: left - 1 }));
-        }
-    }
-
-    fn make_room(&mut self, host: Host) {
-        match &mut self.actors[host.0 as usize] {
-            Actor::Master(master) => master.make_room(),
-            Actor::Agent(agent) => agent.fill_disk(false),
-            _ => return,
-        }
-        if !self.cx.of(host).up {
-            self.restart(host, false);
-        }
-    }
-
-    // --- who the masters are
-
-    fn master(&self, host: Host) -> Option<&Master> {
-        match &self.actors[host.0 as usize] {
-            Actor::Master(master) => Some(master),
-            _ => None,
-        }
-    }
-
-    fn master_mut(&mut self, host: Host) -> Option<&mut Master> {
-        match &mut self.actors[host.0 as usize] {
-            Actor::Master(master) => Some(master),
-            _ => None,
-        }
-    }
-
-    fn leader(&self) -> Option<Host> {
-        let leads = |host: &&Host| self.master(**host).is_some_and(Master::leads);
-        self.places.masters.iter().find(leads).copied()
-    }
-
-    /// Some time from now another machine takes the place of a master, if the seed says so.
-    fn next_swap(&mut self) {
-        if self.cx.weather.swaps > 0 && !self.spares.is_empty() {
-            self.cx.weather.swaps -= 1;
-            let after = self.cx.between((5 * SECOND, 30 * SECOND));
-            self.cx.schedule(after, Event::Fault(Fault::Members));
-        }
-    }
-
-    /// Begins a change of membership, or brings the one under way forward.
-    fn step_swap(&mut self) {
-        let swap = match self.swap {
-            Some(swap) => swap,
-            None if self.stormy => self.begin_swap(),
-            None => return,
-        };
-        let address = self.master(swap.new).map(|new| new.address().to_owned()).unwrap_or_default();
-        let held = self.master(swap.new).and_then(Master::position).map_or(0, |(index, _)| index);
-        let leaders = self.places.masters.clone().into_iter().chain([swap.new]);
-        let leader = leaders.into_iter().find(|host| self.master(*host).is_some_and(Master::leads));
-        let next = leader
-            .and_then(|host| self.master(host))
-            .map(|leader| membership::next(swap, leader, &address, held));
-        match (leader, next) {
-            (Some(host), Some(Next::Ask(change))) => {
-                if let Actor::Master(leader) = &mut self.actors[host.0 as usize] {
-                    leader.change(change, &mut self.cx);
-                }
-            }
-            (_, Some(Next::Done)) => return self.end_swap(swap),
-            _ => {}
-        }
-        self.cx.schedule(membership::STEP, Event::Fault(Fault::Members));
-    }
-
-    fn begin_swap(&mut self) -> Swap {
-        let new = self.spares.remove(0);
-        let at = usize::try_from(self.cx.between((0, MASTERS - 1))).unwrap_or(0);
-        let swap = Swap { new, old: self.places.masters[at] };
-        self.swap = Some(swap);
-        if let Some(newcomer) = self.master_mut(new) {
-            newcomer.belongs(true);
-        }
-        self.start(new);
-        // Half of those that are replaced have lost their disk, and never come back.
-        if self.cx.chance(5_000) && self.cx.of(swap.old).up {
-            self.crash(swap.old, Crash::Power);
-            if let Some(lost) = self.master_mut(swap.old) {
-                lost.belongs(false);
-            }
-        }
-        swap
-    }
-
-    /// The old one is no member any more: its machine is switched off.
-    fn end_swap(&mut self, swap: Swap) {
-        self.swap = None;
-        if self.cx.of(swap.old).up {
-            self.crash(swap.old, Crash::Power);
-        }
-        if let Some(old) = self.master_mut(swap.old) {
-            old.belongs(false);
-        }
-        self.places.masters.retain(|host| *host != swap.old);
-        self.places.masters.push(swap.new);
-        self.next_swap();
-    }
-
-    fn commit(&mut self, deed: Deed) {
-        match deed {
-            Deed::Crash { host, how, back, wiped } => {
-                if self.cx.of(host).up {
-                    self.crash(host, how);
-                    self.cx.schedule(back, Event::Fault(Fault::Restart { host, wiped }));
-                }
-            }
-            Deed::Fill { host, back } => {
-                match &mut self.actors[host.0 as usize] {
-                    Actor::Master(master) => master.fill_disk(),
-                    Actor::Agent(agent) => agent.fill_disk(true),
-                    _ => return,
-                }
-                self.cx.schedule(back, Event::Fault(Fault::Room(host)));
-            }
-            Deed::Sleeper => {
-                if let Some(leader) = self.leader() {
-                    faults::sleep(leader, &self.places, &mut self.cx);
-                }
-            }
-            Deed::Cut { host, back } => {
-                if let (true, Actor::Master(master)) =
-                    (self.cx.of(host).up, &mut self.actors[host.0 as usize])
-                {
-                    master.cut_power();
-                    self.cx.schedule(back, Event::Fault(Fault::Restart { host, wiped: false }));
-                }
-            }
-        }
-    }
-
-    fn crash(&mut self, host: Host, how: Crash) {
-        let standing = self.cx.of_mut(host);
-        standing.up = false;
-        standing.power = how == Crash::Killed;
-        standing.life += 1;
-        standing.paused_until = 0;
-        standing.backlog.clear();
-        self.note(host, 400);
-        self.actors[host.0 as usize].machine().crash(how, &mut self.cx);
-        self.cx.process_ended(host);
-        if how == Crash::Killed && self.places.masters.contains(&host) {
-            self.tell_masters(host);
-        }
-    }
-
-    /// The system of a master whose process has ended refuses its peers, who take it for gone.
-    fn tell_masters(&mut self, gone: Host) {
-        let node = NodeId(u64::from(gone.0) + 1);
-        for other in self.places.masters.clone() {
-            if other != gone && !self.cx.net.blocked(gone, other) && self.cx.of(other).up {
-                let after = self.cx.between((200, 60_000));
-                self.cx.later(other, after, Due::PeerGone(node));
-            }
-        }
-    }
-
-    fn restart(&mut self, host: Host, wiped: bool) {
-        if self.actors[host.0 as usize].view().ended() {
-            return;
-        }
-        if self.cx.of(host).up && !self.cut_short(host) {
-            return;
-        }
-        if self.cx.of(host).up {
-            self.crash(host, Crash::Power);
-        }
-        if wiped {
-            self.actors[host.0 as usize].machine().wipe(&mut self.cx);
-        }
-        self.start(host);
-    }
-
-    /// Whether the power of a machine was to go at its next write, and it has not written since.
-    fn cut_short(&self, host: Host) -> bool {
-        matches!(&self.actors[host.0 as usize], Actor::Master(master) if master.is_doomed())
-    }
-
     fn start(&mut self, host: Host) {
         let standing = self.cx.of_mut(host);
         standing.up = true;
@@ -628,16 +409,6 @@ impl World {
         self.cx.release();
         self.note(host, 500);
         self.actors[host.0 as usize].machine().start(&mut self.cx);
-    }
-
-    fn resume(&mut self, host: Host) {
-        if self.cx.of(host).paused_until > self.cx.now {
-            return;
-        }
-        let backlog = std::mem::take(&mut self.cx.of_mut(host).backlog);
-        for event in backlog {
-            self.happen(event);
-        }
     }
 
     // --- phases
