@@ -36,6 +36,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
+use model::resources::Bag;
 use model::time::Time;
 use wire::v1::MasterInfo;
 
@@ -74,6 +75,8 @@ pub struct Leader {
     timers: Timers,
     reaper: Reaper,
     inverse: Inverse,
+    /// What was given for what by operations that an agent refused, while another has changed it further.
+    undone: BTreeMap<AgentId, Vec<(Bag, Bag)>>,
     leases: Expiry,
     counters: Counters,
     serial: Serial,
@@ -123,6 +126,7 @@ impl Leader {
             timers: Timers::default(),
             reaper: Reaper::default(),
             inverse: Inverse::default(),
+            undone: BTreeMap::new(),
             leases: Expiry::default(),
             counters: Counters::default(),
             serial: Serial::default(),

@@ -119,16 +119,33 @@ impl Turn<'_> {
     fn undo(&mut self, uuid: &Bytes) {
         let Some(record) = self.leader.tables.operations.get_mut(uuid) else { return };
         let agent = record.agent.clone();
-        let Some((given, taken)) = Arc::make_mut(record).exchange.take() else { return };
-        let Some(total) = self.agent(&agent).map(|agent| agent.total.clone()) else { return };
-        // Changed once more since: the agent refuses that as well, and both are undone from the last backwards.
-        if let Ok(rest) = total.checked_sub(&taken) {
-            self.replace_total(&agent, rest + &given);
+        let Some(exchange) = Arc::make_mut(record).exchange.take() else { return };
+        let mut undone = self.leader.undone.remove(&agent).unwrap_or_default();
+        undone.push(exchange);
+        let Some(was) = self.agent(&agent).map(|agent| agent.total.clone()) else { return };
+        let mut total = was.clone();
+        // What was made by one and changed once more by another is there again when the other is undone: the agent
+        // refuses that as well, since it builds upon what was not done. So this begins with the last.
+        while let Some((at, rest)) = undone
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(at, (_, taken))| Some((at, total.checked_sub(taken).ok()?)))
+        {
+            let (given, _) = undone.remove(at);
+            total = rest + &given;
+        }
+        if !undone.is_empty() {
+            self.leader.undone.insert(agent.clone(), undone);
+        }
+        if total != was {
+            self.replace_total(&agent, total);
         }
     }
 
     /// The agent's word about operations, on a new link. Its totals, named with it, count in all it has done.
     pub(super) fn adopt_operations(&mut self, id: &AgentId, reports: Vec<OperationReport>) {
+        self.leader.undone.remove(id);
         let named: BTreeSet<Bytes> = reports.iter().map(|report| report.uuid.clone()).collect();
         let known: Vec<Bytes> =
             self.agent(id).map(|agent| agent.operations.iter().cloned().collect()).unwrap_or_default();
@@ -147,6 +164,7 @@ impl Turn<'_> {
 
     /// The agent is away; what it was to do may have been done.
     pub(super) fn depart_operations(&mut self, id: &AgentId, may_return: bool, message: &str) {
+        self.leader.undone.remove(id);
         let known: Vec<Bytes> =
             self.agent(id).map(|agent| agent.operations.iter().cloned().collect()).unwrap_or_default();
         for uuid in known {

@@ -1,16 +1,19 @@
 //! What holds whatever happens: random conversations with frameworks that come and go, agents that fall silent and
 //! return, masters that fail, and a log that takes its time.
 //!
-//! * per agent, what is offered and used is never more than there is;
+//! * per agent, what is offered and used is never more than there is, and with nothing under way the agent agrees;
 //! * a task is sent to an agent at most once, and each task of an ACCEPT is either sent or answered for;
 //! * each request is answered once;
-//! * a framework and the master agree about which offers are open;
+//! * a framework and the master agree about which offers and inverse offers are open;
 //! * what is neither used nor offered is free in the allocator's books, which never contradict the leader's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+use master_core::call::{Change, ChangeKind, OperatorCall};
 use master_core::effect::{AgentOrder, Effect, SchedulerEvent};
 use master_core::input::{LinkId, Peer, RequestId, StreamId};
+use master_core::registry::{MaintenanceCommand, Unavailability, Window};
 use master_core::render::{agent_offered, agent_usage};
 use master_core::settings::Settings;
 use model::id::{AgentId, FrameworkId, OfferId, TaskId};
@@ -21,7 +24,7 @@ use proptest::prelude::*;
 use wire::link::to_master::Frame;
 use wire::scheduler::Call;
 use wire::scheduler::call::{self, Type};
-use wire::v1::{self, offer::operation::Type as OperationType};
+use wire::v1::{self, OperationState, offer::operation::Type as OperationType};
 
 use crate::world::World;
 use crate::world::script::{resources, task_info, uuid};
@@ -88,6 +91,44 @@ enum Step {
     Gone {
         agent: usize,
     },
+    /// Reserves of an open offer.
+    Reserve {
+        framework: usize,
+        offer: usize,
+        tenths: u32,
+    },
+    /// The operator reserves, or the other way.
+    Change {
+        agent: usize,
+        reserve: bool,
+        tenths: u32,
+    },
+    Drain {
+        agent: usize,
+        mark_gone: bool,
+    },
+    Reactivate {
+        agent: usize,
+    },
+    /// The machines up to this one are to be away.
+    Plan {
+        machines: usize,
+        start: i64,
+    },
+    Down {
+        agent: usize,
+    },
+    Up {
+        agent: usize,
+    },
+    AnswerInverse {
+        framework: usize,
+        accepted: bool,
+    },
+    /// The agent kills its tasks and ends.
+    Goodbye {
+        agent: usize,
+    },
     Pass {
         millis: u64,
     },
@@ -110,7 +151,19 @@ fn step() -> impl Strategy<Value = Step> {
         2 => framework.clone().prop_map(|framework| Step::Revive { framework }),
         1 => framework.clone().prop_map(|framework| Step::Suppress { framework }),
         3 => (framework.clone(), 0..8usize).prop_map(|(framework, task)| Step::Kill { framework, task }),
-        1 => framework.prop_map(|framework| Step::Reconcile { framework }),
+        1 => framework.clone().prop_map(|framework| Step::Reconcile { framework }),
+        4 => (framework.clone(), 0..4usize, 1..20u32)
+            .prop_map(|(framework, offer, tenths)| Step::Reserve { framework, offer, tenths }),
+        1 => (framework, any::<bool>())
+            .prop_map(|(framework, accepted)| Step::AnswerInverse { framework, accepted }),
+        4 => (agent.clone(), any::<bool>(), 1..20u32)
+            .prop_map(|(agent, reserve, tenths)| Step::Change { agent, reserve, tenths }),
+        1 => (agent.clone(), any::<bool>()).prop_map(|(agent, mark_gone)| Step::Drain { agent, mark_gone }),
+        1 => agent.clone().prop_map(|agent| Step::Reactivate { agent }),
+        1 => (0..4usize, 0..3i64).prop_map(|(machines, start)| Step::Plan { machines, start }),
+        1 => agent.clone().prop_map(|agent| Step::Down { agent }),
+        1 => agent.clone().prop_map(|agent| Step::Up { agent }),
+        1 => agent.clone().prop_map(|agent| Step::Goodbye { agent }),
         12 => (agent.clone(), 0..8usize, 0..4usize).prop_map(|(agent, task, to)| Step::Advance { agent, task, to }),
         6 => agent.clone().prop_map(|agent| Step::Dial { agent }),
         2 => agent.clone().prop_map(|agent| Step::Drop { agent }),
@@ -130,7 +183,17 @@ struct Machine {
     link: Option<u64>,
     /// What it runs, or has run and not heard the last acknowledgement of.
     tasks: BTreeMap<(FrameworkId, TaskId), (v1::TaskInfo, TaskState)>,
+    /// What its resources have become; nothing yet when absent.
+    changed: Option<Bag>,
+    /// How operations ended, until that is acknowledged.
+    ended: BTreeMap<Bytes, wire::link::OperationReport>,
     silent: bool,
+}
+
+impl Machine {
+    fn total(&self) -> Bag {
+        self.changed.clone().unwrap_or_else(|| Bag::from_wire(&resources(TOTAL)).expect("resources"))
+    }
 }
 
 #[derive(Default)]
@@ -138,6 +201,7 @@ struct Scheduler {
     id: Option<FrameworkId>,
     stream: Option<StreamId>,
     offers: BTreeMap<OfferId, AgentId>,
+    asked: BTreeSet<OfferId>,
     tasks: Vec<TaskId>,
 }
 
@@ -180,6 +244,7 @@ impl Play {
             Step::HangUp { framework } => {
                 if let Some(stream) = self.schedulers[framework].stream.take() {
                     self.schedulers[framework].offers.clear();
+                    self.schedulers[framework].asked.clear();
                     self.world.close(Peer::Stream(stream));
                 }
             }
@@ -248,8 +313,46 @@ impl Play {
             }
             Step::Gone { agent } => {
                 if let Some(id) = self.machines[agent].id.clone() {
-                    let request = self.world.operator(master_core::call::OperatorCall::MarkAgentGone(id));
+                    let request = self.world.operator(OperatorCall::MarkAgentGone(id));
                     let _ = request;
+                }
+            }
+            Step::Reserve { framework, offer, tenths } => self.reserve(framework, offer, tenths),
+            Step::Change { agent, reserve, tenths } => self.change(agent, reserve, tenths),
+            Step::Drain { agent, mark_gone } => {
+                if let Some(agent) = self.machines[agent].id.clone() {
+                    self.world.operator(OperatorCall::Drain { agent, max_grace: None, mark_gone });
+                }
+            }
+            Step::Reactivate { agent } => {
+                if let Some(agent) = self.machines[agent].id.clone() {
+                    self.world.operator(OperatorCall::Deactivate { agent, deactivated: false });
+                }
+            }
+            Step::Plan { machines, start } => {
+                let machines: Vec<_> = (0..machines).map(machine).collect();
+                let unavailability = Unavailability { start, duration: None };
+                let windows = match machines.is_empty() {
+                    true => Vec::new(),
+                    false => vec![Window { machines, unavailability }],
+                };
+                self.world.operator(OperatorCall::Maintain(MaintenanceCommand::Schedule { windows }));
+            }
+            Step::Down { agent } => {
+                let machines = vec![machine(agent)];
+                self.world.operator(OperatorCall::Maintain(MaintenanceCommand::Down { machines }));
+            }
+            Step::Up { agent } => {
+                let machines = vec![machine(agent)];
+                self.world.operator(OperatorCall::Maintain(MaintenanceCommand::Up { machines }));
+            }
+            Step::AnswerInverse { framework, accepted } => self.answer_inverse(framework, accepted),
+            Step::Goodbye { agent } => {
+                let machine = &mut self.machines[agent];
+                machine.tasks.clear();
+                if let Some(link) = machine.link {
+                    let goodbye = wire::link::Goodbye { tasks_killed: true };
+                    self.world.frame(link, Frame::Goodbye(goodbye));
                 }
             }
             Step::Pass { millis } => self.world.pass(Span::from_millis(millis)),
@@ -264,12 +367,14 @@ impl Play {
         let stream = StreamId(format!("s{}", self.next()).as_str().into());
         let scheduler = &mut self.schedulers[framework];
         scheduler.offers.clear();
+        scheduler.asked.clear();
         scheduler.stream = Some(stream.clone());
         let info = v1::FrameworkInfo {
             user: "root".to_owned(),
             name: format!("f{framework}"),
             id: scheduler.id.as_ref().map(Into::into),
             failover_timeout: Some(framework as f64 * 4.0),
+            role: (framework < 2).then(|| "r".to_owned()),
             ..v1::FrameworkInfo::default()
         };
         let subscribe = call::Subscribe { framework_info: info, ..call::Subscribe::default() };
@@ -318,6 +423,55 @@ impl Play {
         self.call(framework, accept(vec![id.to_string()], task_info(&task, agent.as_str(), &amount), refuse));
     }
 
+    fn reserve(&mut self, framework: usize, offer: usize, tenths: u32) {
+        let scheduler = &mut self.schedulers[framework];
+        let Some(id) = scheduler.offers.keys().nth(offer).cloned() else { return };
+        scheduler.offers.remove(&id);
+        let operation = v1::offer::Operation {
+            id: Some(v1::OperationId { value: format!("o{}", self.next()) }),
+            r#type: Some(OperationType::Reserve.into()),
+            reserve: Some(v1::offer::operation::Reserve { resources: reserved(tenths), source: Vec::new() }),
+            ..v1::offer::Operation::default()
+        };
+        let accept = call::Accept {
+            offer_ids: vec![(&id).into()],
+            operations: vec![operation],
+            filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
+        };
+        self.call(
+            framework,
+            Call { r#type: Some(Type::Accept.into()), accept: Some(accept), ..Call::default() },
+        );
+    }
+
+    fn change(&mut self, agent: usize, reserve: bool, tenths: u32) {
+        let Some(agent) = self.machines[agent].id.clone() else { return };
+        let kind = if reserve { ChangeKind::Reserve } else { ChangeKind::Unreserve };
+        let change = Change { kind, resources: Bag::from_wire(&reserved(tenths)), sourced: false };
+        self.world.operator(OperatorCall::Change { agent, change });
+    }
+
+    fn answer_inverse(&mut self, framework: usize, accepted: bool) {
+        let Some(offer) = self.schedulers[framework].asked.pop_first() else { return };
+        let inverse_offer_ids = vec![(&offer).into()];
+        let call = if accepted {
+            let accept = call::AcceptInverseOffers { inverse_offer_ids, filters: None };
+            Call {
+                r#type: Some(Type::AcceptInverseOffers.into()),
+                accept_inverse_offers: Some(accept),
+                ..Call::default()
+            }
+        } else {
+            let decline = call::DeclineInverseOffers { inverse_offer_ids, filters: None };
+            Call {
+                r#type: Some(Type::DeclineInverseOffers.into()),
+                decline_inverse_offers: Some(decline),
+                ..Call::default()
+            }
+        };
+        self.call(framework, call);
+    }
+
     fn dial(&mut self, agent: usize) {
         let link = self.next();
         let machine = &mut self.machines[agent];
@@ -340,6 +494,8 @@ impl Play {
             version: "0.1.0".to_owned(),
             highest_term: self.term,
             tasks: tasks.collect(),
+            checkpointed_resources: machine.total().to_wire(Form::Stack),
+            operations: machine.ended.values().cloned().collect(),
             ..wire::link::Hello::default()
         };
         if machine.silent {
@@ -387,6 +543,7 @@ impl Play {
         for scheduler in &mut self.schedulers {
             scheduler.stream = None;
             scheduler.offers.clear();
+            scheduler.asked.clear();
         }
     }
 
@@ -414,6 +571,7 @@ impl Play {
                             if scheduler.stream.as_ref() == Some(&stream) {
                                 scheduler.stream = None;
                                 scheduler.offers.clear();
+                                scheduler.asked.clear();
                             }
                         }
                     }
@@ -439,6 +597,31 @@ impl Play {
             }
             SchedulerEvent::Rescind(offer) => {
                 assert!(scheduler.offers.remove(&offer).is_some(), "{offer} is rescinded and was not open");
+            }
+            SchedulerEvent::InverseOffers(offers) => {
+                for offer in offers {
+                    assert!(scheduler.asked.insert(offer.id.clone()), "{} was made twice", offer.id);
+                }
+            }
+            SchedulerEvent::RescindInverse(offer) => {
+                assert!(scheduler.asked.remove(&offer), "{offer} is rescinded and was not open");
+            }
+            SchedulerEvent::Operation(status) => {
+                let (Some(uuid), Some(id)) = (status.uuid.clone(), status.operation_id.clone()) else {
+                    return;
+                };
+                let acknowledge = call::AcknowledgeOperationStatus {
+                    agent_id: status.agent_id.clone(),
+                    resource_provider_id: None,
+                    uuid: uuid.value,
+                    operation_id: id,
+                };
+                let call = Call {
+                    r#type: Some(Type::AcknowledgeOperationStatus.into()),
+                    acknowledge_operation_status: Some(acknowledge),
+                    ..Call::default()
+                };
+                self.call(at, call);
             }
             SchedulerEvent::Error(text) if text == "Framework has been removed" => scheduler.id = None,
             SchedulerEvent::Update(status) => {
@@ -496,16 +679,69 @@ impl Play {
                 }
             }
             AgentOrder::ShutdownFramework(framework) => machine.tasks.retain(|(own, _), _| *own != framework),
+            AgentOrder::Operate { framework, uuid, operation } => {
+                self.operate(at, link, framework.as_ref(), uuid, &operation);
+            }
+            AgentOrder::AcknowledgeOperation { uuid } => {
+                machine.ended.remove(&uuid);
+            }
             AgentOrder::Shutdown { .. } => *machine = Machine::default(),
             _ => {}
         }
     }
 
+    /// A machine does as it is told, or refuses: what it cannot do, and now and then what it could.
+    fn operate(
+        &mut self,
+        at: usize,
+        link: u64,
+        framework: Option<&FrameworkId>,
+        uuid: Bytes,
+        operation: &v1::offer::Operation,
+    ) {
+        let number = self.next();
+        let machine = &mut self.machines[at];
+        let total = machine.total();
+        let bag = |resources: &[v1::Resource]| Bag::from_wire(resources).expect("resources");
+        let made = match (&operation.reserve, &operation.unreserve) {
+            (Some(reserve), _) if number % 3 != 0 => total.reserve_as(&bag(&reserve.resources)).ok(),
+            (None, Some(unreserve)) => total.unreserve(&bag(&unreserve.resources)).ok(),
+            _ => None,
+        };
+        let state = match made {
+            Some(made) => {
+                machine.changed = Some(made);
+                OperationState::OperationFinished
+            }
+            None => OperationState::OperationError,
+        };
+        let report = wire::link::OperationReport {
+            framework_id: framework.map(Into::into),
+            status: v1::OperationStatus {
+                operation_id: operation.id.clone(),
+                state: state.into(),
+                uuid: Some(v1::Uuid { value: crate::world::script::uuid(number) }),
+                ..v1::OperationStatus::default()
+            },
+            operation_uuid: uuid.clone(),
+            operation: None,
+        };
+        machine.ended.insert(uuid, report.clone());
+        self.world.frame(link, Frame::Operation(report));
+    }
+
     fn check(&mut self) {
         let snapshot = self.world.snapshot();
         let tables = &snapshot.tables;
-        let total = Bag::from_wire(&resources(TOTAL)).expect("resources");
         for agent in tables.agents.values() {
+            let total = &agent.total;
+            let machine = self.machines.iter().find(|machine| machine.id.as_ref() == Some(&agent.id));
+            let waits = |uuid: &Bytes| tables.operations[uuid].state == OperationState::OperationPending;
+            if let Some(machine) =
+                machine.filter(|_| agent.link.is_some() && !agent.operations.iter().any(waits))
+            {
+                assert_eq!(*total, machine.total(), "what {} has", agent.id);
+            }
             let held = (agent_usage(tables, agent) + &agent_offered(tables, agent)).unallocate();
             assert!(total.contains(&held), "agent {} holds {held} of {total}", agent.id);
             let free = self.world.master.allocator().free(&agent.id);
@@ -536,6 +772,14 @@ impl Play {
             );
         }
         assert_eq!(open, tables.offers.len());
+        for operation in tables.operations.values() {
+            let home = tables.agents.get(&operation.agent);
+            assert!(
+                home.is_some_and(|agent| agent.operations.contains(&operation.uuid)),
+                "an operation is not in the list of its agent {}",
+                operation.agent
+            );
+        }
         for scheduler in &self.schedulers {
             let record = scheduler.id.as_ref().and_then(|id| tables.frameworks.get(id));
             let Some(record) =
@@ -546,9 +790,28 @@ impl Play {
             let theirs: Vec<&OfferId> = record.offers.keys().collect();
             let ours: Vec<&OfferId> = scheduler.offers.keys().collect();
             assert_eq!(ours, theirs, "{} and the master disagree about its offers", record.id);
+            let theirs: Vec<&OfferId> = record.inverse_offers.keys().collect();
+            let ours: Vec<&OfferId> = scheduler.asked.iter().collect();
+            assert_eq!(ours, theirs, "{} and the master disagree about what it was asked", record.id);
         }
         assert!(self.owed.is_empty(), "neither sent nor answered for: {:?}", self.owed);
     }
+}
+
+fn machine(agent: usize) -> master_core::registry::Machine {
+    master_core::registry::Machine::new(&format!("host{agent}"), "")
+}
+
+fn reserved(tenths: u32) -> Vec<v1::Resource> {
+    let mut all = resources(&format!("cpus:{}", f64::from(tenths) / 10.0));
+    for resource in &mut all {
+        resource.reservations = vec![v1::resource::ReservationInfo {
+            r#type: Some(v1::resource::reservation_info::Type::Dynamic.into()),
+            role: Some("r".to_owned()),
+            ..v1::resource::ReservationInfo::default()
+        }];
+    }
+    all
 }
 
 fn accept(offers: Vec<String>, task: v1::TaskInfo, refuse: u32) -> Call {
