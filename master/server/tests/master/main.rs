@@ -7,5 +7,6 @@ mod group;
 mod key_value;
 mod links;
 mod maintenance;
+mod policy;
 mod scheduler;
 mod state_api;
