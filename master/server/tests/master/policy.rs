@@ -15,9 +15,7 @@ async fn quotas_are_set_read_and_taken_away() {
         "guarantees": {"cpus": {"value": 1}},
         "limits": {"cpus": {"value": 4}, "mem": {"value": 1024}},
     });
-    let update = |force: bool, config: &serde_json::Value| {
-        json!({"type": "UPDATE_QUOTA", "update_quota": {"force": force, "quota_configs": [config]}})
-    };
+    let update = |force: bool, config: &serde_json::Value| json!({"type": "UPDATE_QUOTA", "update_quota": {"force": force, "quota_configs": [config]}});
     let refused = post(at, "/api/v1", &update(false, &config)).await;
     assert_eq!(
         (refused.status, refused.text().as_str()),
