@@ -40,6 +40,14 @@ pub const WATCHES: usize = 10_000;
 /// Subscriptions whose framework waits for the registry are bounded by `PROPOSALS`; connected ones by this.
 pub const FRAMEWORK_STREAMS: usize = 10_000;
 
+/// A framework that lets an offer time out is not offered the like for as long as the timeout, and for so many times
+/// longer with each further one. Ten frameworks that never answer hold a small cluster up for seconds, not for ever.
+pub const IGNORED_GROWTH: u64 = 8;
+
+/// The longest such pause: a scheduler that hung for a day is back in business an hour after it answers, or at once when
+/// it revives.
+pub const IGNORED_PAUSE: Span = Span::from_hours(1);
+
 /// Agents looked at to explain one framework's offers. The first of its roles is always explained; a hundred thousand
 /// looks take some ten milliseconds of the one loop.
 pub const EXPLAIN_LOOKS: usize = 100_000;

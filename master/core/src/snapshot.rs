@@ -75,6 +75,8 @@ pub struct Framework {
     pub offers: OrdMap<OfferId, Arc<Offer>>,
     /// Not yet answered.
     pub inverse_offers: OrdMap<OfferId, Arc<InverseOffer>>,
+    /// Offers that timed out since its scheduler last accepted or declined one.
+    pub ignored: u32,
 }
 
 impl Framework {

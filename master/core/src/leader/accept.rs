@@ -36,6 +36,7 @@ impl Turn<'_> {
             Ok(deal) => deal,
             Err(fault) => return self.call_off(framework, &call, &fault),
         };
+        self.answers_offers(framework);
         for offer in &deal.offers {
             #[cfg(feature = "mutants")]
             if mutant::planted("offers-can-be-taken-twice") {

@@ -14,6 +14,7 @@ use super::timers::Timer;
 use super::{Standing, Turn};
 use crate::alloc::{AgentFacts, FrameworkChange, Grant, Held, Misuse, PolicyChange};
 use crate::effect::{Observation, SchedulerEvent};
+use crate::limits::{IGNORED_GROWTH, IGNORED_PAUSE};
 use crate::registry::Text;
 use crate::snapshot::Offer;
 
@@ -110,10 +111,15 @@ impl Turn<'_> {
 
     /// Withdraws an offer. Nothing is held against the framework, which did not refuse it.
     pub(super) fn rescind(&mut self, id: &OfferId) {
+        self.rescind_for(id, None);
+    }
+
+    /// Withdraws an offer, and does not make the like of it for so long.
+    fn rescind_for(&mut self, id: &OfferId, pause: Option<Span>) {
         if let Some(offer) = self.take_offer(id) {
             self.leader.counters.count("offers_rescinded");
             self.event(&offer.framework, SchedulerEvent::Rescind(id.clone()));
-            self.return_offered(&offer.framework, &offer.role, &offer.agent, &offer.resources, None);
+            self.return_offered(&offer.framework, &offer.role, &offer.agent, &offer.resources, pause);
         }
     }
 
@@ -150,8 +156,27 @@ impl Turn<'_> {
         }
     }
 
+    /// Nobody answered. Without a pause the same framework, which holds the least now, would be the first to get the
+    /// same resources again, and whoever sits on offers would keep them from all others for ever; the pause grows with
+    /// each offer that is let go by.
     pub(super) fn offer_timed_out(&mut self, id: &OfferId) {
-        self.rescind(id);
+        let holder = self.leader.tables.offers.get(id).map(|offer| offer.framework.clone());
+        let Some(record) = holder.and_then(|holder| self.framework_mut(&holder)) else { return };
+        let times = IGNORED_GROWTH.saturating_pow(record.ignored);
+        record.ignored = record.ignored.saturating_add(1);
+        let timeout = self.leader.settings.offer_timeout.unwrap_or_default();
+        let pause = timeout.saturating_mul(times).min(IGNORED_PAUSE.max(timeout));
+        self.leader.counters.count("offers_timed_out");
+        self.rescind_for(id, Some(pause));
+    }
+
+    /// Somebody answers the offers of this framework.
+    pub(super) fn answers_offers(&mut self, framework: &FrameworkId) {
+        if self.framework(framework).is_some_and(|record| record.ignored > 0)
+            && let Some(record) = self.framework_mut(framework)
+        {
+            record.ignored = 0;
+        }
     }
 
     // --- what the allocator is told

@@ -16,6 +16,7 @@ impl Turn<'_> {
             if own {
                 self.leader.counters.count("offers_declined");
                 self.release_offer(id, Some(refuse));
+                self.answers_offers(framework);
             }
         }
     }

@@ -223,6 +223,7 @@ impl Turn<'_> {
             executors: Default::default(),
             offers: Default::default(),
             inverse_offers: Default::default(),
+            ignored: 0,
         };
         self.leader.tables.frameworks.insert(id, Arc::new(framework));
         false
