@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{Common, Ending, play, sentence};
-use crate::signals;
+use crate::{logs, signals};
 
 /// A master: replicated facts, offers, the scheduler, operator and key-value APIs
 #[derive(Args, Clone, Debug)]
@@ -29,6 +31,9 @@ pub(crate) struct MasterArgs {
     /// Where the log, snapshots and identity live
     #[arg(long, env = "STOA_MASTER_DATA_DIR", value_name = "DIR", default_value = "stoa-master")]
     data_dir: PathBuf,
+    /// Seconds after which an offer that its framework does not answer is taken back for others; 0: never
+    #[arg(long, env = "STOA_MASTER_OFFER_TIMEOUT", value_name = "SECONDS", default_value_t = 60)]
+    offer_timeout: u64,
 }
 
 pub(crate) fn main(args: MasterArgs) -> ExitCode {
@@ -38,8 +43,13 @@ pub(crate) fn main(args: MasterArgs) -> ExitCode {
         peers: args.peers,
         join: args.join,
         data_dir: args.data_dir,
+        offer_timeout: (args.offer_timeout > 0).then(|| Duration::from_secs(args.offer_timeout)),
+        logs: None,
     };
+    let file = args.common.log_file.clone();
     play(&args.common, async {
+        let set_level = Arc::new(logs::set_level);
+        let config = master::Config { logs: Some(master::Logs { file, set_level }), ..config };
         match master::run(config, signals::shutdown()).await {
             Ok(()) => Ending::Done,
             Err(error) if error.is_refusal() => Ending::Refused(sentence(&error)),

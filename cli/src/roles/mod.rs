@@ -23,6 +23,9 @@ pub(crate) struct Common {
     /// How log lines on standard error look; their level comes from STOA_LOG, as `info` or `info,replica=debug`
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
+    /// A file that log lines go to as well; at 64 MiB it is renamed to FILE.1 and begun anew
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
 }
 
 /// How a role ended.
@@ -37,7 +40,7 @@ pub(crate) enum Ending {
 
 /// Runs a role to its end on a runtime of its own and turns the ending into the process's exit code.
 pub(crate) fn play(common: &Common, role: impl Future<Output = Ending>) -> ExitCode {
-    if let Err(problem) = logs::start(common.log_format) {
+    if let Err(problem) = logs::start(common.log_format, common.log_file.as_deref()) {
         return crate::usage(&problem);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -60,7 +60,7 @@ pub(crate) struct UpArgs {
 }
 
 pub(crate) fn main(args: UpArgs) -> ExitCode {
-    if let Err(problem) = logs::start(args.common.log_format) {
+    if let Err(problem) = logs::start(args.common.log_format, args.common.log_file.as_deref()) {
         return usage(&problem);
     }
     let plan = match plan(&args) {

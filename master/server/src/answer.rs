@@ -60,8 +60,11 @@ pub(crate) fn json(body: impl Into<Bytes>) -> Response {
 }
 
 pub(crate) fn typed(content_type: &'static str, body: impl Into<Bytes>) -> Response {
-    let response = Response::new(Body::from(body.into()));
-    with(response, header::CONTENT_TYPE, HeaderValue::from_static(content_type))
+    typed_body(content_type, Body::from(body.into()))
+}
+
+pub(crate) fn typed_body(content_type: &'static str, body: Body) -> Response {
+    with(Response::new(body), header::CONTENT_TYPE, HeaderValue::from_static(content_type))
 }
 
 pub(crate) fn with(mut response: Response, name: HeaderName, value: HeaderValue) -> Response {

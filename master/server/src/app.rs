@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use master_core::input::{LinkId, RequestId};
 use model::time::Time;
@@ -12,11 +12,14 @@ use replica::form::Forming;
 use replica::{Members, NodeId, Status};
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::config::Logs;
 use crate::driver::Message;
 use crate::limits;
+use crate::logging::Logging;
 use crate::membership::Changes;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
+use crate::routes::state::About;
 
 /// What this master is to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +46,12 @@ pub(crate) struct App {
     /// The first address of its host, for those who want a number.
     pub(crate) ip: IpAddr,
     pub(crate) clock: Clock,
-    /// When the program started.
-    pub(crate) started: Time,
-    /// The settings as text, for `/flags`.
-    pub(crate) flags: Vec<(&'static str, String)>,
+    /// What it says of itself.
+    pub(crate) about: About,
+    /// An offer nobody answers is taken back after so long.
+    pub(crate) offer_timeout: Option<Duration>,
+    /// The process's log.
+    pub(crate) logging: Arc<Logging>,
     pub(crate) standing: watch::Sender<Standing>,
     pub(crate) inbox: mpsc::Sender<Message>,
     pub(crate) metrics: Metrics,
@@ -55,6 +60,9 @@ pub(crate) struct App {
     /// Set once the replica runs.
     pub(crate) group: OnceLock<Group>,
     pub(crate) bodies: Semaphore,
+    /// Places of readers of the whole state.
+    pub(crate) readers: Arc<Semaphore>,
+    /// Those of them that make something at this moment.
     pub(crate) renders: Arc<Semaphore>,
     requests: AtomicU64,
     links: AtomicU64,
@@ -81,21 +89,24 @@ impl App {
         forming: Forming,
         metrics: Metrics,
         inbox: mpsc::Sender<Message>,
+        (offer_timeout, logs): (Option<Duration>, Option<Logs>),
     ) -> Self {
         let clock = Clock::start();
         let missing = forming.missing().into_iter().map(str::to_owned).collect();
         Self {
+            about: About { advertise: advertise.to_string(), started: clock.now(), flags },
             advertise,
             ip,
-            started: clock.now(),
             clock,
-            flags,
+            offer_timeout,
+            logging: Arc::new(Logging::new(logs)),
             standing: watch::Sender::new(Standing::Forming { missing }),
             inbox,
             metrics,
             forming: Mutex::new(forming),
             group: OnceLock::new(),
             bodies: Semaphore::new(limits::BODY_UNITS),
+            readers: Arc::new(Semaphore::new(limits::READERS)),
             renders: Arc::new(Semaphore::new(limits::RENDERS)),
             requests: AtomicU64::new(1),
             links: AtomicU64::new(1),
@@ -142,6 +153,6 @@ impl Clock {
 
     /// When that time will be; now, if it has passed.
     pub(crate) fn instant(&self, time: Time) -> Instant {
-        self.start + std::time::Duration::from_millis(time.as_millis().saturating_sub(self.at_start))
+        self.start + Duration::from_millis(time.as_millis().saturating_sub(self.at_start))
     }
 }

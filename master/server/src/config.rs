@@ -1,7 +1,10 @@
 //! What a master is told when it starts.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The settings of one master.
 #[derive(Debug, Clone)]
@@ -16,6 +19,25 @@ pub struct Config {
     pub join: Option<String>,
     /// Where log, snapshots and identity are kept.
     pub data_dir: PathBuf,
+    /// An offer that nobody answers is taken back after so long; absent: never.
+    pub offer_timeout: Option<Duration>,
+    /// What the process logs, where operators may read it and ask for more of it.
+    pub logs: Option<Logs>,
+}
+
+/// The process's own log.
+#[derive(Clone)]
+pub struct Logs {
+    /// The file it is written to, if it is kept in one.
+    pub file: Option<PathBuf>,
+    /// Makes it say more: 0 what was asked for at the start, 1 `debug`, 2 and above `trace`.
+    pub set_level: Arc<dyn Fn(u32) + Send + Sync>,
+}
+
+impl fmt::Debug for Logs {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Logs").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 /// Why a master does not start, or stopped.
@@ -102,6 +124,8 @@ mod tests {
             peers: peers.iter().map(|peer| (*peer).to_owned()).collect(),
             join: None,
             data_dir: PathBuf::new(),
+            offer_timeout: None,
+            logs: None,
         }
     }
 

@@ -84,10 +84,11 @@ impl Driver {
         events: mpsc::Receiver<Event<Registrar>>,
         inbox: mpsc::Receiver<Message>,
         view: Registry,
+        settings: Settings,
     ) -> Self {
         Self {
             app,
-            master: Master::new(Settings::default()),
+            master: Master::new(settings),
             replica,
             events,
             inbox,

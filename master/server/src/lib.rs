@@ -6,6 +6,7 @@
 //! | `door.rs` | the accept loop, and what a connection may cost |
 //! | `routes/` | one file per API |
 //! | `streams.rs`, `link.rs` | bounded queues towards schedulers, operators, agents |
+//! | `large.rs` | reads of the whole state, written while they are read |
 //! | `peers.rs`, `group.rs` | streams between masters; founding and starting the replica |
 //! | `membership.rs`, `join.rs` | changes of the group while it runs; a master that comes later |
 //! | `machine.rs` | the registry as the replica sees it |
@@ -23,8 +24,10 @@ mod config;
 mod driver;
 mod group;
 mod join;
+mod large;
 mod limits;
 mod link;
+mod logging;
 pub mod machine;
 mod membership;
 mod metrics;
@@ -41,6 +44,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use front::door;
+use master_core::settings::Settings;
+use model::time::Span;
 use replica::disk::RocksDisk;
 use replica::form::Forming;
 use replica::{DataDir, Fatal, NodeId};
@@ -49,7 +54,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-pub use config::{Config, Error};
+pub use config::{Config, Error, Logs};
+pub use routes::state::{About, write_state};
 
 use crate::app::{App, Standing};
 use crate::driver::{Driver, Message};
@@ -110,7 +116,15 @@ impl Master {
         let ip = who::resolve(&advertise).await;
         let flags = flags(&config, &advertise);
         let (sender, inbox) = mpsc::channel(limits::INBOX);
-        let app = Arc::new(App::new(advertise.into(), ip, flags, forming, metrics, sender));
+        let app = Arc::new(App::new(
+            advertise.into(),
+            ip,
+            flags,
+            forming,
+            metrics,
+            sender,
+            (config.offer_timeout, config.logs),
+        ));
         let join = config.join.filter(|_| !member);
         Ok(Self { listener, address, app, inbox, storage, join })
     }
@@ -179,7 +193,11 @@ async fn life(
     let running = started.await.map_err(|error| Error::System(error.to_string()))??;
     let Running { handle, events, view, mut expelled, thread, dir } = running;
     let promotion = tokio::spawn(membership::promote_newcomers(app.clone()));
-    let driver = Driver::new(app.clone(), handle.clone(), events, inbox, view);
+    let offer_timeout = app
+        .offer_timeout
+        .map(|timeout| Span::from_millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)));
+    let settings = Settings { offer_timeout, ..Settings::default() };
+    let driver = Driver::new(app.clone(), handle.clone(), events, inbox, view, settings);
     let mut driver = tokio::spawn(driver.run(ended));
     if newly && app.with_forming(|forming| forming.is_founder()) {
         // Nobody has led yet, so nobody is missed for an election timeout. If the others are not there yet, it will take one.
@@ -258,11 +276,17 @@ async fn hand_over(app: &App, handle: &replica::thread::Handle<machine::Registra
 }
 
 fn flags(config: &Config, advertise: &str) -> Vec<(&'static str, String)> {
+    let log_file = config.logs.as_ref().and_then(|logs| logs.file.as_ref());
     vec![
         ("advertise", advertise.to_owned()),
         ("data_dir", config.data_dir.display().to_string()),
         ("join", config.join.clone().unwrap_or_default()),
         ("listen", config.listen.to_string()),
+        ("log_file", log_file.map(|file| file.display().to_string()).unwrap_or_default()),
+        (
+            "offer_timeout",
+            config.offer_timeout.map(|time| format!("{}secs", time.as_secs_f64())).unwrap_or_default(),
+        ),
         ("peers", config.peers.join(",")),
     ]
 }

@@ -41,6 +41,30 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Large answers rendered at once; further readers wait their turn. Each takes a core.
 pub(crate) const RENDERS: usize = 2;
 
+/// Readers of the whole state at once. Each holds a thread, and the records of its moment that have changed since.
+pub(crate) const READERS: usize = 64;
+
+/// How long one more reader waits for a place before it is told to come later.
+pub(crate) const READER_WAIT: Duration = Duration::from_secs(10);
+
+/// Bytes of a large answer made in one piece.
+pub(crate) const PIECE_BYTES: usize = 128 << 10;
+
+/// Pieces of a large answer made ahead of its reader.
+pub(crate) const PIECES_AHEAD: usize = 4;
+
+/// How long a reader may leave a piece lying.
+pub(crate) const PIECE_UNREAD: Duration = Duration::from_secs(30);
+
+/// How long one large answer may take altogether: what its reader holds on to grows with every change of the cluster.
+pub(crate) const READ_TIME: Duration = Duration::from_secs(600);
+
+/// Of a file, shown at once.
+pub(crate) const READ_BYTES: u64 = 64 << 10;
+
+/// Of a file of names of users or groups, looked at for one of them.
+pub(crate) const NAMES_BYTES: u64 = 1 << 20;
+
 /// Messages waiting for the driver.
 pub(crate) const INBOX: usize = 16_384;
 

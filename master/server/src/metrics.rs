@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use front::door::Tally;
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 use replica::{Role, Status};
 
 use crate::driver::Measures;
@@ -21,6 +23,7 @@ pub(crate) struct Metrics {
     sync_seconds: Histogram,
     requests: IntCounterVec,
     pub(crate) connections: Tally,
+    readers_refused: IntCounter,
     inbox: IntGauge,
     events: IntGauge,
     term: IntGauge,
@@ -51,7 +54,14 @@ impl Metrics {
         let requests = Opts::new("stoa_master_http_requests_total", "Requests answered, by route and status");
         let requests = IntCounterVec::new(requests, &["route", "status"]).expect("lawful names");
         registry.register(Box::new(requests.clone())).expect("registered once");
+        let readers_refused = IntCounter::new(
+            "stoa_master_readers_refused_total",
+            "Reads of the whole state refused because too many were under way",
+        )
+        .expect("a lawful name");
+        registry.register(Box::new(readers_refused.clone())).expect("registered once");
         Self {
+            readers_refused,
             handle_seconds: histogram(
                 "stoa_master_handle_seconds",
                 "Time the loop takes for one input",
@@ -96,6 +106,10 @@ impl Metrics {
 
     pub(crate) fn answered(&self, route: &str, status: u16) {
         self.requests.with_label_values(&[route, &status.to_string()]).inc();
+    }
+
+    pub(crate) fn reader_refused(&self) {
+        self.readers_refused.inc();
     }
 
     pub(crate) fn replica(&self, status: &Status) {

@@ -33,8 +33,10 @@ fn canonical(path: &str) -> String {
     if segments.len() > 1 && segments[0] == "master" {
         segments.remove(0);
     }
-    if let [only] = segments[..] {
-        segments = vec![only.strip_suffix(OLD_ENDING).unwrap_or(only)];
+    if let [only] | ["files", only] | ["metrics", only] = segments[..]
+        && let Some(last) = segments.last_mut()
+    {
+        *last = only.strip_suffix(OLD_ENDING).unwrap_or(only);
     }
     // What no handler has is served by the handler of a shorter path: `/api/v1/operator` by `/api/v1`.
     if let ["api", "v1", rest @ ..] = &segments[..] {
@@ -72,6 +74,7 @@ mod tests {
             ("/api/v1/state", "/api/v1/state"),
             ("/redirect/x", "/redirect/x"),
             ("/metrics/snapshot", "/metrics/snapshot"),
+            ("/files/read.json", "/files/read"),
         ] {
             assert_eq!(canonical(sent), routed, "{sent}");
         }

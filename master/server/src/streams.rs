@@ -37,6 +37,9 @@ impl Record {
     fn encode(&self, codec: Codec) -> Bytes {
         match self {
             Self::Event(event) => codec.encode_record(&render::scheduler_event(event)),
+            Self::Notice(OperatorEvent::Subscribed { snapshot, heartbeat }) => {
+                wire::recordio::encode(&render::subscribed(snapshot, *heartbeat, codec))
+            }
             Self::Notice(event) => codec.encode_record(&render::operator_event(event)),
             Self::Watch(record) => {
                 let body =

@@ -75,6 +75,17 @@ pub fn to_writer<M: Message>(stream: &mut dyn io::Write, message: &M) -> io::Res
     writer.finish()
 }
 
+/// Writes an object member by member, for what is too large to be made before it is written. The text goes out
+/// at the elements of lists.
+///
+/// # Errors
+/// Those of `stream`; nothing more is made after the first.
+pub fn object_to_writer(stream: &mut dyn io::Write, members: impl FnOnce(&mut Writer<'_>)) -> io::Result<()> {
+    let mut writer = Writer::to_stream(stream);
+    writer.object(members);
+    writer.finish()
+}
+
 /// Reads a message.
 ///
 /// # Errors

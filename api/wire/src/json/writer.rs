@@ -51,6 +51,27 @@ impl<'w> Writer<'w> {
         self.buffer.push(b'}');
     }
 
+    /// An object with what `members` writes.
+    pub fn object(&mut self, members: impl FnOnce(&mut Self)) {
+        self.buffer.push(b'{');
+        members(self);
+        self.buffer.push(b'}');
+    }
+
+    /// An array of messages, each made when its turn comes.
+    pub fn messages<M: Json>(&mut self, items: impl Iterator<Item = M>) {
+        self.buffer.push(b'[');
+        for item in items {
+            // Nobody reads the rest, which may be half a million records.
+            if self.failure.is_some() {
+                break;
+            }
+            self.element();
+            self.message(&item);
+        }
+        self.buffer.push(b']');
+    }
+
     /// The comma before a member or element, if there is one before it.
     fn separate(&mut self) {
         if !matches!(self.buffer.last(), Some(b'{' | b'[')) {

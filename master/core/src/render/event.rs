@@ -6,7 +6,8 @@ use wire::v1;
 
 use crate::effect::{OperatorEvent, SchedulerEvent};
 
-use super::state::{agent_record, framework_record, get_state_of};
+use super::lists::STREAM_COMPLETED_TASKS;
+use super::state::{agent_record, framework_record, state_of};
 
 /// A record of a scheduler's stream.
 #[must_use]
@@ -82,7 +83,7 @@ pub fn operator_event(event: &OperatorEvent) -> master::Event {
     let kind = match event {
         OperatorEvent::Subscribed { snapshot, heartbeat } => {
             out.subscribed = Some(event::Subscribed {
-                get_state: Some(get_state_of(snapshot)),
+                get_state: Some(state_of(snapshot, STREAM_COMPLETED_TASKS)),
                 heartbeat_interval_seconds: Some(heartbeat.as_secs_f64()),
             });
             Type::Subscribed

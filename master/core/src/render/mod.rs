@@ -2,12 +2,15 @@
 //! cluster's state takes seconds to write down, which the one loop of the master has not got.
 
 mod event;
+mod large;
 mod link;
+mod lists;
 mod maintenance;
 mod roles;
 mod state;
 
 pub use event::{operator_event, scheduler_event};
+pub use large::{Large, subscribed};
 pub use link::order;
 pub use maintenance::{
     get_maintenance_schedule, get_maintenance_status, inverse_offer, maintenance_schedule, maintenance_status,

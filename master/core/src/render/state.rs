@@ -5,15 +5,12 @@ use model::time::Time;
 use wire::master::Response;
 use wire::master::response::{
     GetAgents, GetExecutors, GetFrameworks, GetMaster, GetOperations, GetState, GetTasks, Type, get_agents,
-    get_executors as executors, get_frameworks as frameworks,
+    get_frameworks as frameworks,
 };
 use wire::v1::{self, agent_info::capability::Type as AgentCan};
 
+use super::lists::Lists;
 use crate::snapshot::{Agent, Framework, Snapshot};
-
-/// Completed tasks in the snapshot that opens an event stream. One Go client gives up on records over 4 MiB, which
-/// the whole history of a busy cluster exceeds by far; the whole is what `GET_TASKS` is for.
-const STREAM_COMPLETED_TASKS: usize = 1_000;
 
 pub(super) fn answer(kind: Type, fill: impl FnOnce(&mut Response)) -> Response {
     let mut response = Response { r#type: Some(kind.into()), ..Response::default() };
@@ -72,12 +69,8 @@ pub fn get_operations(snapshot: &Snapshot) -> Response {
     answer(Type::GetOperations, |response| response.get_operations = Some(GetOperations { operations }))
 }
 
-/// The snapshot that opens an operator's event stream.
-pub(super) fn get_state_of(snapshot: &Snapshot) -> GetState {
-    state_of(snapshot, STREAM_COMPLETED_TASKS)
-}
-
-fn state_of(snapshot: &Snapshot, completed: usize) -> GetState {
+/// With at most so many completed tasks, the newest of each framework.
+pub(super) fn state_of(snapshot: &Snapshot, completed: usize) -> GetState {
     GetState {
         get_tasks: Some(tasks_of(snapshot, completed)),
         get_executors: Some(executors_of(snapshot)),
@@ -87,15 +80,8 @@ fn state_of(snapshot: &Snapshot, completed: usize) -> GetState {
 }
 
 fn agents_of(snapshot: &Snapshot) -> GetAgents {
-    let tables = &snapshot.tables;
-    let agents = tables.agents.values().map(|agent| {
-        agent_record(agent, &super::agent_usage(tables, agent), &super::agent_offered(tables, agent))
-    });
-    let recovered = tables.recovered.iter().filter_map(|id| snapshot.registry.agent(id));
-    GetAgents {
-        agents: agents.collect(),
-        recovered_agents: recovered.map(|fact| (*fact.info).clone()).collect(),
-    }
+    let lists = Lists::all(snapshot);
+    GetAgents { agents: lists.agents().collect(), recovered_agents: lists.recovered_agents().collect() }
 }
 
 /// What every agent of this system can do.
@@ -143,19 +129,10 @@ pub fn drain_info(agent: &Agent) -> Option<v1::DrainInfo> {
 }
 
 fn frameworks_of(snapshot: &Snapshot) -> GetFrameworks {
+    let lists = Lists::all(snapshot);
     GetFrameworks {
-        frameworks: snapshot
-            .tables
-            .frameworks
-            .values()
-            .map(|framework| framework_record(framework))
-            .collect(),
-        completed_frameworks: snapshot
-            .tables
-            .completed
-            .iter()
-            .map(|framework| framework_record(framework))
-            .collect(),
+        frameworks: lists.frameworks().collect(),
+        completed_frameworks: lists.completed_frameworks().collect(),
         recovered_frameworks: Vec::new(),
     }
 }
@@ -178,31 +155,15 @@ pub(super) fn framework_record(framework: &Framework) -> frameworks::Framework {
 }
 
 fn executors_of(snapshot: &Snapshot) -> GetExecutors {
-    let all = snapshot.tables.frameworks.values().flat_map(|framework| framework.executors.values());
-    GetExecutors {
-        executors: all
-            .map(|executor| executors::Executor {
-                executor_info: (*executor.info).clone(),
-                agent_id: (&executor.agent).into(),
-            })
-            .collect(),
-        orphan_executors: Vec::new(),
-    }
+    GetExecutors { executors: Lists::all(snapshot).executors().collect(), orphan_executors: Vec::new() }
 }
 
-/// At most so many completed tasks, the newest of each framework.
 fn tasks_of(snapshot: &Snapshot, completed: usize) -> GetTasks {
-    let tables = &snapshot.tables;
-    let live = || tables.frameworks.values();
-    let ended = live().chain(tables.completed.iter()).flat_map(|framework| framework.completed.iter().rev());
+    let lists = Lists::new(snapshot, completed);
     GetTasks {
-        pending_tasks: Vec::new(),
-        tasks: live().flat_map(|framework| framework.tasks.values()).map(|task| super::task(task)).collect(),
-        unreachable_tasks: live()
-            .flat_map(|framework| framework.unreachable.values())
-            .map(|task| super::task(task))
-            .collect(),
-        completed_tasks: ended.take(completed).map(|task| super::task(task)).collect(),
-        orphan_tasks: Vec::new(),
+        tasks: lists.tasks().collect(),
+        unreachable_tasks: lists.unreachable_tasks().collect(),
+        completed_tasks: lists.completed_tasks().collect(),
+        ..GetTasks::default()
     }
 }

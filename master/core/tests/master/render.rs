@@ -6,9 +6,9 @@ use std::sync::Arc;
 use expect_test::{Expect, expect};
 use master_core::effect::{AgentOrder, AgentRefusal, Effect, OperatorEvent, SchedulerEvent};
 use master_core::input::Term;
-use master_core::render;
+use master_core::render::{self, Large};
 use model::time::{Span, Time};
-use wire::json;
+use wire::{Codec, json};
 
 use crate::world::script::Script;
 
@@ -261,8 +261,7 @@ fn the_snapshot_of_a_stream_leaves_most_of_the_history_out() {
     let snapshot = script.snapshot();
     let kept = render::get_tasks(&snapshot).get_tasks.expect("tasks").completed_tasks.len();
     assert_eq!(kept, model::limits::COMPLETED_TASKS);
-    let opening = OperatorEvent::Subscribed { snapshot, heartbeat: Span::from_secs(15) };
-    let record = json::to_vec(&render::operator_event(&opening));
+    let record = render::subscribed(&snapshot, Span::from_secs(15), Codec::Json);
     assert!(record.len() < 4 << 20, "one client gives up on records over 4 MiB, this has {}", record.len());
 }
 
@@ -289,6 +288,71 @@ fn events_of_operators() {
         {"type":"TASK_UPDATED","task_updated":{"framework_id":{"value":"M-0000"},"status":{"task_id":{"value":"t1"},"state":"TASK_KILLED","message":"Framework M-0000 removed","source":"SOURCE_MASTER","reason":"REASON_FRAMEWORK_REMOVED","agent_id":{"value":"M-S0"},"timestamp":1700000011.0},"state":"TASK_KILLED"}}
         {"type":"FRAMEWORK_REMOVED","framework_removed":{"framework_info":{"user":"root","name":"test","id":{"value":"M-0000"},"failover_timeout":10.0,"checkpoint":false,"roles":["web"],"capabilities":[{"type":"MULTI_ROLE"}]}}}
     "#]].assert_eq(&text);
+}
+
+/// Tasks of the larger of two clusters: more records than one protobuf message holds.
+const MANY: usize = 1_500;
+
+/// What is written piece by piece is, to a reader, the message that holds the whole.
+#[test]
+fn large_answers_are_what_the_whole_message_is() {
+    let small = play(BUSY).0.snapshot();
+    let (mut script, _) = play("lead\nhello a1 res=cpus:4000\nsubscribe s1 timeout=10");
+    let tasks: String = (0..MANY).map(|n| format!(" t{n}:cpus:1")).collect();
+    script.effects_of(&format!("accept s1 O0{tasks} refuse=0"));
+    let large = script.snapshot();
+    assert_eq!(render::get_tasks(&large).get_tasks.expect("tasks").tasks.len(), MANY);
+    for snapshot in [small, large] {
+        for (what, whole) in [
+            (Large::State, render::get_state(&snapshot)),
+            (Large::Tasks, render::get_tasks(&snapshot)),
+            (Large::Executors, render::get_executors(&snapshot)),
+            (Large::Frameworks, render::get_frameworks(&snapshot)),
+            (Large::Agents, render::get_agents(&snapshot)),
+        ] {
+            let written = |codec| {
+                let mut out = Vec::new();
+                what.write(&snapshot, codec, &mut out).expect("memory takes it");
+                out
+            };
+            assert!(written(Codec::Json) == json::to_vec(&whole), "{what:?}");
+            let read: wire::master::Response =
+                Codec::Protobuf.decode(&written(Codec::Protobuf)).expect("one message to a reader");
+            assert!(read == whole, "{what:?}");
+        }
+        let heartbeat = Span::from_secs(15);
+        let event = OperatorEvent::Subscribed { snapshot: snapshot.clone(), heartbeat };
+        let whole = render::operator_event(&event);
+        assert!(render::subscribed(&snapshot, heartbeat, Codec::Json) == json::to_vec(&whole));
+        let written = render::subscribed(&snapshot, heartbeat, Codec::Protobuf);
+        let read: wire::master::Event = Codec::Protobuf.decode(&written).expect("one message to a reader");
+        assert!(read == whole);
+    }
+}
+
+/// A reader that is gone costs no more than the piece it did not take.
+#[test]
+fn nothing_is_made_for_a_reader_that_is_gone() {
+    struct Gone(usize);
+    impl std::io::Write for Gone {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            self.0 += 1;
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (mut script, _) = play("lead\nhello a1 res=cpus:4000\nsubscribe s1 timeout=10");
+    let tasks: String = (0..MANY).map(|n| format!(" t{n}:cpus:1")).collect();
+    script.effects_of(&format!("accept s1 O0{tasks} refuse=0"));
+    let snapshot = script.snapshot();
+    for codec in [Codec::Json, Codec::Protobuf] {
+        let mut gone = Gone(0);
+        assert!(Large::State.write(&snapshot, codec, &mut gone).is_err());
+        assert_eq!(gone.0, 1, "{codec:?}");
+    }
 }
 
 #[test]

@@ -29,11 +29,17 @@ pub(super) async fn schedule(State(app): State<Arc<App>>, request: Request) -> R
         .await
         .unwrap_or_else(|refusal| refusal);
     }
-    leaders(app, request, |snapshot, _| wire::json::to_vec(&render::maintenance_schedule(snapshot))).await
+    leaders(app, request, |snapshot, _, out| {
+        wire::json::to_writer(out, &render::maintenance_schedule(snapshot))
+    })
+    .await
 }
 
 pub(super) async fn status(State(app): State<Arc<App>>, request: Request) -> Response {
-    leaders(app, request, |snapshot, _| wire::json::to_vec(&render::maintenance_status(snapshot))).await
+    leaders(app, request, |snapshot, _, out| {
+        wire::json::to_writer(out, &render::maintenance_status(snapshot))
+    })
+    .await
 }
 
 /// An array of machines goes away.

@@ -3,12 +3,15 @@
 mod allocation;
 mod internal;
 mod legacy;
+mod logs;
 mod maintenance;
 mod members;
+mod metrics;
 mod operator;
 mod page;
 mod scheduler;
 mod snapshot_json;
+pub(crate) mod state;
 mod state_api;
 
 use front::door::Connection;
@@ -51,8 +54,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/version", any(legacy::version))
         .route("/flags", any(legacy::flags))
         .route("/redirect", any(legacy::redirect))
-        .route("/metrics", any(legacy::metrics))
-        .route("/metrics/snapshot", any(legacy::metrics_snapshot))
+        .route("/metrics", any(metrics::metrics))
+        .route("/metrics/snapshot", any(metrics::metrics_snapshot))
         .route("/state", any(legacy::state))
         .route("/slaves", any(legacy::slaves))
         .route("/frameworks", any(legacy::frameworks))
@@ -62,6 +65,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/quota", any(legacy::quota))
         .route("/weights", any(legacy::weights))
         .route("/state-summary", any(legacy::state_summary))
+        .route("/files/browse", any(logs::browse))
+        .route("/files/read", any(logs::read))
+        .route("/files/download", any(logs::download))
+        .route("/files/debug", any(logs::debug))
+        .route("/system/stats.json", any(metrics::system))
+        .route("/logging/toggle", any(logs::toggle))
         .route("/teardown", any(legacy::teardown))
         .route("/maintenance/schedule", any(maintenance::schedule))
         .route("/maintenance/status", any(maintenance::status))
@@ -150,7 +159,7 @@ fn plain(reply: &Reply) -> Response {
 }
 
 /// Everything the leader knows, proved current.
-async fn snapshot(app: &App, original: Option<&Original>) -> Result<Arc<Snapshot>, Response> {
+pub(crate) async fn snapshot(app: &App, original: Option<&Original>) -> Result<Arc<Snapshot>, Response> {
     let call = master_core::call::OperatorCall::Read;
     let asked = ask(app, |request| Input::Operator { request, call }).await;
     let id = asked.id;
@@ -161,16 +170,5 @@ async fn snapshot(app: &App, original: Option<&Original>) -> Result<Arc<Snapshot
             Err(answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, "The master answered something else"))
         }
         Err(refusal) => Err(refused(app, &refusal, original)),
-    }
-}
-
-/// Renders beside the runtime's threads, few at a time.
-async fn render(app: &App, work: impl FnOnce() -> Response + Send + 'static) -> Response {
-    let Ok(_permit) = app.renders.clone().acquire_owned().await else {
-        return answer::unavailable("This master is ending");
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(response) => response,
-        Err(_) => answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be rendered"),
     }
 }

@@ -1,5 +1,6 @@
 //! `/api/v1`: the operator API.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -9,24 +10,25 @@ use master_core::call::OperatorCall;
 use master_core::effect::Reply;
 use master_core::input::Input;
 use master_core::refusal::Refusal;
-use master_core::render;
+use master_core::render::{self, Large};
 use master_core::snapshot::Snapshot;
 use model::time::Time;
-use wire::master::call::Type;
+use wire::master::call::{ListFiles, ReadFile, SetLoggingLevel, Type};
 use wire::master::{Call, Response as Answer, response};
 
-use super::legacy::flat_metrics;
+use super::logs;
+use super::metrics::flat_metrics;
 use super::scheduler::{connection, request_codec, response_codec, streaming};
 use super::{ask, ask_for_stream, plain, refused, stream_id};
 use crate::app::App;
 use crate::path::Original;
-use crate::{answer, body, redirect, who};
+use crate::{answer, body, large, redirect, who};
 
 pub(super) async fn call(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(&app, request).await.unwrap_or_else(|refusal| refusal)
 }
 
-async fn respond(app: &App, request: Request) -> Result<Response, Response> {
+async fn respond(app: &Arc<App>, request: Request) -> Result<Response, Response> {
     redirect::unless_leading(app, &request)?;
     let (parts, payload) = request.into_parts();
     let original = parts.extensions.get::<Original>();
@@ -41,23 +43,32 @@ async fn respond(app: &App, request: Request) -> Result<Response, Response> {
     // A call that cannot be is refused before the question how to answer it.
     let local = kind.is_some_and(is_local);
     let stream = stream_id();
+    let mut own = Own::default();
     let decoded = match local {
-        true => None,
+        true => {
+            own = Own { set_level: call.set_logging_level, list: call.list_files, read: call.read_file };
+            None
+        }
         false => Some(
             OperatorCall::decode(call, stream.clone()).map_err(|refusal| refused(app, &refusal, original))?,
         ),
     };
     let accept = response_codec(&parts.headers)?;
-    let Some(decoded) = decoded else { return Ok(answer::message(accept, &own_answer(app, kind).await)) };
+    let Some(decoded) = decoded else { return own_answer(app, accept, kind, own).await };
     match decoded {
         OperatorCall::Read => {
-            let snapshot = super::snapshot(app, original).await?;
-            let (kind, started) = (kind.unwrap_or(Type::Unknown), app.started);
-            Ok(super::render(app, move || match read(kind, &snapshot, started) {
+            let (kind, started) = (kind.unwrap_or(Type::Unknown), app.about.started);
+            let read = large::read(app, original).await?;
+            if let Some(what) = Large::of(kind) {
+                let written =
+                    move |snapshot: &Snapshot, out: &mut dyn io::Write| what.write(snapshot, accept, out);
+                return Ok(read.write(accept.content_type(), written).await);
+            }
+            let answered = read.look(move |snapshot| self::read(kind, snapshot, started)).await?;
+            Ok(match answered {
                 Ok(message) => answer::message(accept, &message),
                 Err(refusal) => answer::text(http::StatusCode::NOT_IMPLEMENTED, refusal.to_string()),
             })
-            .await)
         }
         OperatorCall::Subscribe { .. } => {
             let connection = connection(&parts.extensions)?;
@@ -89,11 +100,6 @@ fn finish(
 fn read(kind: Type, snapshot: &Snapshot, started: Time) -> Result<Answer, Refusal> {
     Ok(match kind {
         Type::GetMaster => render::get_master(snapshot, started),
-        Type::GetState => render::get_state(snapshot),
-        Type::GetAgents => render::get_agents(snapshot),
-        Type::GetFrameworks => render::get_frameworks(snapshot),
-        Type::GetExecutors => render::get_executors(snapshot),
-        Type::GetTasks => render::get_tasks(snapshot),
         Type::GetRoles => render::get_roles(snapshot),
         Type::GetWeights => render::get_weights(snapshot),
         Type::GetQuota => render::get_quota(snapshot),
@@ -106,16 +112,55 @@ fn read(kind: Type, snapshot: &Snapshot, started: Time) -> Result<Answer, Refusa
 
 /// Calls about this process, which the core knows nothing of.
 fn is_local(kind: Type) -> bool {
-    matches!(kind, Type::GetHealth | Type::GetVersion | Type::GetFlags | Type::GetMetrics)
+    matches!(
+        kind,
+        Type::GetHealth
+            | Type::GetVersion
+            | Type::GetFlags
+            | Type::GetMetrics
+            | Type::GetLoggingLevel
+            | Type::SetLoggingLevel
+            | Type::ListFiles
+            | Type::ReadFile
+    )
 }
 
-async fn own_answer(app: &App, kind: Option<Type>) -> Answer {
+/// What such calls carry.
+#[derive(Default)]
+struct Own {
+    set_level: Option<SetLoggingLevel>,
+    list: Option<ListFiles>,
+    read: Option<ReadFile>,
+}
+
+async fn own_answer(
+    app: &Arc<App>,
+    accept: wire::Codec,
+    kind: Option<Type>,
+    own: Own,
+) -> Result<Response, Response> {
+    Ok(answer::message(
+        accept,
+        &match kind {
+            Some(Type::SetLoggingLevel) => return logs::set_level(app, own.set_level),
+            Some(Type::GetLoggingLevel) => logs::level(app),
+            Some(Type::ListFiles) => logs::list(app, own.list).await?,
+            Some(Type::ReadFile) => logs::read_file(app, own.read).await?,
+            kind => about(app, kind).await,
+        },
+    ))
+}
+
+/// What this process is and does.
+async fn about(app: &Arc<App>, kind: Option<Type>) -> Answer {
     let mut out = Answer::default();
     let kind = match kind {
         Some(Type::GetVersion) => {
             out.get_version = Some(response::GetVersion {
                 version_info: wire::v1::VersionInfo {
                     version: who::API_VERSION.to_owned(),
+                    build_date: Some(String::new()),
+                    build_time: Some(0.0),
                     build_user: Some("stoa".to_owned()),
                     ..Default::default()
                 },
@@ -123,7 +168,7 @@ async fn own_answer(app: &App, kind: Option<Type>) -> Answer {
             response::Type::GetVersion
         }
         Some(Type::GetFlags) => {
-            let flags = app.flags.iter();
+            let flags = app.about.flags.iter();
             out.get_flags = Some(response::GetFlags {
                 flags: flags
                     .map(|(name, value)| wire::v1::Flag {

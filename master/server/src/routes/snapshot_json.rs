@@ -3,6 +3,7 @@
 //! Lists are written item by item: a tree of the whole state would cost several times its text.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use master_core::render;
 use master_core::snapshot::{Agent, Executor, Framework, Offer, Snapshot, Task};
@@ -10,7 +11,7 @@ use model::resources::{Bag, Form, Quantities, Value as Amount};
 use model::role::Role;
 use model::task::TaskState;
 use serde::Serialize;
-use serde::ser::Serializer;
+use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 use wire::v1::{self, value};
 
@@ -50,35 +51,31 @@ pub(super) struct Members<'a>(pub(super) Vec<(&'static str, Box<dyn erased::Writ
 
 /// Serializing behind a pointer, for JSON only.
 pub(super) mod erased {
+    use std::io;
+
     use serde::Serialize;
-    use serde_json::Value;
 
     pub(in crate::routes) trait Write {
-        fn bytes(&self) -> Vec<u8>;
+        fn write(&self, out: &mut dyn io::Write) -> io::Result<()>;
     }
 
     impl<T: Serialize> Write for T {
-        fn bytes(&self) -> Vec<u8> {
-            // Values of ours have text keys and finite numbers.
-            serde_json::to_vec(self).unwrap_or_else(|_| Value::Null.to_string().into_bytes())
+        fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+            // Values of ours have text keys and finite numbers: what fails is the output.
+            serde_json::to_writer(out, self).map_err(io::Error::from)
         }
     }
 }
 
 impl Members<'_> {
-    pub(super) fn to_vec(&self) -> Vec<u8> {
-        let mut out = vec![b'{'];
+    pub(super) fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        out.write_all(b"{")?;
         for (index, (name, value)) in self.0.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            out.push(b'"');
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b"\":");
-            out.append(&mut value.bytes());
+            let comma = if index > 0 { "," } else { "" };
+            write!(out, "{comma}\"{name}\":")?;
+            value.write(out)?;
         }
-        out.push(b'}');
-        out
+        out.write_all(b"}")
     }
 }
 
@@ -233,38 +230,49 @@ fn framework_head(framework: &Framework) -> Map<String, Value> {
     }
 }
 
-pub(super) fn framework(framework: &Framework) -> Value {
-    let info = &framework.info;
-    let mut out = framework_head(framework);
-    let mut put = |name: &str, value: Value| out.insert(name.to_owned(), value);
-    put("user", json!(info.user));
-    put("failover_timeout", json!(info.failover_timeout.unwrap_or_default()));
-    put("checkpoint", json!(info.checkpoint.unwrap_or_default()));
-    put("registered_time", json!(framework.registered_at.as_secs_f64()));
-    put("unregistered_time", json!(framework.unregistered_at.map_or(0.0, |at| at.as_secs_f64())));
-    if framework.reregistered_at != framework.registered_at {
-        put("reregistered_time", json!(framework.reregistered_at.as_secs_f64()));
+/// A framework with its tasks, of which there may be half a million: they are made one by one while they are written.
+pub(super) struct Whole<'a>(pub(super) &'a Framework);
+
+impl Serialize for Whole<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(framework) = self;
+        let info = &framework.info;
+        let mut out = serializer.serialize_map(None)?;
+        for (name, value) in framework_head(framework) {
+            out.serialize_entry(&name, &value)?;
+        }
+        out.serialize_entry("user", &info.user)?;
+        out.serialize_entry("failover_timeout", &info.failover_timeout.unwrap_or_default())?;
+        out.serialize_entry("checkpoint", &info.checkpoint.unwrap_or_default())?;
+        out.serialize_entry("registered_time", &framework.registered_at.as_secs_f64())?;
+        let unregistered = framework.unregistered_at.map_or(0.0, |at| at.as_secs_f64());
+        out.serialize_entry("unregistered_time", &unregistered)?;
+        if framework.reregistered_at != framework.registered_at {
+            out.serialize_entry("reregistered_time", &framework.reregistered_at.as_secs_f64())?;
+        }
+        if let Some(principal) = &info.principal {
+            out.serialize_entry("principal", principal)?;
+        }
+        let held = &render::framework_usage(framework) + &render::framework_offered(framework);
+        out.serialize_entry("resources", &amounts(&held))?;
+        let roles: Vec<&str> = framework.profile.roles.iter().map(|role| role.as_str()).collect();
+        if framework.profile.capabilities.multi_role {
+            out.serialize_entry("roles", &roles)?;
+        } else {
+            out.serialize_entry("role", roles.first().unwrap_or(&"*"))?;
+        }
+        out.serialize_entry("tasks", &Each(|| framework.tasks.values().map(|one| task(one))))?;
+        let unreachable = Each(|| framework.unreachable.values().map(|one| task(one)));
+        out.serialize_entry("unreachable_tasks", &unreachable)?;
+        out.serialize_entry("completed_tasks", &Each(|| framework.completed.iter().map(|one| task(one))))?;
+        out.serialize_entry("offers", &Each(|| framework.offers.values().map(|one| offer(one))))?;
+        out.serialize_entry("executors", &Each(|| framework.executors.values().map(|one| executor(one))))?;
+        if let Some(all) = &info.labels {
+            out.serialize_entry("labels", &labels(all))?;
+        }
+        out.serialize_entry("offer_constraints", &json!({}))?;
+        out.end()
     }
-    if let Some(principal) = &info.principal {
-        put("principal", json!(principal));
-    }
-    put("resources", amounts(&(&render::framework_usage(framework) + &render::framework_offered(framework))));
-    let roles: Vec<&str> = framework.profile.roles.iter().map(|role| role.as_str()).collect();
-    if framework.profile.capabilities.multi_role {
-        put("roles", json!(roles));
-    } else {
-        put("role", json!(roles.first().unwrap_or(&"*")));
-    }
-    put("tasks", framework.tasks.values().map(|one| task(one)).collect());
-    put("unreachable_tasks", framework.unreachable.values().map(|one| task(one)).collect());
-    put("completed_tasks", framework.completed.iter().map(|one| task(one)).collect());
-    put("offers", framework.offers.values().map(|one| offer(one)).collect());
-    put("executors", framework.executors.values().map(|one| executor(one)).collect());
-    if let Some(all) = &info.labels {
-        put("labels", labels(all));
-    }
-    put("offer_constraints", json!({}));
-    Value::Object(out)
 }
 
 fn attributes(all: &[v1::Attribute]) -> Value {

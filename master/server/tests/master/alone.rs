@@ -37,6 +37,14 @@ async fn a_master_alone_leads_and_tells_who_it_is() {
     }
     let snapshot = get(at, "/metrics/snapshot").await.json();
     assert_eq!(snapshot["master/elected"], json!(1.0));
+    for zero in ["master/tasks_failed", "master/messages_kill_task", "master/cpus_revocable_total"] {
+        assert_eq!(snapshot[zero], json!(0.0), "{zero}");
+    }
+    assert!(snapshot["system/mem_total_bytes"].as_f64().is_some_and(|bytes| bytes > 0.0), "{snapshot}");
+    let system = get(at, "/system/stats.json").await.json();
+    for name in ["avg_load_1min", "avg_load_5min", "avg_load_15min", "cpus_total", "mem_free_bytes"] {
+        assert!(system[name].is_number(), "{name} in {system}");
+    }
     for path in ["/slaves", "/frameworks", "/tasks", "/roles", "/state-summary", "/flags"] {
         assert_eq!(get(at, path).await.status, 200, "{path}");
         get(at, path).await.json();

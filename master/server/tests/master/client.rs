@@ -1,7 +1,7 @@
 //! Masters to test, and an HTTP client that shows chunks as they are.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -38,8 +38,34 @@ impl TestMaster {
             peers: peers.to_vec(),
             join: None,
             data_dir: data_dir.to_owned(),
+            offer_timeout: None,
+            logs: None,
         })
         .await
+    }
+
+    /// A master alone whose log is in that file; what levels it was told ends up in `levels`.
+    pub(crate) async fn logging(
+        data_dir: &Path,
+        file: PathBuf,
+        levels: std::sync::mpsc::Sender<u32>,
+    ) -> Self {
+        let master = Self::open(master::Config {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            advertise: None,
+            peers: Vec::new(),
+            join: None,
+            data_dir: data_dir.to_owned(),
+            offer_timeout: None,
+            logs: Some(master::Logs {
+                file: Some(file),
+                set_level: std::sync::Arc::new(move |level| levels.send(level).unwrap_or_default()),
+            }),
+        })
+        .await
+        .expect("starts");
+        master.until_health(200).await;
+        master
     }
 
     /// Starts a master that joins the group `member` belongs to.
@@ -50,6 +76,8 @@ impl TestMaster {
             peers: Vec::new(),
             join: Some(member.to_owned()),
             data_dir: data_dir.to_owned(),
+            offer_timeout: None,
+            logs: None,
         })
         .await
     }

@@ -6,6 +6,7 @@ mod client;
 mod group;
 mod key_value;
 mod links;
+mod logs;
 mod maintenance;
 mod policy;
 mod scheduler;
