@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::http::Api;
 use super::table::{cell, print};
+use super::turns;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -39,8 +40,8 @@ pub(crate) enum Action {
         /// The newest so many
         #[arg(long, default_value_t = 20)]
         limit: usize,
-        /// Only those due on this date or at this time, as `2026-11-21`
-        #[arg(long, value_name = "PREFIX")]
+        /// What became of this date, as `2026-11-21` where the job lives, or of this time; and if nothing, why
+        #[arg(long, value_name = "DATE")]
         on: Option<String>,
     },
     /// Kill every run of a job
@@ -53,12 +54,28 @@ pub(crate) enum Action {
         /// The job's name
         job: String,
     },
+    /// Queues that are named or have something running, with their weights
+    Queues,
+    /// Say how much of the cluster a user's queue gets, beside others
+    Weigh {
+        /// The queue: what jobs name, or their owner
+        queue: String,
+        /// Twice the weight of another, twice the room; a queue that nobody named has 1
+        weight: u32,
+        /// The highest priority that its jobs have, whatever they say
+        #[arg(long, allow_negative_numbers = true)]
+        max_priority: Option<i32>,
+    },
 }
 
 const BASE: &str = "/v1/scheduler";
 
 pub(crate) async fn run(api: &Api, action: Action) -> Result<(), String> {
     match action {
+        Action::Queues => turns::queues(api).await,
+        Action::Weigh { queue, weight, max_priority } => {
+            turns::weigh(api, &queue, weight, max_priority).await
+        }
         Action::List => list(api).await,
         Action::Show { job } => {
             println!("{:#}", api.get(&format!("{BASE}/job/{job}")).await?);
@@ -145,12 +162,11 @@ async fn trigger(api: &Api, job: &str, arguments: Option<String>) -> Result<(), 
 }
 
 async fn history(api: &Api, job: &str, limit: usize, on: Option<&str>) -> Result<(), String> {
+    if let Some(on) = on {
+        return turns::account(api, job, on).await;
+    }
     let runs = api.get(&format!("{BASE}/job/{job}/runs")).await?;
-    let covers = |run: &&Value| {
-        let (due, up_to) = (cell(&run["due"]), cell(&run["upTo"]));
-        on.is_none_or(|on| due.starts_with(on) || (due.as_str() < on && on <= up_to.as_str()))
-    };
-    let chosen: Vec<&Value> = runs.as_array().into_iter().flatten().filter(covers).take(limit).collect();
+    let chosen: Vec<&Value> = runs.as_array().into_iter().flatten().take(limit).collect();
     if api.json {
         println!("{:#}", Value::from(chosen.into_iter().cloned().collect::<Vec<_>>()));
         return Ok(());

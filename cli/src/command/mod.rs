@@ -14,6 +14,7 @@ mod node;
 mod quota;
 mod table;
 mod task;
+mod turns;
 
 use std::process::ExitCode;
 
