@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 
-from pymesos import MesosSchedulerDriver, Scheduler
+from pymesos import MesosSchedulerDriver, Scheduler, decode_data, encode_data
 
 LOCK = threading.Lock()
 
@@ -18,6 +18,8 @@ class Adapter(Scheduler):
     def __init__(self):
         self.arrived = threading.Condition()
         self.offers = []
+        # Where tasks run: what the calls for an executor name.
+        self.agents = {}
 
     def subscribed(self, driver):
         with self.arrived:
@@ -47,7 +49,20 @@ class Adapter(Scheduler):
         say("rescind", offer=offer_id["value"])
 
     def statusUpdate(self, driver, update):
-        say("update", task=update["task_id"]["value"], state=update["state"], reason=update.get("reason"))
+        self.agents[update["task_id"]["value"]] = update["agent_id"]
+        say(
+            "update",
+            task=update["task_id"]["value"],
+            state=update["state"],
+            reason=update.get("reason"),
+            message=update.get("message"),
+        )
+
+    def frameworkMessage(self, driver, executor_id, agent_id, message):
+        say("message", executor=executor_id["value"], text=decode_data(message).decode("utf-8"))
+
+    def executorLost(self, driver, executor_id, agent_id, status):
+        say("executor_lost", executor=executor_id["value"])
 
     def processHeartBeat(self, driver):
         say("heartbeat")
@@ -72,22 +87,39 @@ def resource(name, amount):
     return {"name": name, "type": "SCALAR", "scalar": {"value": amount}}
 
 
-def launch(driver, adapter, task, command):
+def launch(driver, adapter, task, command, executor):
     offer = adapter.take()
     info = {
         "name": task,
         "task_id": {"value": task},
         "agent_id": offer["agent_id"],
         "resources": [resource("cpus", 0.1), resource("mem", 32)],
-        "command": {"value": command},
     }
+    if executor:
+        # Fetched into the sandbox, and started there for the first of its tasks.
+        info["executor"] = {
+            "executor_id": {"value": executor["id"]},
+            "command": {"value": command, "uris": [{"value": executor["uri"]}]},
+            "resources": [resource("cpus", 0.1), resource("mem", 64)],
+            "shutdown_grace_period": {"nanoseconds": 5000000000},
+        }
+    else:
+        info["command"] = {"value": command}
     driver.launchTasks(offer["id"], [info], {"refuse_seconds": 0})
 
 
 def obey(driver, adapter, order):
     verb = order["do"]
     if verb == "launch":
-        launch(driver, adapter, order["task"], order["command"])
+        launch(driver, adapter, order["task"], order["command"], order.get("executor"))
+    elif verb == "message":
+        data = encode_data(order["text"].encode("utf-8"))
+        driver.sendFrameworkMessage({"value": order["executor"]}, adapter.agents[order["task"]], data)
+    elif verb == "shutdown":
+        # The driver has no method for it.
+        shutdown = {"executor_id": {"value": order["executor"]}, "agent_id": adapter.agents[order["task"]]}
+        body = {"type": "SHUTDOWN", "framework_id": {"value": driver.framework_id}, "shutdown": shutdown}
+        driver._send(body)
     elif verb == "kill":
         driver.killTask({"value": order["task"]})
     elif verb == "reconcile":

@@ -1,8 +1,9 @@
 //! A running adapter: commands go in, what its library saw comes out.
 //!
 //! Commands: `launch` (`task`, `command`), `kill` (`task`), `reconcile` (`tasks`, all when empty), `decline` (`seconds`;
-//! every offer held), `suppress`, `revive`, `teardown`. Seen: `subscribed` (`framework`), `offer` (`offer`), `rescind`
-//! (`offer`), `update` (`task`, `state`, `reason`), `heartbeat`, `lost`, `done` (`command`), `error` (`message`).
+//! every offer held), `suppress`, `revive`, `teardown`; where the library has executors also `launch` with `executor` (`id`,
+//! `uri`), `message` (`executor`, `task` that runs there, `text`), `shutdown` (`executor`, `task`). Seen: `subscribed` (`framework`), `offer` (`offer`), `rescind`
+//! (`offer`), `update` (`task`, `state`, `reason`), `message` (`text`), `executor_lost`, `heartbeat`, `lost`, `done` (`command`), `error` (`message`).
 //! A library that tries to subscribe again says `lost` as often as it likes.
 
 use std::io::{BufRead, BufReader, Write};

@@ -88,6 +88,18 @@ fn python() -> Option<PathBuf> {
 
 /// Python with `pymesos`, ready to run an adapter.
 pub fn pymesos(adapter: &str) -> Command {
+    let mut command = Command::new(pymesos_python());
+    command.arg("-u").arg(sources("pymesos").join(adapter));
+    command
+}
+
+/// The source of an adapter of `pymesos`, for those who fetch it.
+pub fn pymesos_source(adapter: &str) -> PathBuf {
+    sources("pymesos").join(adapter)
+}
+
+/// A Python that has `pymesos`.
+pub fn pymesos_python() -> PathBuf {
     let pins = sources("pymesos").join("requirements.txt");
     let folder = once("pymesos", &[&pins], |folder| {
         let found = python();
@@ -99,9 +111,7 @@ pub fn pymesos(adapter: &str) -> Command {
         let mut pip = Command::new(folder.join("env/bin/pip"));
         run("pymesos", pip.args(["install", "-q", "--no-deps", "-r"]).arg(&pins));
     });
-    let mut command = Command::new(folder.join("env/bin/python"));
-    command.arg("-u").arg(sources("pymesos").join(adapter));
-    command
+    folder.join("env/bin/python")
 }
 
 /// The adapter of `mesos-go`, compiled.

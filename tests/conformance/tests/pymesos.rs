@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
-use conformance::client::Client;
+use conformance::client::{Client, PATIENCE};
 use conformance::{install, scenario};
+use e2e::cluster::Cluster;
+use e2e::wait::{check, until};
 use serde_json::{Value, json};
 
 async fn adapter(name: &'static str, master: &str) -> Command {
@@ -82,4 +84,69 @@ async fn pymesos_operates() {
 
     scheduler.order("teardown", json!({}));
     operator.wait("its removal", |seen| seen["saw"] == "framework_removed" && seen["framework"] == framework);
+}
+
+/// The executors the leading master knows of.
+async fn executors(cluster: &Cluster, leader: usize) -> Vec<Value> {
+    let url = format!("http://{}/api/v1", cluster.master_addresses[leader]);
+    let answer = cluster.http.post(url).json(&json!({"type": "GET_EXECUTORS"})).send().await;
+    let body: Value = answer.expect("an answer").json().await.expect("JSON");
+    body["get_executors"]["executors"].as_array().expect("a list").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pymesos_executes() {
+    let (mut cluster, leader) = scenario::cluster().await;
+    let mut scheduler = Client::start(adapter("scheduler.py", &cluster.master_addresses[leader]).await);
+    scheduler.wait("subscribed", |seen| seen["saw"] == "subscribed");
+    let python = tokio::task::spawn_blocking(install::pymesos_python).await.expect("installed");
+    let program = format!("exec {} -u executor.py", python.display());
+    let source = install::pymesos_source("executor.py").display().to_string();
+    let executor = json!({"id": "worker", "uri": source});
+    let launch = |task: &str| json!({"task": task, "command": program, "executor": executor});
+    let message = |task: &str, text: &str| json!({"executor": "worker", "task": task, "text": text});
+    let heard = |text: &'static str| move |seen: &Value| seen["saw"] == "message" && seen["text"] == text;
+
+    // Two tasks share one process, which is accounted once beside them.
+    scheduler.order("launch", launch("first"));
+    let first = scheduler.wait_update("first", "TASK_RUNNING");
+    scheduler.order("launch", launch("second"));
+    let second = scheduler.wait_update("second", "TASK_RUNNING");
+    assert_eq!(first["message"], second["message"], "one executor for both");
+    let known = executors(&cluster, leader).await;
+    assert_eq!(known.len(), 1, "{known:?}");
+    assert_eq!(known[0]["executor_info"]["executor_id"]["value"], "worker", "{known:?}");
+
+    scheduler.order("message", message("first", "how are you"));
+    scheduler.wait("the executor's word", heard("heard how are you"));
+    scheduler.order("message", message("first", "finish first"));
+    scheduler.wait_update("first", "TASK_FINISHED");
+    scheduler.order("kill", json!({"task": "second"}));
+    scheduler.wait_update("second", "TASK_KILLED");
+
+    // The agent dies and comes back: the executor subscribes again and goes on.
+    scheduler.order("launch", launch("third"));
+    let third = scheduler.wait_update("third", "TASK_RUNNING");
+    assert_eq!(third["message"], first["message"]);
+    scheduler.forget();
+    cluster.agents[0].kill();
+    cluster.agents[0].restart();
+    scheduler.wait("the executor subscribed again", heard("back 2"));
+    scheduler.order("message", message("third", "fail third"));
+    scheduler.wait_update("third", "TASK_FAILED");
+
+    // It is told to end, and what it leaves behind is settled.
+    scheduler.order("launch", launch("fourth"));
+    let fourth = scheduler.wait_update("fourth", "TASK_RUNNING");
+    assert_eq!(fourth["message"], first["message"], "still the same process");
+    scheduler.order("shutdown", json!({"executor": "worker", "task": "fourth"}));
+    scheduler.wait("the end of its task", |seen| {
+        seen["saw"] == "update" && seen["task"] == "fourth" && seen["state"] != "TASK_RUNNING"
+    });
+    until("the executor is gone", PATIENCE, async || {
+        let known = executors(&cluster, leader).await;
+        check(known.is_empty(), || format!("{known:?}"))
+    })
+    .await;
+    scheduler.order("teardown", json!({}));
 }
