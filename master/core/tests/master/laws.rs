@@ -8,6 +8,7 @@
 //! * what is neither used nor offered is free in the allocator's books, which never contradict the leader's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use master_core::call::{Change, ChangeKind, OperatorCall};
@@ -125,6 +126,10 @@ enum Step {
         framework: usize,
         accepted: bool,
     },
+    /// An agent gets to the operations it was sent.
+    Operate {
+        agent: usize,
+    },
     /// The agent kills its tasks and ends.
     Goodbye {
         agent: usize,
@@ -164,6 +169,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => agent.clone().prop_map(|agent| Step::Down { agent }),
         1 => agent.clone().prop_map(|agent| Step::Up { agent }),
         1 => agent.clone().prop_map(|agent| Step::Goodbye { agent }),
+        4 => agent.clone().prop_map(|agent| Step::Operate { agent }),
         12 => (agent.clone(), 0..8usize, 0..4usize).prop_map(|(agent, task, to)| Step::Advance { agent, task, to }),
         6 => agent.clone().prop_map(|agent| Step::Dial { agent }),
         2 => agent.clone().prop_map(|agent| Step::Drop { agent }),
@@ -185,6 +191,8 @@ struct Machine {
     tasks: BTreeMap<(FrameworkId, TaskId), (v1::TaskInfo, TaskState)>,
     /// What its resources have become; nothing yet when absent.
     changed: Option<Bag>,
+    /// Operations it has been sent and has not got to.
+    waiting: Vec<(Option<FrameworkId>, Bytes, Arc<v1::offer::Operation>)>,
     /// How operations ended, until that is acknowledged.
     ended: BTreeMap<Bytes, wire::link::OperationReport>,
     silent: bool,
@@ -347,6 +355,13 @@ impl Play {
                 self.world.operator(OperatorCall::Maintain(MaintenanceCommand::Up { machines }));
             }
             Step::AnswerInverse { framework, accepted } => self.answer_inverse(framework, accepted),
+            Step::Operate { agent } => {
+                let machine = &mut self.machines[agent];
+                let Some(link) = machine.link else { return };
+                for (framework, uuid, operation) in std::mem::take(&mut machine.waiting) {
+                    self.operate(agent, link, framework.as_ref(), uuid, &operation);
+                }
+            }
             Step::Goodbye { agent } => {
                 let machine = &mut self.machines[agent];
                 machine.tasks.clear();
@@ -476,6 +491,8 @@ impl Play {
         let link = self.next();
         let machine = &mut self.machines[agent];
         let old = machine.link.replace(link);
+        // Orders are lost with their link.
+        machine.waiting.clear();
         let tasks = machine.tasks.iter().map(|((framework, _), (info, state))| wire::link::TaskRecord {
             framework_id: framework.into(),
             info: info.clone(),
@@ -680,7 +697,7 @@ impl Play {
             }
             AgentOrder::ShutdownFramework(framework) => machine.tasks.retain(|(own, _), _| *own != framework),
             AgentOrder::Operate { framework, uuid, operation } => {
-                self.operate(at, link, framework.as_ref(), uuid, &operation);
+                machine.waiting.push((framework, uuid, operation));
             }
             AgentOrder::AcknowledgeOperation { uuid } => {
                 machine.ended.remove(&uuid);
