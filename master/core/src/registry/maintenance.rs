@@ -3,8 +3,8 @@
 //! A machine is *draining* from the moment it stands in the schedule: its agents' offers say when they end, and
 //! frameworks are asked to leave. The operator takes it *down*, and *up* again, which takes it off the schedule.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use wire::registry::{self as wire_registry, Record, record};
