@@ -1,8 +1,10 @@
 //! `stoa job`: batch jobs and their runs.
 
+use std::collections::BTreeMap;
+
 use clap::Subcommand;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::http::Api;
 use super::table::{cell, print};
@@ -17,7 +19,7 @@ pub(crate) enum Action {
         /// The job's name
         job: String,
     },
-    /// Create or replace the job that a JSON file describes; without a schedule it runs once, at once
+    /// Create or replace the job that a file describes, in JSON or YAML; without a schedule it runs once, at once
     Run {
         /// The file; `-` reads standard input
         file: String,
@@ -32,6 +34,22 @@ pub(crate) enum Action {
         /// In place of the job's own arguments
         #[arg(long)]
         arguments: Option<String>,
+        /// A variable of its environment; may be repeated
+        #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+        parameters: Vec<(String, String)>,
+        /// Asked for again with it, it is the same run
+        #[arg(long, default_value = "")]
+        token: String,
+    },
+    /// Launch nothing more of a job; what waits keeps its place
+    Suspend {
+        /// The job's name
+        job: String,
+    },
+    /// End a suspension
+    Resume {
+        /// The job's name
+        job: String,
     },
     /// What became of each due time, and why
     History {
@@ -82,17 +100,38 @@ pub(crate) async fn run(api: &Api, action: Action) -> Result<(), String> {
             Ok(())
         }
         Action::Run { file, dry_run } => put(api, &file, dry_run).await,
-        Action::Trigger { job, arguments } => trigger(api, &job, arguments).await,
+        Action::Trigger { job, arguments, parameters, token } => {
+            let parameters: BTreeMap<String, String> = parameters.into_iter().collect();
+            let document =
+                json!({"arguments": arguments, "parameters": parameters, "idempotencyToken": token});
+            trigger(api, &job, &document).await
+        }
+        Action::Suspend { job } => {
+            let path = format!("job/{job}/suspend");
+            change(api, Method::PUT, &path, &format!("{job} is suspended")).await
+        }
+        Action::Resume { job } => {
+            change(api, Method::PUT, &format!("job/{job}/resume"), &format!("{job} goes on")).await
+        }
         Action::History { job, limit, on } => history(api, &job, limit, on.as_deref()).await,
         Action::Kill { job } => {
-            change(api, &format!("task/kill/{job}"), &format!("killing the runs of {job}")).await
+            let said = format!("killing the runs of {job}");
+            change(api, Method::DELETE, &format!("task/kill/{job}"), &said).await
         }
-        Action::Remove { job } => change(api, &format!("job/{job}"), &format!("{job} is gone")).await,
+        Action::Remove { job } => {
+            change(api, Method::DELETE, &format!("job/{job}"), &format!("{job} is gone")).await
+        }
     }
 }
 
-async fn change(api: &Api, path: &str, said: &str) -> Result<(), String> {
-    api.send(api.request(Method::DELETE, &format!("{BASE}/{path}"))).await?;
+/// `NAME=VALUE`.
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| "must be NAME=VALUE".to_owned())
+}
+
+async fn change(api: &Api, method: Method, path: &str, said: &str) -> Result<(), String> {
+    api.send(api.request(method, &format!("{BASE}/{path}"))).await?;
     println!("{said}");
     Ok(())
 }
@@ -111,7 +150,13 @@ async fn list(api: &Api) -> Result<(), String> {
         } else {
             "failure"
         };
-        let state = if job["disabled"] == true { "disabled".to_owned() } else { cell(&job["state"]) };
+        let state = if job["disabled"] == true {
+            "disabled".to_owned()
+        } else if job["suspend"] == true {
+            "suspended".to_owned()
+        } else {
+            cell(&job["state"])
+        };
         let due = if job["parents"].is_array() {
             format!("after {}", cell(&job["parents"]))
         } else {
@@ -135,7 +180,7 @@ async fn put(api: &Api, file: &str, dry_run: bool) -> Result<(), String> {
     let text =
         if file == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     let text = text.map_err(|error| format!("{file}: {error}"))?;
-    let document: Value = serde_json::from_str(&text).map_err(|error| format!("{file}: {error}"))?;
+    let document = read(&text).map_err(|error| format!("{file}: {error}"))?;
     let kind = if document["parents"].is_array() { "dependency" } else { "iso8601" };
     let path = format!("{BASE}/{kind}?dryRun={dry_run}");
     let answer = api.ask(api.request(Method::POST, &path).json(&document)).await?;
@@ -150,13 +195,21 @@ async fn put(api: &Api, file: &str, dry_run: bool) -> Result<(), String> {
     Ok(())
 }
 
-async fn trigger(api: &Api, job: &str, arguments: Option<String>) -> Result<(), String> {
-    let mut query = vec![("detail", "1".to_owned())];
-    query.extend(arguments.map(|text| ("arguments", text)));
-    let request = api.request(Method::PUT, &format!("{BASE}/job/{job}")).query(&query);
+/// An object is JSON; anything else is YAML, of which JSON's other forms are a part.
+fn read(text: &str) -> Result<Value, String> {
+    if text.trim_start().starts_with('{') {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    } else {
+        serde_saphyr::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+async fn trigger(api: &Api, job: &str, document: &Value) -> Result<(), String> {
+    let request = api.request(Method::POST, &format!("{BASE}/job/{job}/dispatch")).json(document);
     let run = api.ask(request).await?;
     if !api.raw(&run) {
-        println!("{} is {} {}", cell(&run["id"]), cell(&run["state"]), cell(&run["reason"]));
+        let line = format!("{} is {} {}", cell(&run["id"]), cell(&run["state"]), cell(&run["reason"]));
+        println!("{}", line.trim_end());
     }
     Ok(())
 }
@@ -187,4 +240,26 @@ async fn history(api: &Api, job: &str, limit: usize, on: Option<&str>) -> Result
     let rows: Vec<Vec<String>> = chosen.iter().map(row).collect();
     print(&["due", "state", "trigger", "attempt", "started", "finished", "exit", "reason"], &rows);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_read_from_json_and_from_yaml() {
+        let yaml = "name: nightly\nschedule: 0 2 * * *\ncpus: 0.5\nsteps:\n- name: load\n  needs: {extract: failure}\n";
+        let json = r#" {"name": "nightly", "schedule": "0 2 * * *", "cpus": 0.5,
+            "steps": [{"name": "load", "needs": {"extract": "failure"}}]}"#;
+        assert_eq!(read(yaml), read(json));
+        assert!(read(json).is_ok_and(|job| job["steps"][0]["needs"]["extract"] == "failure"));
+        assert!(read("{\"name\": }").is_err());
+        assert!(read("name: [").is_err());
+    }
+
+    #[test]
+    fn a_parameter_has_a_name_and_a_value() {
+        assert_eq!(parameter("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert_eq!(parameter("A"), Err("must be NAME=VALUE".to_owned()));
+    }
 }

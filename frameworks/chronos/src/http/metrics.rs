@@ -112,14 +112,11 @@ impl Metrics {
 }
 
 /// Per job: how long its runs took, how many went well and badly.
-pub(super) fn json(seen: Option<&Seen>) -> Value {
-    let book = seen.map(|seen| &seen.book);
-    let (high, queued) = seen.map_or((0, 0), |seen| seen.queued);
+pub(super) fn json(book: &Book, (high, queued): (usize, usize)) -> Value {
     let (mut counters, mut histograms) = (Map::new(), Map::new());
-    for job in book.iter().flat_map(|book| book.jobs.values()) {
+    for job in book.jobs.values() {
         let name = job.name();
-        let durations = book.map(|book| Durations::of(book, name)).unwrap_or_default();
-        histograms.insert(format!("jobs.run.time.{name}"), durations.json());
+        histograms.insert(format!("jobs.run.time.{name}"), Durations::of(book, name).json());
         counters.insert(format!("jobs.run.success.{name}"), json!({"count": job.status.success_count}));
         counters.insert(format!("jobs.run.failure.{name}"), json!({"count": job.status.error_count}));
     }

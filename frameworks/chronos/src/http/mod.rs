@@ -110,6 +110,7 @@ impl Api {
         }
         let below = match &names[..] {
             ["v1", "scheduler", rest @ ..] | ["scheduler", rest @ ..] => rest.len(),
+            ["metrics"] => 1,
             _ => return Err(Problem::Status(StatusCode::NOT_FOUND)),
         };
         let body = read(body).await?;

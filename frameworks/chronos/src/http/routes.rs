@@ -39,7 +39,7 @@ pub(super) async fn local(api: &Api, parts: &Parts, path: &[&str]) -> Option<Ans
         },
         ["version"] => json(&json!({"name": "chronos", "version": env!("CARGO_PKG_VERSION")})),
         ["leader"] | ["scheduler", "leader"] | ["v1", "scheduler", "leader"] => leader(api),
-        ["metrics"] => figures(api, parts).await,
+        ["metrics"] if wants_text(parts) => figures(api).await,
         _ => return None,
     })
 }
@@ -52,14 +52,17 @@ fn leader(api: &Api) -> Answered {
     json(&json!({"leader": leader}))
 }
 
-async fn figures(api: &Api, parts: &Parts) -> Answered {
+/// Prometheus names the forms it reads; clients of Chronos say nothing, and read its JSON.
+fn wants_text(parts: &Parts) -> bool {
+    let accept = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.contains("text/plain") || accept.contains("openmetrics")
+}
+
+/// Each instance's own, as whoever collects them asks each.
+async fn figures(api: &Api) -> Answered {
     let leading = matches!(api.standing(), Standing::Leading(_));
     let ask = api.ask(|batch, _| Seen { book: batch.book(), queued: batch.queued(), outbox: batch.outbox() });
     let seen = if leading { ask.await.ok() } else { None };
-    let accept = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accept.contains("json") {
-        return json(&metrics::json(seen.as_ref()));
-    }
     Ok(with_type(StatusCode::OK, TEXT, api.0.metrics.text(seen.as_ref())))
 }
 
@@ -71,9 +74,13 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
         ("POST" | "PUT", ["dependency"]) => put(api, call, Kind::Dependent).await,
         ("GET", ["jobs"]) => {
             let book = api.book().await?;
-            json(&book.jobs.values().map(|job| present::listed(&book, job)).collect::<Vec<_>>())
+            all(move || json(&book.jobs.values().map(|job| present::listed(&book, job)).collect::<Vec<_>>()))
+                .await
         }
-        ("GET", ["jobs", "summary"]) => json(&present::summary(&api.book().await?)),
+        ("GET", ["jobs", "summary"]) => {
+            let book = api.book().await?;
+            all(move || json(&present::summary(&book))).await
+        }
         ("GET", ["jobs", "search"]) => search(api, call).await,
         ("GET", ["job", name]) => {
             let book = api.book().await?;
@@ -115,13 +122,26 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
             api.command(Command::KillRun { run }).await?;
             Ok(done())
         }
-        ("GET", ["stats", figure]) => stats(&api.book().await?, figure),
+        ("GET", ["stats", figure]) => {
+            let (book, figure) = (api.book().await?, (*figure).to_owned());
+            all(move || stats(&book, &figure)).await
+        }
+        ("GET", ["metrics"]) => {
+            let (book, queued) = api.ask(|batch, _| (batch.book(), batch.queued())).await?;
+            all(move || json(&metrics::json(&book, queued))).await
+        }
         ("GET", ["notifications"]) => {
             let outbox = api.ask(|batch, _| batch.outbox()).await?;
             json(&present::notifications(&outbox))
         }
-        ("GET", ["graph", "dot"]) => text(present::dot(&api.book().await?)),
-        ("GET", ["graph", "csv"]) => text(present::csv(&api.book().await?)),
+        ("GET", ["graph", "dot"]) => {
+            let book = api.book().await?;
+            all(move || text(present::dot(&book))).await
+        }
+        ("GET", ["graph", "csv"]) => {
+            let book = api.book().await?;
+            all(move || text(present::csv(&book))).await
+        }
         ("DELETE", ["task", "kill", name]) => {
             api.command(Command::KillTasks { job: (*name).to_owned() }).await?;
             Ok(done())
@@ -132,6 +152,13 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
         }
         _ => Err(Problem::Status(StatusCode::NOT_FOUND)),
     }
+}
+
+/// What goes over all jobs, which may be a hundred thousand: on a thread of its own, not on one that others wait for.
+async fn all(answer: impl FnOnce() -> Answered + Send + 'static) -> Answered {
+    let answered = tokio::task::spawn_blocking(answer).await;
+    answered
+        .unwrap_or_else(|failed| Err(Problem::Unavailable(format!("the answer could not be made: {failed}"))))
 }
 
 fn unknown_run(id: &str) -> Problem {

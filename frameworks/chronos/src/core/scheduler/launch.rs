@@ -45,6 +45,8 @@ impl Scheduler {
                 self.save((*whole).clone(), out);
             }
         }
+        // A step has launched all it may: what is left over wants offers now, not when the refusal of the rest has run out.
+        self.revive |= round.room == 0;
         let used = round.open.into_iter().filter(|(_, launches)| !launches.is_empty());
         out.extend(used.map(|(offer, launches)| Effect::Launch { offer, launches }));
     }

@@ -305,3 +305,20 @@ fn constraints_and_amounts_choose_the_agent() {
         unequal: no agent that is offered fits the constraints"#]]
     .assert_eq(&why.join("\n"));
 }
+
+#[test]
+fn what_a_step_may_not_launch_any_more_asks_for_offers_at_once() {
+    let mut world = World::new();
+    let many = crate::limits::LAUNCHES + 1;
+    world.job(json!({"name": "a", "command": "true", "completions": many, "parallelism": many}));
+    world.pass(Span::from_secs(2));
+    world.told();
+    world.offer("cpus:1000;mem:1000000;disk:1000000");
+    assert_eq!(world.tasks.len(), crate::limits::LAUNCHES);
+    assert!(world.told().lines().any(|line| line == "revive"));
+    world.pass(Span::from_secs(2));
+    world.told();
+    world.offer("cpus:1000;mem:1000000;disk:1000000");
+    assert_eq!(world.tasks.len(), many);
+    assert!(!world.told().lines().any(|line| line == "revive"), "nothing is left over");
+}
