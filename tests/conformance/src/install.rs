@@ -114,6 +114,24 @@ pub fn pymesos_python() -> PathBuf {
     folder.join("env/bin/python")
 }
 
+/// The Python that has `chronos-python`; the programs that come with it lie beside it.
+pub fn chronos_python() -> PathBuf {
+    let pins = sources("chronos-python").join("requirements.txt");
+    let folder = once("chronos-python", &[&pins], |folder| {
+        run("a virtual environment", Command::new("python3").args(["-m", "venv"]).arg(folder.join("env")));
+        let mut pip = Command::new(folder.join("env/bin/pip"));
+        run("chronos-python", pip.args(["install", "-q", "--no-deps", "-r"]).arg(&pins));
+    });
+    folder.join("env/bin/python")
+}
+
+/// Its client, ready to be called.
+pub fn chronos_python_client(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.arg("-u").arg(sources("chronos-python").join("client.py"));
+    command
+}
+
 /// The adapter of `mesos-go`, compiled.
 pub fn mesos_go() -> Command {
     let source = sources("mesos-go");
