@@ -42,6 +42,15 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it and waits until a supervisor leads and every agent is registered.
     pub async fn start(shape: Shape) -> Self {
+        Self::start_as(shape, &[]).await
+    }
+
+    /// One master with flags of its own, so many agents and nothing else.
+    pub async fn start_with(agents: usize, master: &[&str]) -> Self {
+        Self::start_as(Shape { masters: 1, agents, marathons: 0, haproxy: false }, master).await
+    }
+
+    async fn start_as(shape: Shape, master: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("stoa-e2e-").tempdir().expect("a folder");
         let addresses = |count: usize| -> Vec<String> {
             (0..count).map(|_| format!("127.0.0.1:{}", ports::free())).collect()
@@ -62,7 +71,7 @@ impl Cluster {
             http,
             folder,
         };
-        cluster.start_roles(shape);
+        cluster.start_roles(shape, master);
         cluster.leading_master().await;
         cluster.wait_agents(shape.agents).await;
         if shape.marathons > 0 {
@@ -71,11 +80,12 @@ impl Cluster {
         cluster
     }
 
-    fn start_roles(&mut self, shape: Shape) {
+    fn start_roles(&mut self, shape: Shape, master: &[&str]) {
         let masters = self.master_addresses.join(",");
         for i in 0..shape.masters {
             let mut flags = vec!["master".to_owned(), format!("--listen={}", self.master_addresses[i])];
             flags.push(format!("--data-dir={}", self.dir(&format!("master-{i}")).display()));
+            flags.extend(master.iter().map(|flag| (*flag).to_owned()));
             if shape.masters > 1 {
                 flags.push(format!("--peers={masters}"));
             }

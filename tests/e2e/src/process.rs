@@ -18,6 +18,12 @@ pub fn stoa() -> PathBuf {
     beside.unwrap_or_else(|| panic!("there is no `stoa` near {}: `make build` makes it", own.display()))
 }
 
+/// Bytes of a process that are in memory.
+pub fn resident(pid: i32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("the process lives");
+    text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("pages") * 4096
+}
+
 /// A running role. Dropping it kills it.
 pub struct Process {
     pub name: String,

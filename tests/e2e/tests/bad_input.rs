@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use e2e::cluster::{Cluster, Shape};
-use e2e::process::{Process, stoa};
+use e2e::process::{Process, resident, stoa};
 use e2e::wait::{check, until};
 use e2e::{ports, tasks};
 use serde_json::{Value, json};
@@ -86,11 +86,6 @@ async fn raw_status(address: &str, target: &str) -> u16 {
     let text = String::from_utf8_lossy(&answer);
     // A request line that is no request line may be answered by closing the connection.
     text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(400)
-}
-
-fn resident(pid: i32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("the process lives");
-    text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("pages") * 4096
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,155 @@
+//! A scheduler as small as can be, good or bad: JSON over the public API, its stream read or left alone.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use reqwest::Response;
+use serde_json::{Value, json};
+
+/// How long a stream may be silent: several heartbeats.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A subscribed framework.
+pub struct Scheduler {
+    http: reqwest::Client,
+    url: String,
+    pub framework: String,
+    stream: String,
+    body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    /// What has arrived and is no whole record yet.
+    rest: Vec<u8>,
+    /// Offers held, oldest first.
+    pub offers: Vec<Value>,
+}
+
+/// What a framework that is nothing special says of itself.
+pub fn info(name: &str) -> Value {
+    json!({ "user": "root", "name": name, "roles": [name], "capabilities": [{ "type": "MULTI_ROLE" }] })
+}
+
+/// Sends SUBSCRIBE and leaves the stream to the caller.
+pub async fn open(http: &reqwest::Client, master: &str, info: &Value) -> reqwest::Result<Response> {
+    let call = json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": info } });
+    http.post(format!("http://{master}/api/v1/scheduler")).json(&call).send().await
+}
+
+impl Scheduler {
+    /// Subscribes at the leading master.
+    pub async fn subscribe(master: &str, info: &Value) -> Self {
+        let http = reqwest::Client::new();
+        let answer = open(&http, master, info).await.expect("an answer");
+        assert!(answer.status().is_success(), "SUBSCRIBE: {}", answer.status());
+        let mut scheduler = Self {
+            url: format!("http://{master}/api/v1/scheduler"),
+            framework: String::new(),
+            stream: answer.headers()["mesos-stream-id"].to_str().expect("text").to_owned(),
+            body: answer.bytes_stream().boxed(),
+            rest: Vec::new(),
+            offers: Vec::new(),
+            http,
+        };
+        let subscribed = scheduler.wait("SUBSCRIBED").await;
+        let id = &subscribed["subscribed"]["framework_id"]["value"];
+        id.as_str().expect("an id").clone_into(&mut scheduler.framework);
+        scheduler
+    }
+
+    /// The next event of this type; others are passed over, offers kept.
+    pub async fn wait(&mut self, kind: &str) -> Value {
+        loop {
+            let event = self.event().await;
+            if event["type"] == kind {
+                return event;
+            }
+        }
+    }
+
+    /// The next event; offers come and go in [`offers`](Self::offers) as well.
+    pub async fn event(&mut self) -> Value {
+        let event = self.record().await;
+        match event["type"].as_str() {
+            Some("OFFERS") => {
+                let offers = event["offers"]["offers"].as_array();
+                self.offers.extend(offers.into_iter().flatten().cloned());
+            }
+            Some("RESCIND") => {
+                let gone = &event["rescind"]["offer_id"];
+                self.offers.retain(|offer| offer["id"] != *gone);
+            }
+            Some("ERROR") => panic!("{event}"),
+            _ => {}
+        }
+        event
+    }
+
+    async fn record(&mut self) -> Value {
+        loop {
+            if let Some(line) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let digits = std::str::from_utf8(&self.rest[..line]).expect("digits");
+                let end = line + 1 + digits.parse::<usize>().expect("a length");
+                if self.rest.len() >= end {
+                    let record: Vec<u8> = self.rest.drain(..end).skip(line + 1).collect();
+                    return serde_json::from_slice(&record).expect("JSON");
+                }
+            }
+            let chunk = tokio::time::timeout(SILENCE, self.body.next()).await;
+            let chunk = chunk.expect("the stream speaks").expect("the stream goes on").expect("bytes");
+            self.rest.extend_from_slice(&chunk);
+        }
+    }
+
+    /// The oldest offer that is held; waits for one.
+    pub async fn offer(&mut self) -> Value {
+        while self.offers.is_empty() {
+            self.event().await;
+        }
+        self.offers.remove(0)
+    }
+
+    /// Sends a call, its `framework_id` filled in, and returns the answer's status.
+    pub async fn send(&mut self, mut call: Value) -> u16 {
+        call["framework_id"] = json!({ "value": self.framework });
+        let request = self.http.post(&self.url).header("Mesos-Stream-Id", &self.stream).json(&call);
+        // A server may answer and close before it has read a call that is too large.
+        request.send().await.map_or(413, |answer| answer.status().as_u16())
+    }
+
+    /// Sends a call that is taken.
+    pub async fn call(&mut self, call: Value) {
+        let kind = call["type"].clone();
+        assert_eq!(self.send(call).await, 202, "{kind}");
+    }
+
+    /// A shell command as a task of a small size, on an offer's agent.
+    pub fn task(offer: &Value, id: &str, command: &str) -> Value {
+        let amount =
+            |name: &str, value: f64| json!({ "name": name, "type": "SCALAR", "scalar": { "value": value } });
+        json!({
+            "name": id, "task_id": { "value": id }, "agent_id": offer["agent_id"],
+            "resources": [amount("cpus", 0.1), amount("mem", 32.0)], "command": { "value": command }
+        })
+    }
+
+    /// Launches tasks on an offer; what is left of it comes back at once.
+    pub async fn launch(&mut self, offer: &Value, tasks: &[Value]) {
+        let operations = json!([{ "type": "LAUNCH", "launch": { "task_infos": tasks } }]);
+        let accept = json!({ "offer_ids": [offer["id"]], "operations": operations, "filters": { "refuse_seconds": 0.0 } });
+        self.call(json!({ "type": "ACCEPT", "accept": accept })).await;
+    }
+
+    /// Waits until the task is in that state; every update on the way is acknowledged.
+    pub async fn wait_state(&mut self, task: &str, state: &str) -> Value {
+        loop {
+            let event = self.wait("UPDATE").await;
+            let status = &event["update"]["status"];
+            if status["uuid"].is_string() {
+                let acknowledge = json!({ "agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"] });
+                self.call(json!({ "type": "ACKNOWLEDGE", "acknowledge": acknowledge })).await;
+            }
+            if status["task_id"]["value"] == task && status["state"] == state {
+                return status.clone();
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Frameworks that misbehave in every way the API leaves open, beside one that does not: it launches as before.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use e2e::cluster::Cluster;
+use e2e::process::resident;
+use e2e::scheduler::{Scheduler, info, open};
+use e2e::wait::until;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// Tasks of one round of the good framework, launched one after the other.
+const ROUND: usize = 40;
+/// A round beside bad citizens may take so many times what the slower of two rounds without them takes. They share two
+/// processors with it, so it is not one; a framework that is starved would need more than ten times as long.
+const SLOWDOWN: u32 = 8;
+/// Frameworks of each bad kind that subscribe.
+const EACH: usize = 10;
+/// Readers that never read, of either kind.
+const DEAF: usize = 100;
+/// Subscriptions opened and dropped.
+const DROPPED: usize = 10_000;
+/// What the master may grow by meanwhile.
+const GROWTH: u64 = 256 << 20;
+
+/// How often each kind of misbehaviour got the answer it deserves.
+#[derive(Default)]
+struct Seen {
+    declined: AtomicU64,
+    rescinded: AtomicU64,
+    duplicate: AtomicU64,
+    invalid_offer: AtomicU64,
+    oversized: AtomicU64,
+    acknowledged: AtomicU64,
+    dropped: AtomicU64,
+}
+
+fn one(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_good_framework_launches_beside_bad_citizens_as_without() {
+    let cluster = Cluster::start_with(2, &["--offer-timeout=1"]).await;
+    let master = cluster.master_addresses[0].clone();
+    let mut good = Scheduler::subscribe(&master, &info("good")).await;
+    round(&mut good, "first").await;
+    let before = round(&mut good, "before").await;
+    let memory = resident(cluster.masters[0].pid());
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::new(Seen::default());
+    let mut bad = JoinSet::new();
+    for n in 0..EACH {
+        bad.spawn(decline(master.clone(), n, stop.clone(), seen.clone()));
+        bad.spawn(hoard(master.clone(), n, stop.clone(), seen.clone()));
+    }
+    bad.spawn(repeat_itself(master.clone(), stop.clone(), seen.clone()));
+    bad.spawn(exaggerate(master.clone(), stop.clone(), seen.clone()));
+    bad.spawn(come_and_go(master.clone(), stop.clone(), seen.clone()));
+    let deaf = never_read(&master).await;
+
+    // Hoarders are offered less and less; nobody else's turn comes to an end before that.
+    let mut rounds = 0;
+    while !done(&seen) {
+        round(&mut good, &format!("between{rounds}")).await;
+        rounds += 1;
+    }
+    let beside = round(&mut good, "beside").await;
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = bad.join_next().await {
+        ended.expect("a bad citizen got the answers it expects");
+    }
+    drop(deaf);
+    let after = round(&mut good, "after").await;
+
+    let alone = before.max(after);
+    assert!(
+        beside <= alone * SLOWDOWN,
+        "{ROUND} tasks took {beside:?} beside bad citizens and {alone:?} without\n{}",
+        cluster.logs()
+    );
+    until("the master's memory comes down again", Duration::from_secs(60), async || {
+        let grown = resident(cluster.masters[0].pid()).saturating_sub(memory);
+        if grown < GROWTH { Ok(()) } else { Err(format!("{} MiB more than before", grown >> 20)) }
+    })
+    .await;
+}
+
+fn done(seen: &Seen) -> bool {
+    let least = |counter: &AtomicU64, least: u64| counter.load(Ordering::Relaxed) >= least;
+    least(&seen.declined, 100)
+        && least(&seen.rescinded, 3 * EACH as u64)
+        && least(&seen.duplicate, 3)
+        && least(&seen.invalid_offer, 10)
+        && least(&seen.oversized, 3)
+        && least(&seen.acknowledged, 10)
+        && least(&seen.dropped, DROPPED as u64)
+}
+
+/// Launches tasks one after the other, each when the one before it has ended.
+async fn round(good: &mut Scheduler, name: &str) -> Duration {
+    let begun = Instant::now();
+    for n in 0..ROUND {
+        let offer = good.offer().await;
+        let task = format!("{name}-{n}");
+        good.launch(&offer, &[Scheduler::task(&offer, &task, "true")]).await;
+        good.wait_state(&task, "TASK_FINISHED").await;
+    }
+    begun.elapsed()
+}
+
+/// Takes every offer and gives it back at once, for ever.
+async fn decline(master: String, n: usize, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
+    let mut scheduler = Scheduler::subscribe(&master, &info(&format!("decliner{n}"))).await;
+    while !stop.load(Ordering::Relaxed) {
+        let ids: Vec<Value> = scheduler.offers.drain(..).map(|offer| offer["id"].clone()).collect();
+        if !ids.is_empty() {
+            let decline = json!({ "offer_ids": ids, "filters": { "refuse_seconds": 0.0 } });
+            scheduler.call(json!({ "type": "DECLINE", "decline": decline })).await;
+            one(&seen.declined);
+        }
+        scheduler.event().await;
+    }
+}
+
+/// Takes every offer and never answers.
+async fn hoard(master: String, n: usize, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
+    let mut scheduler = Scheduler::subscribe(&master, &info(&format!("hoarder{n}"))).await;
+    while !stop.load(Ordering::Relaxed) {
+        if scheduler.event().await["type"] == "RESCIND" {
+            one(&seen.rescinded);
+        }
+    }
+}
+
+/// Launches a task that it has already, on offers that are gone or another's, and acknowledges what nobody said.
+async fn repeat_itself(master: String, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
+    let mut scheduler = Scheduler::subscribe(&master, &info("repeater")).await;
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, &[Scheduler::task(&offer, "twice", "exec sleep 1000")]).await;
+    scheduler.wait_state("twice", "TASK_RUNNING").await;
+    while !stop.load(Ordering::Relaxed) {
+        // The first offer was used long ago; the second has never been anybody's.
+        let foreign = json!({ "id": { "value": "nobody-O1" }, "agent_id": offer["agent_id"] });
+        for old in [&offer, &foreign] {
+            scheduler.launch(old, &[Scheduler::task(old, "late", "true")]).await;
+            let status = scheduler.wait_state("late", "TASK_LOST").await;
+            assert_eq!(status["reason"], "REASON_INVALID_OFFERS", "{status}");
+            one(&seen.invalid_offer);
+        }
+        let acknowledge = json!({
+            "agent_id": offer["agent_id"], "task_id": { "value": "nobody" }, "uuid": "AAAAAAAAQACAAAAAAAAAAA=="
+        });
+        scheduler.call(json!({ "type": "ACKNOWLEDGE", "acknowledge": acknowledge })).await;
+        one(&seen.acknowledged);
+        if let Some(fresh) = scheduler.offers.pop() {
+            scheduler.launch(&fresh, &[Scheduler::task(&fresh, "twice", "true")]).await;
+            let status = scheduler.wait_state("twice", "TASK_ERROR").await;
+            assert_eq!(status["reason"], "REASON_TASK_INVALID", "{status}");
+            one(&seen.duplicate);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Sends messages that are too large, and large ones that are allowed to an executor that is not there.
+async fn exaggerate(master: String, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
+    let mut scheduler = Scheduler::subscribe(&master, &info("exaggerator")).await;
+    let message = |bytes: usize| {
+        json!({ "type": "MESSAGE", "message": {
+            "agent_id": { "value": "nobody" }, "executor_id": { "value": "nobody" }, "data": "A".repeat(bytes)
+        } })
+    };
+    while !stop.load(Ordering::Relaxed) {
+        assert_eq!(scheduler.send(message(32 << 20)).await, 413);
+        one(&seen.oversized);
+        let status = scheduler.send(message(1 << 20)).await;
+        assert!([202, 400, 413].contains(&status), "{status}");
+    }
+}
+
+/// Subscribes as somebody new and hangs up, over and over.
+async fn come_and_go(master: String, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
+    // A connection of its own each time: hanging up is what this is about.
+    let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
+    let mut n = 0;
+    while !stop.load(Ordering::Relaxed) {
+        n += 1;
+        match open(&http, &master, &info(&format!("visitor{}", n % 50))).await {
+            Ok(answer) => assert!([200, 503].contains(&answer.status().as_u16()), "{}", answer.status()),
+            Err(error) => panic!("subscription {n}: {error:?}"),
+        }
+        one(&seen.dropped);
+    }
+}
+
+/// Subscribes, and asks for the whole state, and never reads a byte of what comes. Such frameworks want no offers here:
+/// sitting on those is the hoarders' part.
+async fn never_read(master: &str) -> Vec<TcpStream> {
+    let address: SocketAddr = master.parse().expect("an address");
+    let subscribe = |n: usize| {
+        let name = format!("deaf{n}");
+        let subscribe = json!({ "framework_info": info(&name), "suppressed_roles": [name] });
+        json!({ "type": "SUBSCRIBE", "subscribe": subscribe }).to_string()
+    };
+    let mut deaf = Vec::new();
+    for n in 0..DEAF {
+        for (path, body) in [
+            ("/api/v1/scheduler", subscribe(n)),
+            ("/api/v1", r#"{"type":"SUBSCRIBE"}"#.to_owned()),
+            ("/api/v1", r#"{"type":"GET_STATE"}"#.to_owned()),
+        ] {
+            let mut stream = TcpStream::connect(address).await.expect("the master listens");
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: {master}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all((head + &body).as_bytes()).await.expect("sent");
+            deaf.push(stream);
+        }
+    }
+    deaf
+}
