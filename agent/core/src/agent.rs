@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use model::id::{AgentId, ContainerId};
 use model::resources::Bag;
-use model::time::Time;
+use model::time::{Span, Time};
 use wire::v1;
 
+use crate::change::{self, exclusive};
 use crate::checkpoint::{Record, State};
 use crate::effect::{Effect, Ending, LinkId, Sandbox};
 use crate::executor::{Executor, ExecutorKey, ExecutorPhase};
 use crate::gc::Gc;
 use crate::health::Which;
-use crate::ids::Ids;
+use crate::ids::{Ids, Uuid};
 use crate::input::Input;
 use crate::limits;
 use crate::link::{Link, Woken};
@@ -48,6 +49,10 @@ pub enum RecoverError {
         "the agent's resources are now {total}, but its running tasks use {used}: give it at least so much, or end them first"
     )]
     Shrunk { total: String, used: String },
+    #[error(
+        "the agent's resources are now {total}, but {changed} are reserved or volumes: give it at least so much, or undo these first"
+    )]
+    Reserved { total: String, changed: String },
 }
 
 /// Where the process is in its own life.
@@ -76,6 +81,8 @@ pub(crate) enum Timer {
     Subscription(ExecutorKey),
     /// An executor that was told to end has had its time.
     Grace(ExecutorKey),
+    /// The end of an operation waits for its acknowledgement.
+    Operation(Uuid),
     Gc,
     /// The last tasks have had their time.
     Ending,
@@ -95,8 +102,12 @@ pub struct Agent {
     pub(crate) containers: BTreeMap<ContainerId, TaskKey>,
     /// Containers of executors.
     pub(crate) hosts: BTreeMap<ContainerId, ExecutorKey>,
-    /// Resources of tasks and executors that hold theirs.
+    /// What the agent has, with its reservations and volumes.
+    pub(crate) total: Bag,
+    /// Resources of tasks and executors that hold theirs, without what is shared.
     pub(crate) used: Bag,
+    /// The next waits between tries to report operations.
+    pub(crate) delays: BTreeMap<Uuid, Span>,
     pub(crate) completed: VecDeque<Arc<Task>>,
     pub(crate) completed_executors: VecDeque<Arc<Executor>>,
     pub(crate) gc: Gc,
@@ -120,6 +131,10 @@ impl Agent {
             state.apply(&record);
         }
         let ids = Ids::new(settings.seed);
+        let total = change::total(&settings.total, &state.changed).map_err(|_| RecoverError::Reserved {
+            total: settings.total.to_string(),
+            changed: state.changed.to_string(),
+        })?;
         let mut agent = Self {
             link: Link::new(settings.masters.clone()),
             rebooted: !state.boot.is_empty() && state.boot != settings.boot,
@@ -131,7 +146,9 @@ impl Agent {
             timers: Timers::default(),
             containers: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            total,
             used: Bag::default(),
+            delays: BTreeMap::new(),
             completed: VecDeque::new(),
             completed_executors: VecDeque::new(),
             gc: Gc::default(),
@@ -139,8 +156,8 @@ impl Agent {
             counters: Counters::default(),
         };
         agent.index();
-        if !agent.settings.total.contains(&agent.used) {
-            let (total, used) = (agent.settings.total.to_string(), agent.used.to_string());
+        if !agent.total.contains(&agent.used) {
+            let (total, used) = (agent.total.to_string(), agent.used.to_string());
             return Err(RecoverError::Shrunk { total, used });
         }
         Ok(agent)
@@ -158,7 +175,7 @@ impl Agent {
             let removed = self.state.frameworks.get(&key.framework).is_some_and(|f| f.removed);
             if let Some(spec) = executor.spec.as_ref().filter(|_| !removed) {
                 executor.holds = true;
-                self.used += &spec.resources;
+                self.used += &exclusive(&spec.resources);
             }
         }
         for (key, task) in &mut self.state.tasks {
@@ -170,7 +187,7 @@ impl Agent {
             let removed = self.state.frameworks.get(&key.framework).is_some_and(|f| f.removed);
             if let Some(spec) = task.spec.as_ref().filter(|_| task.state.holds_resources() && !removed) {
                 task.holds = true;
-                self.used += &spec.resources;
+                self.used += &exclusive(&spec.resources);
             }
         }
     }
@@ -183,6 +200,9 @@ impl Agent {
         self.mode = Mode::Recovering;
         if self.state.boot != self.settings.boot {
             self.record(Record::Boot(self.settings.boot.clone()), out);
+        }
+        for volume in self.state.removing.clone() {
+            self.outbox.after(Effect::RemoveVolume(volume), out);
         }
         self.timers.set(Timer::Gc, now + limits::GC_PERIOD);
         self.find_containers(now, out);
@@ -213,6 +233,7 @@ impl Agent {
                 let gone = self.gc.collect(now, used);
                 out.extend(gone.into_iter().map(Effect::Remove));
             }
+            Input::VolumeRemoved(volume) => drop(self.record(Record::VolumeRemoved(volume), out)),
             Input::Leftover { sandbox, since } => self.leftover(since, sandbox, out),
             Input::Stop { kill_tasks } => self.stop(now, kill_tasks, out),
         }
@@ -263,6 +284,7 @@ impl Agent {
                 Timer::Probe(key, which) => self.probe(&key, which, out),
                 Timer::Completion(key) => self.ran_too_long(now, &key, out),
                 Timer::Subscription(key) => self.subscription_late(now, &key, out),
+                Timer::Operation(uuid) => self.report_operation(now, uuid, out),
                 Timer::Grace(key) => self.end_executor(now, &key, out),
                 Timer::Gc => {
                     out.push(Effect::MeasureDisk);

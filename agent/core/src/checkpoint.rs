@@ -3,17 +3,20 @@
 //! Every durable fact changes through [`State::apply`], while running and while recovering alike, so that a
 //! restarted agent is by construction the one its records describe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::id::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
+use model::resources::{Bag, Form};
 use model::time::Time;
 use prost::Message;
 use wire::checkpoint as disk;
 use wire::v1;
 
+use crate::change::{Volume, destroyed};
 use crate::executor::{Executor, ExecutorKey};
 use crate::ids::Uuid;
+use crate::operations::Operation;
 use crate::spec::TaskKey;
 use crate::status;
 use crate::task::{Framework, Kill, KillCause, Task};
@@ -46,6 +49,22 @@ pub enum Record {
     Executor(Box<ExecutorRecord>),
     /// Nothing is left of an executor's process.
     ExecutorEnded(ExecutorKey),
+    /// The part of the agent's resources that is reserved dynamically or made volumes.
+    Changed(Bag),
+    Operation(Box<OperationRecord>),
+    OperationAcknowledged(Uuid),
+    /// A volume was destroyed; its data may still be where those of a new one of its name would be.
+    VolumeDestroyed(Volume),
+    /// They are not any more.
+    VolumeRemoved(Volume),
+}
+
+/// An operation that has ended, with what it changed: one fact, so that neither is found without the other.
+#[derive(Debug, Clone)]
+pub struct OperationRecord {
+    pub operation: Operation,
+    /// As in [`Record::Changed`]; absent when nothing changed.
+    pub changed: Option<Bag>,
 }
 
 /// An executor accepted.
@@ -90,13 +109,15 @@ pub enum Unreadable {
     NewerKind,
     #[error("a record lacks its {0}")]
     Lacks(&'static str),
+    #[error("a record has resources that cannot be: {0}")]
+    Resources(String),
 }
 
 impl Record {
     /// Whether effects have to wait until the record is on disk. Losing the others repeats work at worst: an
     /// update is sent again, a container is looked for once more.
     pub fn gates(&self) -> bool {
-        !matches!(self, Self::Acknowledged { .. } | Self::Dropped(_))
+        !matches!(self, Self::Acknowledged { .. } | Self::Dropped(_) | Self::OperationAcknowledged(_))
     }
 }
 
@@ -121,6 +142,11 @@ pub(crate) struct State {
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
     pub(crate) streams: BTreeMap<TaskKey, Stream>,
     pub(crate) executors: BTreeMap<ExecutorKey, Executor>,
+    /// What of its resources the agent's configuration does not say.
+    pub(crate) changed: Bag,
+    pub(crate) operations: BTreeMap<Uuid, Operation>,
+    /// Destroyed volumes whose data may still be there.
+    pub(crate) removing: BTreeSet<Volume>,
 }
 
 impl State {
@@ -158,6 +184,19 @@ impl State {
             Record::ExecutorEnded(key) => {
                 self.executors.remove(key);
                 self.part(&key.framework);
+            }
+            Record::Changed(changed) => self.changed.clone_from(changed),
+            Record::Operation(record) => {
+                self.operations.insert(record.operation.uuid, record.operation.clone());
+                if let Some(changed) = &record.changed {
+                    self.removing.extend(destroyed(&record.operation.asked));
+                    self.changed.clone_from(changed);
+                }
+            }
+            Record::VolumeDestroyed(volume) => drop(self.removing.insert(volume.clone())),
+            Record::VolumeRemoved(volume) => drop(self.removing.remove(volume)),
+            Record::OperationAcknowledged(uuid) => {
+                self.operations.remove(uuid);
             }
         }
         None
@@ -235,6 +274,11 @@ impl State {
                 records.push(Record::FrameworkRemoved(framework.id.clone()));
             }
         }
+        records.push(Record::Changed(self.changed.clone()));
+        records.extend(self.removing.iter().cloned().map(Record::VolumeDestroyed));
+        records.extend(self.operations.values().map(|operation| {
+            Record::Operation(Box::new(OperationRecord { operation: operation.clone(), changed: None }))
+        }));
         records.extend(self.executors.values().map(|executor| Record::Executor(Box::new(executor.record()))));
         for task in self.tasks.values() {
             #[cfg(feature = "mutants")]
@@ -293,6 +337,11 @@ fn to_disk(record: &Record) -> disk::Record {
             framework_id: v1::FrameworkId { value: key.framework.to_string() },
             executor_id: v1::ExecutorId { value: key.executor.to_string() },
         }),
+        Record::Changed(changed) => Kind::Changed(disk::Changed { resources: changed.to_wire(Form::Stack) }),
+        Record::Operation(record) => Kind::Operation(operation_to_disk(record)),
+        Record::VolumeDestroyed(volume) => Kind::VolumeDestroyed(volume_to_disk(volume)),
+        Record::VolumeRemoved(volume) => Kind::VolumeRemoved(volume_to_disk(volume)),
+        Record::OperationAcknowledged(uuid) => Kind::OperationAcknowledged(uuid.0.to_vec().into()),
     };
     disk::Record { kind: Some(kind) }
 }
@@ -332,7 +381,52 @@ fn from_disk(record: disk::Record) -> Result<Record, Unreadable> {
             framework: key.framework_id.value.into(),
             executor: key.executor_id.value.into(),
         }),
+        Kind::Changed(changed) => Record::Changed(bag(&changed)?),
+        Kind::Operation(operation) => Record::Operation(Box::new(operation_from_disk(operation)?)),
+        Kind::VolumeDestroyed(volume) => Record::VolumeDestroyed(volume_from_disk(&volume)?),
+        Kind::VolumeRemoved(volume) => Record::VolumeRemoved(volume_from_disk(&volume)?),
+        Kind::OperationAcknowledged(uuid) => {
+            Record::OperationAcknowledged(Uuid::from_slice(&uuid).ok_or(Unreadable::Lacks("uuid"))?)
+        }
     })
+}
+
+fn bag(changed: &disk::Changed) -> Result<Bag, Unreadable> {
+    Bag::from_wire(&changed.resources).map_err(|error| Unreadable::Resources(error.to_string()))
+}
+
+fn volume_to_disk(volume: &Volume) -> disk::Volume {
+    disk::Volume { role: volume.role.to_string(), id: volume.id.to_string() }
+}
+
+fn volume_from_disk(volume: &disk::Volume) -> Result<Volume, Unreadable> {
+    let role = volume.role.parse().map_err(|_| Unreadable::Lacks("role"))?;
+    Ok(Volume { role, id: volume.id.as_str().into() })
+}
+
+fn operation_to_disk(record: &OperationRecord) -> disk::Operation {
+    let Operation { uuid, framework, asked, status } = &record.operation;
+    disk::Operation {
+        uuid: uuid.0.to_vec().into(),
+        framework_id: framework.as_ref().map(|id| v1::FrameworkId { value: id.to_string() }),
+        asked: (**asked).clone(),
+        status: (**status).clone(),
+        changed: record
+            .changed
+            .as_ref()
+            .map(|changed| disk::Changed { resources: changed.to_wire(Form::Stack) }),
+    }
+}
+
+fn operation_from_disk(operation: disk::Operation) -> Result<OperationRecord, Unreadable> {
+    let changed = operation.changed.as_ref().map(bag).transpose()?;
+    let operation = Operation {
+        uuid: Uuid::from_slice(&operation.uuid).ok_or(Unreadable::Lacks("uuid"))?,
+        framework: operation.framework_id.map(|id| id.value.into()),
+        asked: Arc::new(operation.asked),
+        status: Arc::new(operation.status),
+    };
+    Ok(OperationRecord { operation, changed })
 }
 
 fn task_to_disk(task: &TaskRecord) -> disk::Task {

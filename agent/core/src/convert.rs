@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use model::id::{FrameworkId, OperationId};
+use model::id::FrameworkId;
+use model::resources::Form;
 use model::time::Span;
 use wire::link::{self, to_agent, to_master};
 use wire::v1;
@@ -10,6 +11,7 @@ use wire::v1;
 use crate::effect::{HeldTask, Hello, Report};
 use crate::ids::Uuid;
 use crate::input::{Envelope, Order, Refusal};
+use crate::operations::Operation;
 use crate::spec;
 use crate::status::wire_state;
 
@@ -71,7 +73,7 @@ pub fn envelope(frame: link::ToAgent) -> Result<Envelope, Malformed> {
         },
         Frame::Operation(apply) => Order::Operation {
             framework: apply.framework_id.map(|id| id.value.into()),
-            operation: apply.operation.id.map(|id| OperationId::from(id.value)),
+            operation: Arc::new(apply.operation),
             uuid: Uuid::from_slice(&apply.operation_uuid)
                 .ok_or(Malformed::Uuid("operation.operation_uuid"))?,
         },
@@ -134,20 +136,7 @@ pub fn to_master(report: &Report) -> link::ToMaster {
             executor_id: v1::ExecutorId { value: executor.to_string() },
             status: *status,
         }),
-        Report::OperationRefused { framework, operation, uuid, message } => {
-            Frame::Operation(link::OperationReport {
-                framework_id: framework.as_ref().map(|id| v1::FrameworkId { value: id.to_string() }),
-                status: v1::OperationStatus {
-                    operation_id: operation.as_ref().map(|id| v1::OperationId { value: id.to_string() }),
-                    state: v1::OperationState::OperationError as i32,
-                    message: Some(message.clone()),
-                    uuid: Some(v1::Uuid { value: uuid.0.to_vec().into() }),
-                    ..Default::default()
-                },
-                operation_uuid: uuid.0.to_vec().into(),
-                operation: None,
-            })
-        }
+        Report::Operation(report) => Frame::Operation(operation(report)),
     };
     link::ToMaster { frame: Some(frame) }
 }
@@ -158,12 +147,21 @@ fn hello(hello: &Hello) -> link::Hello {
         info: (*hello.info).clone(),
         version: hello.version.clone(),
         highest_term: hello.highest_term,
-        checkpointed_resources: hello.info.resources.clone(),
+        checkpointed_resources: hello.total.to_wire(Form::Stack),
         tasks: hello.tasks.iter().map(held_task).collect(),
         executors: hello.executors.iter().map(|(framework, info)| executor(framework, info)).collect(),
         frameworks: hello.frameworks.iter().map(|info| (**info).clone()).collect(),
         boot_id: Some(hello.boot.clone()),
-        operations: Vec::new(),
+        operations: hello.operations.iter().map(operation).collect(),
+    }
+}
+
+fn operation(operation: &Operation) -> link::OperationReport {
+    link::OperationReport {
+        framework_id: operation.framework.as_ref().map(|id| v1::FrameworkId { value: id.to_string() }),
+        status: (*operation.status).clone(),
+        operation_uuid: operation.uuid.0.to_vec().into(),
+        operation: Some((*operation.asked).clone()),
     }
 }
 

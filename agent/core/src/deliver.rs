@@ -120,6 +120,7 @@ impl Agent {
         for key in self.state.streams.keys() {
             self.timers.clear(&Timer::Retry(key.clone()));
         }
+        self.hold_operations();
     }
 
     /// How many tasks are in a state, for metrics.

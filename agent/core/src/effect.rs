@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use model::id::{ContainerId, ExecutorId, FrameworkId, OperationId};
+use model::id::{ContainerId, ExecutorId, FrameworkId};
 use model::resources::Bag;
 use model::task::TaskState;
 use model::time::Span;
 use wire::v1;
 
+use crate::change::Volume;
 use crate::checkpoint::Record;
 use crate::executor::{Event, StreamId};
 use crate::health::Target;
-use crate::ids::Uuid;
+use crate::operations::Operation;
 use crate::spec::TaskSpec;
 use crate::updates::Update;
 
@@ -79,7 +80,14 @@ pub enum Effect {
     CancelFetch {
         container: ContainerId,
     },
-    /// Start the task's command; answered by container events.
+    /// Show the job's directories in its sandbox, whose process runs already or is played. Nobody waits for it: a task
+    /// that misses its directory says so itself.
+    Show(Job),
+    /// Make the directory of a new volume, empty.
+    MakeVolume(Volume),
+    /// Remove a volume with its data; answered by `VolumeRemoved` once nobody can find them.
+    RemoveVolume(Volume),
+    /// Show the job's directories, then start the task's command; answered by container events.
     Launch(Job),
     /// SIGTERM now, SIGKILL after `grace`.
     Kill {
@@ -171,13 +179,8 @@ pub enum Report {
         /// As `wait(2)` gives it; absent when nobody knows, or when it never ran.
         status: Option<i32>,
     },
-    /// An operation this agent cannot perform.
-    OperationRefused {
-        framework: Option<FrameworkId>,
-        operation: Option<OperationId>,
-        uuid: Uuid,
-        message: String,
-    },
+    /// How an operation ended.
+    Operation(Box<Operation>),
 }
 
 /// The whole truth, sent first on every link.
@@ -192,6 +195,10 @@ pub struct Hello {
     pub executors: Vec<(FrameworkId, Arc<v1::ExecutorInfo>)>,
     pub frameworks: Vec<Arc<v1::FrameworkInfo>>,
     pub boot: String,
+    /// What the agent has, with its reservations and volumes.
+    pub total: Bag,
+    /// Ended, and not acknowledged.
+    pub operations: Vec<Operation>,
 }
 
 /// A task in a hello.

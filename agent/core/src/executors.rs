@@ -11,6 +11,7 @@ use wire::v1;
 use wire::v1::task_status::Reason;
 
 use crate::agent::{Agent, Mode, Timer};
+use crate::change::{Mount, exclusive};
 use crate::checkpoint::{ExecutorRecord, Record};
 use crate::effect::{Effect, Job, Report};
 use crate::executor::{Event, Executor, ExecutorKey, ExecutorPhase, Waiting, is_played};
@@ -89,7 +90,7 @@ impl Agent {
                 executor.phase = ExecutorPhase::Running;
             }
             if let Some(spec) = &executor.spec {
-                self.used += &spec.resources;
+                self.used += &exclusive(&spec.resources);
             }
         }
     }
@@ -133,6 +134,17 @@ impl Agent {
             executor: key.executor.clone(),
             is_executor: true,
         })
+    }
+
+    /// Shows directories in the sandbox of an executor: its own, or those of tasks that it is about to be given.
+    pub(crate) fn show(&mut self, key: &ExecutorKey, mounts: Vec<Mount>, out: &mut Vec<Effect>) {
+        if mounts.is_empty() {
+            return;
+        }
+        if let Some(mut job) = self.executor_job(key) {
+            Arc::make_mut(&mut job.task).mounts = mounts;
+            self.outbox.after(Effect::Show(job), out);
+        }
     }
 
     /// What an executor and its tasks may use together: they share one container.
@@ -179,12 +191,15 @@ impl Agent {
         self.resize(key, out);
         for waiting in queue {
             let mut infos = Vec::with_capacity(waiting.tasks().len());
+            let mut mounts = Vec::new();
             for task in waiting.tasks() {
                 let task = TaskKey { framework: key.framework.clone(), task: task.clone() };
                 let Some(task) = self.state.tasks.get_mut(&task) else { continue };
                 task.phase = Phase::Launching;
                 infos.push(Arc::clone(&task.info));
+                mounts.extend(task.spec.iter().flat_map(|spec| spec.mounts.clone()));
             }
+            self.show(key, mounts, out);
             let event = match waiting {
                 Waiting::Task(_) => infos.pop().map(Event::Launch),
                 Waiting::Group(_) => Some(Event::LaunchGroup(infos)),
@@ -351,7 +366,7 @@ impl Agent {
         };
         executor.holds = false;
         if let Some(spec) = &executor.spec {
-            self.used = self.used.checked_sub(&spec.resources).unwrap_or_default();
+            self.used = self.used.without(&exclusive(&spec.resources));
         }
     }
 

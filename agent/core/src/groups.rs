@@ -33,6 +33,10 @@ impl Agent {
         tasks: &[Arc<v1::TaskInfo>],
         out: &mut Vec<Effect>,
     ) {
+        if tasks.is_empty() {
+            // Nothing would ever end its executor.
+            return;
+        }
         self.meet(framework, out);
         let id = FrameworkId::from(framework.id.as_ref().map_or("", |id| id.value.as_str()));
         let key = |info: &Arc<v1::TaskInfo>| TaskKey {
@@ -119,6 +123,9 @@ impl Agent {
         let Some((host, group)) = self.membership(key) else { return };
         let members: Vec<TaskKey> = self.members(&host, group).map(|task| task.key.clone()).collect();
         if self.members(&host, group).all(|task| task.fetched) {
+            let own = self.state.executors.get(&host).and_then(|executor| executor.spec.as_ref());
+            let own = own.map(|spec| spec.mounts.clone()).unwrap_or_default();
+            self.show(&host, own, out);
             for key in members {
                 self.launch(now, &key, out);
             }

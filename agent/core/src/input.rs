@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use model::id::{AgentId, ContainerId, ExecutorId, FrameworkId, OperationId, TaskId};
+use model::id::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
 use model::time::{Span, Time};
 use wire::v1;
 
+use crate::change::Volume;
 use crate::effect::{LinkId, ProbeId, Sandbox};
 use crate::executor::{Call, ExecutorKey, StreamId};
 use crate::health::Finding;
@@ -72,6 +73,8 @@ pub enum Input {
     Disk {
         used: u64,
     },
+    /// The data of a destroyed volume are out of the way.
+    VolumeRemoved(Volume),
     /// A sandbox found at start. Those of tasks held here are left alone, the others are garbage.
     Leftover {
         sandbox: Sandbox,
@@ -169,7 +172,7 @@ pub enum Order {
     },
     Operation {
         framework: Option<FrameworkId>,
-        operation: Option<OperationId>,
+        operation: Arc<v1::offer::Operation>,
         uuid: Uuid,
     },
     AcknowledgeOperation {

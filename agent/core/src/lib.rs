@@ -13,6 +13,7 @@
 
 mod agent;
 mod calls;
+mod change;
 pub mod checkpoint;
 mod checks;
 pub mod convert;
@@ -29,6 +30,7 @@ mod input;
 mod kill;
 pub mod limits;
 mod link;
+mod operations;
 mod orders;
 mod outbox;
 mod recovery;
@@ -41,11 +43,13 @@ mod updates;
 mod view;
 
 pub use agent::{Agent, RecoverError, Settings};
+pub use change::{Mount, Source, Volume};
 pub use checkpoint::Record;
 pub use effect::{Effect, Ending, HeldTask, Hello, Job, LinkId, ProbeId, Report, Sandbox};
 pub use executor::{Call, CallRefusal, Event, Executor, ExecutorKey, ExecutorPhase, StreamId};
 pub use ids::{Ids, Uuid};
 pub use input::{Envelope, Exit, ExitStatus, Input, LinkDown, Order, Refusal};
+pub use operations::Operation;
 pub use spec::{CommandSpec, Invalid, Limit, TaskKey, TaskSpec, Uri};
 pub use task::{Framework, Kill, KillCause, Phase, Task};
 pub use updates::Update;

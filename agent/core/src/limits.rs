@@ -68,6 +68,12 @@ pub const EXECUTORS: usize = 1_000;
 /// Ended executors shown to readers.
 pub const COMPLETED_EXECUTORS: usize = 150;
 
+// --- operations
+
+/// Ended operations that are not acknowledged. Masters send no more at a time; were they all of a framework that never
+/// acknowledges, its agents must not fill up with them.
+pub const OPERATIONS: usize = 1_000;
+
 // --- checks
 
 /// Shortest wait between two checks: a task file must not be able to occupy the agent.

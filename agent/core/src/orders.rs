@@ -35,6 +35,8 @@ impl Agent {
                 .map(|f| Arc::clone(&f.info))
                 .collect(),
             boot: self.settings.boot.clone(),
+            total: self.total.clone(),
+            operations: self.state.operations.values().cloned().collect(),
         };
         self.outbox.after(Effect::Send { link, report: Report::Hello(Box::new(hello)) }, out);
     }
@@ -137,6 +139,7 @@ impl Agent {
         let connected: BTreeSet<&FrameworkId> = connected.iter().collect();
         self.resend(now, |key| connected.contains(&key.framework), out);
         self.wait_for(now, |key| !connected.contains(&key.framework));
+        self.report_operations(now, out);
     }
 
     fn refused(
@@ -215,13 +218,10 @@ impl Agent {
                 self.message(&ExecutorKey { framework, executor }, data, out);
             }
             Order::Operation { framework, operation, uuid } => {
-                let message = "This agent cannot change its reservations or volumes".into();
-                let report = Report::OperationRefused { framework, operation, uuid, message };
-                self.outbox.after(Effect::Send { link, report }, out);
+                self.operate(now, framework, uuid, operation, out);
             }
             Order::Shutdown { message } => self.end_with_tasks(now, Ending::Done { reason: message }, out),
-            // A refused operation is reported once and not kept, so there is nothing to forget.
-            Order::AcknowledgeOperation { .. } => {}
+            Order::AcknowledgeOperation { uuid } => self.operation_acknowledged(uuid, out),
             Order::Welcome { .. } | Order::Refused { .. } => {}
         }
     }

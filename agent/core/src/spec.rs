@@ -8,6 +8,7 @@ use model::resources::Bag;
 use model::time::Span;
 use wire::v1;
 
+use crate::change::{self, Mount, Source};
 use crate::docker::DockerSpec;
 use crate::executor::is_played;
 use crate::health::{HealthSpec, Schedule, Target};
@@ -86,6 +87,8 @@ pub struct TaskSpec {
     pub check: Option<Schedule>,
     pub kill_grace: Option<Span>,
     pub max_completion: Option<Span>,
+    /// Directories to be shown in its sandbox.
+    pub mounts: Vec<Mount>,
     pub info: Arc<v1::TaskInfo>,
 }
 
@@ -95,16 +98,19 @@ impl TaskSpec {
     pub fn read(framework: &FrameworkId, info: &Arc<v1::TaskInfo>) -> Result<Self, Invalid> {
         id::check(framework.as_str()).map_err(|e| Invalid(format!("'framework_id': {e}")))?;
         let task = TaskId::parse(&info.task_id.value).map_err(|e| Invalid(format!("'task_id': {e}")))?;
-        if info.executor.as_ref().is_some_and(|executor| !is_played(executor)) {
-            supported(info.container.as_ref())?;
+        let grouped = info.executor.as_ref().is_some_and(is_played);
+        if info.executor.is_some() && !grouped {
+            supported(info.container.as_ref(), false)?;
             return Self::of_executor(framework, task, info);
         }
         let command = info.command.as_ref().ok_or_else(|| Invalid("'command' must be present".into()))?;
         // Tasks of a group share their executor's container.
         let container = info.container.as_ref().filter(|_| info.executor.is_none());
         let docker = docker(container, command)?;
+        let resources = resources(&info.resources)?;
+        let mut mounts = change::mounts(&resources)?;
         if docker.is_none() {
-            supported(info.container.as_ref())?;
+            mounts.extend(supported(info.container.as_ref(), grouped)?);
         }
         Ok(Self {
             key: TaskKey { framework: framework.clone(), task },
@@ -112,7 +118,8 @@ impl TaskSpec {
             command: CommandSpec::read(command, docker.is_some())
                 .map_err(|e| Invalid(format!("'command.{e}")))?,
             docker,
-            resources: resources(&info.resources)?,
+            mounts,
+            resources,
             cpu_limit: limit(info, "cpus")?,
             memory_limit: limit(info, "mem")?,
             health: info.health_check.as_ref().map(health).transpose()?,
@@ -125,12 +132,14 @@ impl TaskSpec {
 
     /// A task that its framework's executor runs. Checks, limits and time are the executor's business.
     fn of_executor(framework: &FrameworkId, task: TaskId, info: &Arc<v1::TaskInfo>) -> Result<Self, Invalid> {
+        let resources = resources(&info.resources)?;
         Ok(Self {
+            mounts: change::mounts(&resources)?,
             key: TaskKey { framework: framework.clone(), task },
             name: info.name.clone(),
             command: CommandSpec::default(),
             docker: None,
-            resources: resources(&info.resources)?,
+            resources,
             cpu_limit: Limit::Request,
             memory_limit: Limit::Request,
             health: None,
@@ -145,7 +154,8 @@ impl TaskSpec {
     pub(crate) fn executor(framework: &FrameworkId, info: &v1::ExecutorInfo) -> Result<Self, Invalid> {
         let id = TaskId::parse(&info.executor_id.value)
             .map_err(|e| Invalid(format!("'executor.executor_id': {e}")))?;
-        supported(info.container.as_ref())?;
+        supported(info.container.as_ref(), false)?;
+        let resources = resources(&info.resources)?;
         let command = match &info.command {
             Some(command) => {
                 CommandSpec::read(command, false).map_err(|e| Invalid(format!("'executor.command.{e}")))?
@@ -159,7 +169,8 @@ impl TaskSpec {
             name: info.name.clone().unwrap_or_default(),
             command,
             docker: None,
-            resources: resources(&info.resources)?,
+            mounts: change::mounts(&resources)?,
+            resources,
             cpu_limit: Limit::Request,
             memory_limit: Limit::Request,
             health: None,
@@ -207,24 +218,41 @@ fn docker(
     wanted.map(|container| DockerSpec::read(container, command).map(Arc::new)).transpose()
 }
 
-fn supported(container: Option<&v1::ContainerInfo>) -> Result<(), Invalid> {
+/// What of a container's description this agent can do: directories that the tasks of a group share, and nothing else.
+fn supported(container: Option<&v1::ContainerInfo>, grouped: bool) -> Result<Vec<Mount>, Invalid> {
     let refuse = |what: &str| {
         Err(Invalid(format!("This agent cannot run {what}: describe the task with 'command' alone")))
     };
-    let Some(container) = container else { return Ok(()) };
+    let Some(container) = container else { return Ok(Vec::new()) };
     if wants_docker(container) {
         return refuse("executors and task groups in Docker containers");
     }
     if container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) {
         return refuse("container images");
     }
-    if !container.volumes.is_empty() {
-        return refuse("containers with volumes");
-    }
     if !container.network_infos.is_empty() {
         return refuse("containers with a network of their own");
     }
-    Ok(())
+    let shared: Option<Vec<_>> =
+        container.volumes.iter().map(|volume| shared(volume).filter(|_| grouped)).collect();
+    match shared {
+        Some(mounts) => mounts.into_iter().collect(),
+        None => refuse("containers with volumes other than persistent ones and those that a group shares"),
+    }
+}
+
+/// A directory in the sandbox of the executor, which the tasks of a group share; `None` for any other kind of volume.
+fn shared(volume: &v1::Volume) -> Option<Result<Mount, Invalid>> {
+    use v1::volume::source::{Type, sandbox_path};
+    let source = volume.source.as_ref().filter(|source| source.r#type() == Type::SandboxPath)?;
+    let path = source.sandbox_path.as_ref().filter(|path| path.r#type() == sandbox_path::Type::Parent)?;
+    if volume.mode() != v1::volume::Mode::Rw {
+        return None;
+    }
+    let checked = change::inside("container.volumes.container_path", &volume.container_path)
+        .and_then(|()| change::inside("container.volumes.source.sandbox_path.path", &path.path));
+    let source = Source::Executor(path.path.clone());
+    Some(checked.map(|()| Mount { path: volume.container_path.clone(), source }))
 }
 
 fn limit(info: &v1::TaskInfo, name: &str) -> Result<Limit, Invalid> {

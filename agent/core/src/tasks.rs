@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use model::id::{ContainerId, ExecutorId, FrameworkId};
-use model::resources::Bag;
+use model::resources::{Bag, Item};
 use model::task::TaskState;
 use model::time::Time;
 use wire::v1;
 use wire::v1::task_status::Reason;
 
 use crate::agent::{Agent, Mode, Timer};
+use crate::change::{Mount, Source, exclusive};
 use crate::checkpoint::{Member, Record, TaskRecord};
 use crate::effect::{Effect, Job, Sandbox};
 use crate::executor::{ExecutorKey, Waiting, is_played};
@@ -111,8 +112,10 @@ impl Agent {
 
     /// Whether the agent has what `who` needs.
     pub(crate) fn fits(&self, framework: &FrameworkId, who: &str, needed: &Bag) -> Result<(), Draft> {
-        let free = self.settings.total.checked_sub(&self.used).unwrap_or_default();
-        if !free.contains(needed) {
+        let free = self.total.checked_sub(&self.used).unwrap_or_default();
+        let there = |item: &Item| self.total.iter().any(|have| have.tag() == item.tag());
+        let shared = needed.iter().filter(|item| item.is_shared()).all(there);
+        if !shared || !free.contains(&exclusive(needed)) {
             let message = format!("{who} needs {needed}, but the agent has no more than {free} left");
             return Err(Draft::agent(self.dropped(framework), Reason::ResourcesUnknown, message));
         }
@@ -163,7 +166,7 @@ impl Agent {
             && let Some(spec) = &task.spec
         {
             task.holds = true;
-            self.used += &spec.resources;
+            self.used += &exclusive(&spec.resources);
         }
     }
 
@@ -251,6 +254,26 @@ impl Agent {
         }
     }
 
+    /// A task's description, with what it sees of its executor's volumes by their own names: the place where its executor
+    /// sees one is a link, and nothing is made below links.
+    fn resolved(&self, task: &Task) -> Option<Arc<TaskSpec>> {
+        let mut spec = task.spec.clone()?;
+        let host = task.executor_key().filter(|_| task.group.is_some());
+        let host = host.and_then(|host| self.state.executors.get(&host)?.spec.clone());
+        let Some(host) = host.filter(|host| !host.mounts.is_empty()) else { return Some(spec) };
+        let volume = |path: &str| host.mounts.iter().find(|mount| mount.path == path);
+        let of_executor = |mount: &Mount| match &mount.source {
+            Source::Executor(path) => volume(path).map(|volume| volume.source.clone()),
+            Source::Volume { .. } => None,
+        };
+        if spec.mounts.iter().any(|mount| of_executor(mount).is_some()) {
+            for mount in &mut Arc::make_mut(&mut spec).mounts {
+                mount.source = of_executor(mount).unwrap_or_else(|| mount.source.clone());
+            }
+        }
+        Some(spec)
+    }
+
     /// What others need to work on a task.
     pub(crate) fn job(&self, key: &TaskKey) -> Option<Job> {
         let task = self.state.tasks.get(key)?;
@@ -259,7 +282,7 @@ impl Agent {
             container: task.container.clone(),
             sandbox: task.sandbox.clone(),
             executor: task.executor_name().into(),
-            task: task.spec.clone()?,
+            task: self.resolved(task)?,
             framework: Arc::clone(&framework.info),
             is_executor: false,
         })
@@ -448,7 +471,7 @@ impl Agent {
         let Some(task) = self.state.tasks.get_mut(key).filter(|task| task.holds) else { return };
         task.holds = false;
         if let Some(spec) = &task.spec {
-            self.used = self.used.checked_sub(&spec.resources).unwrap_or_default();
+            self.used = self.used.without(&exclusive(&spec.resources));
         }
     }
 

@@ -8,6 +8,7 @@ use model::task::TaskState;
 
 use crate::agent::{Agent, Mode};
 use crate::executor::Executor;
+use crate::operations::Operation;
 use crate::task::{Framework, Phase, Task};
 
 /// Things counted since the process started.
@@ -19,6 +20,10 @@ pub struct Counters {
     pub lost: u64,
     pub updates: u64,
     pub launch_errors: u64,
+    /// Reservations and volumes made and undone.
+    pub operations: u64,
+    /// Operations refused because too many were not acknowledged.
+    pub dropped_operations: u64,
     pub fetches_succeeded: u64,
     pub fetches_failed: u64,
     pub registrations: u64,
@@ -58,6 +63,8 @@ pub struct View {
     /// Ended and acknowledged, oldest first.
     pub completed: Vec<Arc<Task>>,
     pub executors: Vec<Executor>,
+    /// Ended, and not acknowledged.
+    pub operations: Vec<Operation>,
     /// Ended, oldest first.
     pub completed_executors: Vec<Arc<Executor>>,
     pub counters: Counters,
@@ -82,6 +89,8 @@ pub struct Summary {
     pub old_sandboxes: usize,
     /// Updates waiting for an acknowledgement.
     pub pending_updates: usize,
+    /// Operations whose end waits for one.
+    pub pending_operations: usize,
 }
 
 impl Agent {
@@ -89,7 +98,7 @@ impl Agent {
         View {
             agent: self.state.agent.clone(),
             term: self.state.term,
-            total: self.settings.total.clone(),
+            total: self.total.clone(),
             used: self.used.clone(),
             recovering: matches!(self.mode, Mode::New | Mode::Recovering),
             master: self.master().map(str::to_owned),
@@ -97,6 +106,7 @@ impl Agent {
             tasks: self.state.tasks.values().cloned().collect(),
             completed: self.completed.iter().cloned().collect(),
             executors: self.state.executors.values().cloned().collect(),
+            operations: self.state.operations.values().cloned().collect(),
             completed_executors: self.completed_executors.iter().cloned().collect(),
             counters: self.counters.clone(),
             old_sandboxes: self.gc.len(),
@@ -113,10 +123,11 @@ impl Agent {
             killing: self.count(TaskState::Killing),
             frameworks: self.state.frameworks.len(),
             live: self.state.tasks.values().filter(|task| task.phase != Phase::Ended).count(),
-            total: self.settings.total.clone(),
+            total: self.total.clone(),
             used: self.used.clone(),
             counters: self.counters.clone(),
             old_sandboxes: self.gc.len(),
+            pending_operations: self.state.operations.len(),
             pending_updates: self.state.streams.values().map(|stream| stream.pending().count()).sum(),
         }
     }

@@ -120,7 +120,7 @@ fn an_executor_takes_its_resources_once() {
         a task that leaves its executor no room
           write task large
           write update large TASK_DROPPED
-          send on link 1: large TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task needs cpus:4.3; mem:64, but the agent has no more than cpus:4; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
+          send on link 1: large TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task needs cpus:4.3; mem:64, but the agent has no more than cpus:4; disk:2048; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
           send on link 1: executor ex exited, None
     "#]]);
 }

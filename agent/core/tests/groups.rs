@@ -226,6 +226,7 @@ fn groups_that_cannot_run_are_refused_whole() {
     script.step("one of them", bench.launch_group(&pod(), vec![task("a"), docker]));
     let many = (0..4).map(|n| task(&format!("t{n}"))).collect();
     script.step("too big together", bench.launch_group(&pod(), many));
+    script.step("nobody", bench.launch_group(&pod(), Vec::new()));
     let mut single = task("single");
     single.executor = Some((*pod()).clone());
     script.step("not a group", bench.launch(single));
@@ -252,11 +253,12 @@ fn groups_that_cannot_run_are_refused_whole() {
           write update t1 TASK_DROPPED
           write update t2 TASK_DROPPED
           write update t3 TASK_DROPPED
-          send on link 1: t0 TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:4.1; mem:160, but the agent has no more than cpus:4; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
-          send on link 1: t1 TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:4.1; mem:160, but the agent has no more than cpus:4; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
-          send on link 1: t2 TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:4.1; mem:160, but the agent has no more than cpus:4; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
-          send on link 1: t3 TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:4.1; mem:160, but the agent has no more than cpus:4; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
+          send on link 1: t0 TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:4.1; mem:160, but the agent has no more than cpus:4; disk:2048; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
+          send on link 1: t1 TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:4.1; mem:160, but the agent has no more than cpus:4; disk:2048; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
+          send on link 1: t2 TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:4.1; mem:160, but the agent has no more than cpus:4; disk:2048; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
+          send on link 1: t3 TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:4.1; mem:160, but the agent has no more than cpus:4; disk:2048; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
           send on link 1: executor pod exited, None
+        nobody
         not a group
           write task single
           write update single TASK_ERROR
@@ -414,8 +416,8 @@ fn an_executor_of_the_frameworks_own_is_given_the_whole_group() {
           write task d
           write update c TASK_DROPPED
           write update d TASK_DROPPED
-          send on link 1: c TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:2; mem:64, but the agent has no more than cpus:1.5; mem:3968; ports:[31000-31100] left", latest TASK_DROPPED
-          send on link 1: d TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:2; mem:64, but the agent has no more than cpus:1.5; mem:3968; ports:[31000-31100] left", latest TASK_DROPPED
+          send on link 1: c TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:2; mem:64, but the agent has no more than cpus:1.5; disk:2048; mem:3968; ports:[31000-31100] left", latest TASK_DROPPED
+          send on link 1: d TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task group needs cpus:2; mem:64, but the agent has no more than cpus:1.5; disk:2048; mem:3968; ports:[31000-31100] left", latest TASK_DROPPED
         which is killed
         subscribe
           tell on stream 1: subscribed as ex of fw at agent-1

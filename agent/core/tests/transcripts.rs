@@ -349,12 +349,12 @@ fn what_cannot_run_is_refused_with_a_reason() {
         too big
           write task big
           write update big TASK_DROPPED
-          send on link 1: big TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task needs cpus:5, but the agent has no more than cpus:4; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
+          send on link 1: big TASK_DROPPED SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task needs cpus:5, but the agent has no more than cpus:4; disk:2048; mem:4096; ports:[31000-31100] left", latest TASK_DROPPED
         too big, not partition aware
           write framework fw
           write task big-2
           write update big-2 TASK_LOST
-          send on link 1: big-2 TASK_LOST SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task needs cpus:5, but the agent has no more than cpus:4; mem:4096; ports:[31000-31100] left", latest TASK_LOST
+          send on link 1: big-2 TASK_LOST SOURCE_AGENT REASON_RESOURCES_UNKNOWN "Task needs cpus:5, but the agent has no more than cpus:4; disk:2048; mem:4096; ports:[31000-31100] left", latest TASK_LOST
         bad id
           write framework fw
           write task a/b

@@ -20,6 +20,7 @@ pub mod native;
 pub mod shim;
 mod signal;
 mod spec;
+pub mod volume;
 
 pub use event::{ContainerEvent, Exit, ExitStatus, LaunchError, Limitation, Lost, Step, Usage};
 pub use features::{Features, Support};

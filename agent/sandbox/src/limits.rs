@@ -17,6 +17,9 @@ pub const MAX_REPORT_BYTES: usize = 1024;
 /// Bytes of a container's record file that are read back.
 pub const MAX_RECORD_BYTES: usize = 16 << 10;
 
+/// Bytes of a path below a sandbox: what the kernel takes at a time (`PATH_MAX`).
+pub const MAX_PATH_BYTES: usize = 4096;
+
 /// The least memory limit that is set: below it the kernel kills a shell before it runs its command.
 pub const MIN_MEMORY_BYTES: u64 = 8 << 20;
 

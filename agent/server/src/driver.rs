@@ -11,7 +11,7 @@ use std::time::Instant;
 use agent_core::health::Target;
 use agent_core::{
     Agent, Call, CallRefusal, Effect, Ending, Event, ExecutorKey, Input, Job, LinkDown, ProbeId, Record,
-    Report, Sandbox, StreamId, Summary, View, convert,
+    Report, Sandbox, StreamId, Summary, View, Volume, convert,
 };
 use model::id::ContainerId;
 use model::time::{Span, Time};
@@ -31,6 +31,7 @@ use crate::janitor::{self, Janitor};
 use crate::limits;
 use crate::link::{Closing, Connection};
 use crate::store::{Told, Writer};
+use crate::volumes::Volumes;
 
 /// What readers ask of the driver.
 pub(crate) enum Question {
@@ -63,6 +64,7 @@ pub(crate) struct Hands {
     pub(crate) checker: Checker,
     pub(crate) writer: Writer,
     pub(crate) janitor: Janitor,
+    pub(crate) volumes: Volumes,
     pub(crate) sandboxes: PathBuf,
     pub(crate) done: UnboundedSender<Input>,
     pub(crate) link: Sender<Input>,
@@ -278,6 +280,14 @@ impl Driver {
                 Effect::CancelFetch { container } => {
                     self.fetches.remove(&container).iter().for_each(AbortHandle::abort);
                 }
+                Effect::Show(job) => {
+                    let (sandbox, volumes) = (self.sandbox(&job), &self.hands.volumes);
+                    if let Err(error) = volumes.show(&job, &sandbox) {
+                        tracing::warn!(container = %job.container, error, "cannot show a volume");
+                    }
+                }
+                Effect::MakeVolume(volume) => self.make_volume(&volume),
+                Effect::RemoveVolume(volume) => self.remove_volume(volume),
                 Effect::Launch(job) => self.launch(&job),
                 Effect::Kill { container, grace } => {
                     self.hands.launcher.kill(&containers::theirs(&container), grace.into());
@@ -349,8 +359,43 @@ impl Driver {
 
     fn launch(&mut self, job: &Job) {
         let (id, sandbox) = (containers::theirs(&job.container), self.sandbox(job));
-        let spec = containers::spec(id, job, sandbox, &self.hands.surroundings);
-        self.hands.launcher.launch(spec);
+        let mut spec = containers::spec(id, job, sandbox.clone(), &self.hands.surroundings);
+        let volumes = &self.hands.volumes;
+        let shown = match &mut spec.docker {
+            Some(docker) => volumes.mounts(job).map(|mounts| docker.mounts.extend(mounts)),
+            None => volumes.show(job, &sandbox),
+        };
+        match shown {
+            Ok(()) => self.hands.launcher.launch(spec),
+            Err(message) => {
+                let container = job.container.clone();
+                let failed = Input::LaunchFailed { container, missing_program: false, message };
+                self.next.push_back(failed);
+            }
+        }
+    }
+
+    /// A directory that cannot be made now is tried again with each task that wants to see it.
+    fn make_volume(&mut self, volume: &Volume) {
+        match self.hands.volumes.make(volume) {
+            Ok(before) => before.into_iter().for_each(|path| self.hands.janitor.empty(path)),
+            Err(error) => {
+                tracing::error!(role = %volume.role, id = %volume.id, %error, "cannot make a volume");
+            }
+        }
+    }
+
+    /// While its data cannot be moved there is no new volume of this name.
+    fn remove_volume(&mut self, volume: Volume) {
+        match self.hands.volumes.remove(&volume) {
+            Ok(taken) => {
+                taken.into_iter().for_each(|path| self.hands.janitor.empty(path));
+                self.next.push_back(Input::VolumeRemoved(volume));
+            }
+            Err(error) => {
+                tracing::error!(role = %volume.role, id = %volume.id, %error, "cannot remove a volume");
+            }
+        }
     }
 
     fn probe(&mut self, probe: ProbeId, job: &Job, target: &Target, timeout: Option<Span>) {

@@ -25,6 +25,8 @@ pub(crate) struct Removals {
 
 enum Work {
     Remove(Sandbox),
+    /// A directory that is out of the way already.
+    Empty(PathBuf),
     Measure,
 }
 
@@ -44,6 +46,11 @@ impl Janitor {
             for work in inbox {
                 match work {
                     Work::Remove(sandbox) => count(&counts, &sandbox, remove(&sandboxes, &sandbox)),
+                    Work::Empty(path) => {
+                        if let Err(error) = fs::remove_dir_all(&path) {
+                            tracing::warn!(path = %path.display(), %error, "cannot remove the data of a destroyed volume");
+                        }
+                    }
                     // An unknown disk is treated as an empty one: nothing is removed for its sake.
                     Work::Measure => {
                         let used = machine::disk(&sandboxes).map_or(0, machine::Disk::used);
@@ -58,6 +65,11 @@ impl Janitor {
 
     pub(crate) fn remove(&self, sandbox: Sandbox) {
         let _ = self.work.send(Work::Remove(sandbox));
+    }
+
+    /// Removes a directory that nobody looks for any more.
+    pub(crate) fn empty(&self, path: PathBuf) {
+        let _ = self.work.send(Work::Empty(path));
     }
 
     pub(crate) fn measure(&self) {

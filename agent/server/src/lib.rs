@@ -13,6 +13,7 @@ mod machine;
 mod process;
 mod settings;
 mod store;
+mod volumes;
 
 pub use config::Config;
 pub use error::Error;

@@ -21,6 +21,7 @@ use crate::driver::{Driver, Hands, Inboxes};
 use crate::error::Error;
 use crate::janitor::{self, Janitor};
 use crate::store::{DataDir, Writer};
+use crate::volumes::Volumes;
 use crate::{http, limits, settings};
 
 /// How containers are run.
@@ -76,6 +77,8 @@ impl Process {
         let (ask, questions) = channel(limits::QUESTIONS);
         let sandboxes = directory.sandboxes();
         let janitor = Janitor::start(sandboxes.clone(), done.clone())?;
+        let (volumes, left) = Volumes::open(&directory.volumes())?;
+        left.into_iter().for_each(|path| janitor.empty(path));
         let server = http::Server::new(
             listener,
             bound,
@@ -99,6 +102,7 @@ impl Process {
             checker: Checker::new().map_err(|e| Error::Containers(e.to_string()))?,
             writer: Writer::start(log, told)?,
             janitor,
+            volumes,
             sandboxes: sandboxes.clone(),
             done,
             link,

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Link, Master, config, soon, task};
+use support::{Link, Master, config, disk, soon, task};
 use tempfile::TempDir;
 use wire::link::{self, to_agent, to_master};
 use wire::v1::{self, TaskState};
@@ -46,7 +46,7 @@ type Test = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
 /// As much of the usual test runner as `cargo test NAME` needs.
 fn tests(arguments: &[String]) -> ExitCode {
-    let all: [Test; 10] = [
+    let all: [Test; 11] = [
         ("commands_end_with_their_true_status", || Box::pin(commands_end_with_their_true_status())),
         ("a_killed_agent_leaves_tasks_running_and_finds_them", || Box::pin(killed_agent())),
         ("a_kill_ends_the_whole_tree", || Box::pin(a_kill_ends_the_whole_tree())),
@@ -54,6 +54,7 @@ fn tests(arguments: &[String]) -> ExitCode {
         ("files_are_fetched_before_the_start", || Box::pin(files_are_fetched())),
         ("checks_run_beside_the_task", || Box::pin(checks_run_beside_the_task())),
         ("a_group_stands_and_falls_together", || Box::pin(a_group_stands_and_falls_together())),
+        ("a_volume_outlives_its_task_and_its_agent", || Box::pin(a_volume_outlives())),
         ("a_second_process_is_refused_by_its_exit_code", || Box::pin(second_process())),
         ("an_executor_serves_its_framework_and_outlives_its_agent", || Box::pin(custom_executor())),
         ("a_thousand_tasks_are_launched_in_good_time", || Box::pin(a_thousand_tasks())),
@@ -394,6 +395,72 @@ async fn a_group_stands_and_falls_together() {
     );
     assert_eq!((exit.executor_id.value.as_str(), exit.status), ("pod", Some(0)));
     drop(agent);
+}
+
+async fn a_volume_outlives() {
+    use v1::offer::operation::{Create, Destroy, Reserve, Type};
+    let (master, data, port) = (Master::start().await, TempDir::new().expect("a directory"), free_port());
+    let mut agent = Agent::start(&master, data.path());
+    let (mut link, _) = master.welcome().await;
+    let volume = || disk(10.0, Some(("data", "deep/data")));
+    let operation = |kind: Type| v1::offer::Operation { r#type: Some(kind as i32), ..Default::default() };
+    let with = |id: &str, command: &str| {
+        let mut task = task(id, command);
+        task.resources.push(volume());
+        task
+    };
+    let reserve = Reserve { resources: vec![disk(20.0, None)], ..Default::default() };
+    let reserve = v1::offer::Operation { reserve: Some(reserve), ..operation(Type::Reserve) };
+    assert_eq!(link.operate(1, reserve).await.state(), v1::OperationState::OperationFinished);
+    let create = Create { volumes: vec![volume()] };
+    let create = v1::offer::Operation { create: Some(create), ..operation(Type::Create) };
+    assert_eq!(link.operate(2, create).await.state(), v1::OperationState::OperationFinished);
+    link.run(with("writer", "echo kept > deep/data/file; sleep 1000")).await;
+    link.until(TaskState::TaskRunning).await;
+    let place = data.path().join("volumes/roles/eng/data/file");
+    eventually("the file", || place.exists().then_some(())).await;
+    let destroy = || {
+        let destroy = Some(Destroy { volumes: vec![volume()] });
+        v1::offer::Operation { destroy, ..operation(Type::Destroy) }
+    };
+    let status = link.operate(3, destroy()).await;
+    assert_eq!(status.state(), v1::OperationState::OperationFailed);
+    assert_eq!(status.message(), "Volume 'data' of role 'eng' is used by task 'writer'");
+    link.kill("writer", None).await;
+    link.until(TaskState::TaskKilled).await;
+    agent.kill();
+    let agent = Agent::start_at(&master, data.path(), port);
+    let (mut link, hello) = master.welcome().await;
+    let held = hello.checkpointed_resources.iter().filter(|resource| resource.disk.is_some()).count();
+    assert_eq!((held, hello.operations.len()), (1, 0));
+    link.run(with("reader", "cat deep/data/file")).await;
+    loop {
+        let status = link.status().await;
+        link.acknowledge(&status).await;
+        // The end of the writer may be told again: its acknowledgement died with the agent.
+        if status.task_id.value == "reader" && status.state() != TaskState::TaskStarting {
+            assert!(
+                [TaskState::TaskRunning, TaskState::TaskFinished].contains(&status.state()),
+                "{status:?}"
+            );
+            if status.state() == TaskState::TaskFinished {
+                break;
+            }
+        }
+    }
+    assert_eq!(read(agent.sandbox("reader").join("stdout")), "kept\n");
+    let (_, state) = support::get(([127, 0, 0, 1], port).into(), "/state").await;
+    let state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
+    assert_eq!(state["reserved_resources"]["eng"]["disk"], 20.0);
+    assert_eq!(state["unreserved_resources"]["disk"], 980.0);
+    let (status, answer) = support::call(([127, 0, 0, 1], port).into(), r#"{"type":"GET_OPERATIONS"}"#).await;
+    let waiting = answer["get_operations"]["operations"].as_array().map_or(0, Vec::len);
+    assert_eq!((status, waiting), (200, 0), "all are acknowledged");
+    assert_eq!(link.operate(4, destroy()).await.state(), v1::OperationState::OperationFinished);
+    assert!(!place.exists(), "its data are gone");
+    link.run(with("late", "true")).await;
+    let status = link.until(TaskState::TaskDropped).await;
+    assert_eq!(status.reason(), v1::task_status::Reason::ResourcesUnknown);
 }
 
 async fn second_process() {

@@ -18,7 +18,7 @@ use wire::v1;
 pub(crate) const FRAMEWORK: &str = "fw";
 
 pub(crate) fn settings(boot: &str, seed: u64) -> Settings {
-    let total = Bag::parse("cpus:4;mem:4096;ports:[31000-31100]").expect("resources");
+    let total = Bag::parse("cpus:4;mem:4096;disk:2048;ports:[31000-31100]").expect("resources");
     Settings {
         masters: vec!["m1:5050".into(), "m2:5050".into()],
         info: Arc::new(v1::AgentInfo { hostname: "host".into(), port: Some(5051), ..Default::default() }),
@@ -223,6 +223,13 @@ impl Bench {
         })
     }
 
+    /// An operation of the framework, called `number` by the master.
+    pub(crate) fn operate(&mut self, number: u8, operation: v1::offer::Operation) -> String {
+        let operation = Arc::new(operation);
+        let framework = Some(FRAMEWORK.into());
+        self.order(Order::Operation { framework, operation, uuid: Uuid([number; 16]) })
+    }
+
     /// Launches a task and sees it running with everything acknowledged.
     pub(crate) fn running(&mut self, task: v1::TaskInfo) -> String {
         let id = task.task_id.value.clone();
@@ -419,8 +426,25 @@ impl Bench {
                 let uris = uris.join(" ");
                 format!("  fetch {} into {framework}/{name}{inside}: {uris}", self.name(container))
             }
+            Effect::Show(agent_core::Job { sandbox, task, .. }) => {
+                let paths: Vec<&str> = task.mounts.iter().map(|mount| mount.path.as_str()).collect();
+                format!("  show in {}/{}: {}", sandbox.framework, sandbox.name, paths.join(" "))
+            }
+            Effect::MakeVolume(volume) => format!("  make volume {} of {}", volume.id, volume.role),
+            Effect::RemoveVolume(volume) => format!("  remove volume {} of {}", volume.id, volume.role),
             Effect::CancelFetch { container } => format!("  stop fetching {}", self.name(container)),
-            Effect::Launch(agent_core::Job { container, .. }) => format!("  launch {}", self.name(container)),
+            Effect::Launch(agent_core::Job { container, task, .. }) => {
+                let shown = |mount: &agent_core::Mount| match &mount.source {
+                    agent_core::Source::Volume { volume, .. } => {
+                        format!(", volume {} at {}", volume.id, mount.path)
+                    }
+                    agent_core::Source::Executor(path) => {
+                        format!(", {path} of its executor at {}", mount.path)
+                    }
+                };
+                let mounts: String = task.mounts.iter().map(shown).collect();
+                format!("  launch {}{mounts}", self.name(container))
+            }
             Effect::Kill { container, grace } => format!("  kill {} within {grace}", self.name(container)),
             Effect::Destroy { container } => format!("  destroy {}", self.name(container)),
             Effect::Forget { container } => format!("  forget container of {}", self.name(container)),
@@ -466,7 +490,23 @@ fn record_line(record: &Record) -> String {
         Record::Dropped(key) => format!("dropped {}", key.task),
         Record::Executor(executor) => format!("executor {}", executor.info.executor_id.value),
         Record::ExecutorEnded(key) => format!("executor {} ended", key.executor),
+        Record::Changed(changed) => format!("changed {changed}"),
+        Record::Operation(record) => {
+            let changed = record.changed.as_ref().map(|changed| format!(", changed is [{changed}]"));
+            format!("operation {}{}", operation_line(&record.operation), changed.unwrap_or_default())
+        }
+        Record::OperationAcknowledged(uuid) => format!("operation {} acknowledged", uuid.0[0]),
+        Record::VolumeDestroyed(volume) => format!("volume {} destroyed", volume.id),
+        Record::VolumeRemoved(volume) => format!("volume {} removed", volume.id),
     }
+}
+
+fn operation_line(operation: &agent_core::Operation) -> String {
+    let status = &operation.status;
+    let id = status.operation_id.as_ref().map_or("without id", |id| id.value.as_str());
+    let message = status.message.as_ref().map(|message| format!(" {message:?}")).unwrap_or_default();
+    let kind = operation.asked.r#type().as_str_name();
+    format!("{} {id} {kind} {}{message}", operation.uuid.0[0], status.state().as_str_name())
 }
 
 fn event_line(event: &Event) -> String {
@@ -498,11 +538,19 @@ fn report_line(report: &Report) -> String {
                 .map(|task| format!("{} {}", task.info.task_id.value, task.latest))
                 .collect();
             let id = hello.agent.as_ref().map_or("new", |id| id.as_str());
+            let more = match (&hello.operations[..], hello.total.reserved().is_empty()) {
+                ([], true) => String::new(),
+                (some, _) => format!(", {} operations, reserved [{}]", some.len(), hello.total.reserved()),
+            };
             let executors = match &hello.executors[..] {
                 [] => String::new(),
                 some => format!(", {} executors", some.len()),
             };
-            format!("hello of {id}, term {}, tasks [{}]{executors}", hello.highest_term, tasks.join(", "))
+            format!(
+                "hello of {id}, term {}, tasks [{}]{executors}{more}",
+                hello.highest_term,
+                tasks.join(", ")
+            )
         }
         Report::Pong { sequence } => format!("pong {sequence}"),
         Report::Status { update, latest, .. } => format!("{}, latest {latest}", status_line(update)),
@@ -510,7 +558,7 @@ fn report_line(report: &Report) -> String {
         Report::Goodbye { tasks_killed } => format!("goodbye, tasks killed: {tasks_killed}"),
         Report::Message { executor, data, .. } => format!("message of {executor}, {} bytes", data.len()),
         Report::ExecutorExit { executor, status, .. } => format!("executor {executor} exited, {status:?}"),
-        Report::OperationRefused { message, .. } => format!("operation refused: {message}"),
+        Report::Operation(operation) => format!("operation {}", operation_line(operation)),
     }
 }
 

@@ -23,11 +23,11 @@ const PERMISSIONS: u32 = 0o777;
 
 /// A relative path of plain names, possibly none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Inside(Vec<OsString>);
+pub(crate) struct Inside(Vec<OsString>);
 
 impl Inside {
     /// Takes a path apart; empty components and `.` vanish.
-    pub(super) fn parse(path: &[u8], limit: usize) -> Result<Self, BadPath> {
+    pub(crate) fn parse(path: &[u8], limit: usize) -> Result<Self, BadPath> {
         if path.len() > limit {
             return Err(BadPath::Long(limit));
         }
@@ -83,7 +83,7 @@ impl Inside {
 }
 
 /// A directory that can be written below.
-pub(super) struct Beneath {
+pub(crate) struct Beneath {
     root: Rc<OwnedFd>,
     owner: Option<Owner>,
     /// The directory of the last path: archives list a directory's files one after another.
@@ -92,14 +92,14 @@ pub(super) struct Beneath {
 
 impl Beneath {
     /// `owner`: whom everything made here shall belong to; `None` is us.
-    pub(super) fn open(root: &Path, owner: Option<Owner>) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path, owner: Option<Owner>) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         let root = Rc::new(rustix::fs::open(root, flags, Mode::empty())?);
         Ok(Self { root, owner, last: None })
     }
 
     /// Makes a directory with its parents; an existing one is all right.
-    pub(super) fn make_dir(&mut self, path: &Inside, mode: u32) -> io::Result<()> {
+    pub(crate) fn make_dir(&mut self, path: &Inside, mode: u32) -> io::Result<()> {
         if path.is_empty() {
             return Ok(());
         }
@@ -128,7 +128,7 @@ impl Beneath {
     }
 
     /// Makes a symbolic link. The caller has seen to it that it [stays inside](Inside::link_stays_inside).
-    pub(super) fn make_link(&mut self, path: &Inside, target: &[u8]) -> io::Result<()> {
+    pub(crate) fn make_link(&mut self, path: &Inside, target: &[u8]) -> io::Result<()> {
         let (name, parents) = path.split().ok_or(Errno::ISDIR)?;
         let parent = self.dir(parents)?;
         let make = || rustix::fs::symlinkat(OsStr::from_bytes(target), &*parent, name);

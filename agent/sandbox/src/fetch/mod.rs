@@ -1,7 +1,7 @@
 //! Filling a sandbox: downloads, copies and archives.
 
 mod archive;
-mod beneath;
+pub(crate) mod beneath;
 mod budget;
 mod cache;
 mod download;

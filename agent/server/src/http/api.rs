@@ -111,6 +111,10 @@ async fn answer(site: &Site, call: Call) -> Result<Answer, Refusal> {
             let get_containers = Some(response::GetContainers { containers });
             Answer { r#type: Some(Type::GetContainers as i32), get_containers, ..empty }
         }
+        CallType::GetOperations => {
+            let get_operations = Some(get_operations(&site.view().await?));
+            Answer { r#type: Some(Type::GetOperations as i32), get_operations, ..empty }
+        }
         CallType::GetAgent => {
             let id = site.view().await?.agent.map(|id| v1::AgentId { value: id.to_string() });
             let agent_info = Some(v1::AgentInfo { id, ..(*site.info).clone() });
@@ -155,6 +159,19 @@ fn get_tasks(view: &View) -> response::GetTasks {
         terminated_tasks: show(ended),
         completed_tasks: view.completed.iter().map(|task| tasks::task(view, task)).collect(),
     }
+}
+
+/// Those whose end is not acknowledged: the others are done and forgotten.
+fn get_operations(view: &View) -> response::GetOperations {
+    let show = |operation: &agent_core::Operation| v1::Operation {
+        framework_id: operation.framework.as_ref().map(Into::into),
+        agent_id: view.agent.as_ref().map(Into::into),
+        info: (*operation.asked).clone(),
+        latest_status: (*operation.status).clone(),
+        statuses: vec![(*operation.status).clone()],
+        uuid: v1::Uuid { value: operation.uuid.0.to_vec().into() },
+    };
+    response::GetOperations { operations: view.operations.iter().map(show).collect() }
 }
 
 fn get_executors(view: &View) -> response::GetExecutors {

@@ -1,6 +1,8 @@
 //! `/state`, `/flags`, `/version`: JSON from before the v1 API, which dashboards and exporters still read (spec
 //! mesos-v1, section 7).
 
+use std::collections::BTreeSet;
+
 use agent_core::{Executor, Framework, Phase, Task, View};
 use model::attributes::{AttributeValue, Attributes};
 use model::resources::{Bag, Form, Name, Value as Amount};
@@ -23,7 +25,7 @@ fn flag_map(site: &Site) -> Map<String, Value> {
 }
 
 pub(super) fn state(site: &Site, view: &View) -> Value {
-    let total = resources(&view.total);
+    let wire = |bag: &Bag| bag.to_wire(Form::Before).iter().map(shape).collect::<Value>();
     let mut state = json!({
         "version": settings::API_VERSION,
         "start_time": site.started.as_secs_f64(),
@@ -31,13 +33,13 @@ pub(super) fn state(site: &Site, view: &View) -> Value {
         "pid": site.address.pid(),
         "hostname": site.address.hostname,
         "capabilities": ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT", "TASK_RESOURCE_LIMITS"],
-        "resources": total,
-        "reserved_resources": {},
-        "unreserved_resources": total,
-        "reserved_resources_full": {},
-        "unreserved_resources_full": view.total.to_wire(Form::Before).iter().map(shape).collect::<Vec<_>>(),
-        "reserved_resources_allocated": {},
-        "unreserved_resources_allocated": resources(&view.used),
+        "resources": resources(&view.total),
+        "reserved_resources": by_role(&view.total, resources),
+        "unreserved_resources": resources(&view.total.unreserved()),
+        "reserved_resources_full": by_role(&view.total, wire),
+        "unreserved_resources_full": wire(&view.total.unreserved()),
+        "reserved_resources_allocated": by_role(&view.used, resources),
+        "unreserved_resources_allocated": resources(&view.used.unreserved()),
         "resource_providers": [],
         "attributes": attributes(&site.info.attributes),
     });
@@ -48,6 +50,16 @@ pub(super) fn state(site: &Site, view: &View) -> Value {
     state["frameworks"] = view.frameworks.iter().map(|f| framework(site, view, f)).collect();
     state["completed_frameworks"] = json!([]);
     state
+}
+
+/// What is reserved, by the role that it is reserved to.
+fn by_role(bag: &Bag, show: impl Fn(&Bag) -> Value) -> Value {
+    let roles: BTreeSet<_> = bag.iter().filter_map(|item| item.reserved_to()).collect();
+    roles
+        .into_iter()
+        .map(|role| (role.to_string(), show(&bag.reserved_to(role))))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn framework(site: &Site, view: &View, framework: &Framework) -> Value {

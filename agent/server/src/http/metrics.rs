@@ -44,7 +44,7 @@ fn numbers(site: &Site, summary: &Summary) -> Vec<(String, f64)> {
     let uptime = site.clock.now().since(site.started).as_secs_f64();
     let max_age = agent_core::limits::SANDBOX_AGE.as_secs_f64();
     let ended = counters.finished + counters.failed + counters.killed + counters.lost;
-    let whole: [(&str, u64); 25] = [
+    let whole: [(&str, u64); 28] = [
         ("containerizer/fetcher/task_fetches_failed", counters.fetches_failed),
         ("containerizer/fetcher/task_fetches_succeeded", counters.fetches_succeeded),
         ("gc/path_removals_failed", removals.failed.load(Ordering::Relaxed)),
@@ -70,6 +70,9 @@ fn numbers(site: &Site, summary: &Summary) -> Vec<(String, f64)> {
         ("slave/registrations", counters.registrations),
         ("slave/fenced_orders", counters.fenced),
         ("slave/repeated_orders", counters.repeated_orders),
+        ("slave/operations_finished", counters.operations),
+        ("slave/operations_dropped", counters.dropped_operations),
+        ("slave/operations_unacknowledged", summary.pending_operations as u64),
     ];
     let mut all: Vec<(String, f64)> =
         whole.iter().map(|(name, value)| ((*name).into(), *value as f64)).collect();
@@ -117,7 +120,8 @@ pub(super) async fn page(site: &Site, headers: &HeaderMap) -> Result<Response<Bo
 }
 
 /// Names that only count up.
-const COUNTED: [&str; 10] = [
+const COUNTED: [&str; 11] = [
+    "operations_dropped",
     "_failed",
     "_finished",
     "_killed",

@@ -56,6 +56,10 @@ impl DataDir {
         self.path.join("sandboxes")
     }
 
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.path.join("volumes")
+    }
+
     pub(crate) fn fetch_cache(&self) -> PathBuf {
         self.path.join("fetch-cache")
     }

@@ -142,6 +142,30 @@ impl Link {
             .await;
     }
 
+    /// An operation of the framework, called `number` by this master; how it ended, acknowledged.
+    pub(crate) async fn operate(
+        &mut self,
+        number: u8,
+        operation: v1::offer::Operation,
+    ) -> v1::OperationStatus {
+        self.send(to_agent::Frame::Operation(link::ApplyOperation {
+            framework_id: Some(framework_id()),
+            operation,
+            operation_uuid: vec![number; 16].into(),
+        }))
+        .await;
+        loop {
+            if let to_master::Frame::Operation(report) = self.next().await {
+                let operation_uuid = report.operation_uuid;
+                self.send(to_agent::Frame::AcknowledgeOperation(link::AcknowledgeOperation {
+                    operation_uuid,
+                }))
+                .await;
+                return report.status;
+            }
+        }
+    }
+
     pub(crate) async fn kill(&mut self, task: &str, grace: Option<Duration>) {
         let nanoseconds = |grace: Duration| i64::try_from(grace.as_nanos()).expect("short");
         let policy = |grace| v1::KillPolicy {
@@ -243,6 +267,32 @@ pub(crate) fn task(id: &str, command: &str) -> v1::TaskInfo {
         agent_id: v1::AgentId { value: "agent-1".into() },
         resources: vec![scalar("cpus", 0.001), scalar("mem", 1.0)],
         command: Some(v1::CommandInfo { value: Some(command.into()), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// Disk space that is reserved to the role `eng`; with an id and a path it is a volume.
+pub(crate) fn disk(megabytes: f64, volume: Option<(&str, &str)>) -> v1::Resource {
+    let layer = v1::resource::ReservationInfo {
+        r#type: Some(v1::resource::reservation_info::Type::Dynamic as i32),
+        role: Some("eng".into()),
+        ..Default::default()
+    };
+    let disk = volume.map(|(id, path)| v1::resource::DiskInfo {
+        persistence: Some(v1::resource::disk_info::Persistence { id: id.into(), principal: None }),
+        volume: Some(v1::Volume {
+            mode: v1::volume::Mode::Rw as i32,
+            container_path: path.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
+    v1::Resource {
+        name: "disk".into(),
+        r#type: v1::value::Type::Scalar as i32,
+        scalar: Some(v1::value::Scalar { value: megabytes }),
+        reservations: vec![layer],
+        disk,
         ..Default::default()
     }
 }

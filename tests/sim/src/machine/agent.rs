@@ -202,6 +202,9 @@ impl Agent {
                 let took = cx.between((MS, 30 * MS));
                 cx.later(self.host, took, Due::Probed(probe, job.container));
             }
+            Effect::RemoveVolume(volume) => cx.later(self.host, MS, Due::VolumeRemoved(volume)),
+            // Nothing looks into sandboxes here.
+            Effect::Show(_) | Effect::MakeVolume(_) => {}
             // Its frameworks bring no executors of their own.
             Effect::Resize { .. } | Effect::Event { .. } | Effect::CloseStream { .. } => {}
             Effect::Stop(ending) => {
@@ -381,6 +384,7 @@ impl Machine for Agent {
                 self.input(Input::Probed { probe, container, finding }, cx);
             }
             Due::Measured => self.input(Input::Disk { used: 100 }, cx),
+            Due::VolumeRemoved(volume) => self.input(Input::VolumeRemoved(volume), cx),
             _ => {}
         }
     }

@@ -69,6 +69,8 @@ pub enum Due {
     Measured,
     /// A container was asked how it is.
     Probed(ProbeId, ContainerId),
+    /// The data of a destroyed volume are gone.
+    VolumeRemoved(agent_core::Volume),
     /// A client does its next thing.
     Next,
     /// A client tries its call again.
