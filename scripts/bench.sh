@@ -5,7 +5,7 @@ set -eu
 cargo=$1
 "$cargo" build --release --locked --workspace --bins
 bin="$CARGO_TARGET_DIR/release"
-for program in bench-alloc bench-state bench-masters launch_rate post_to_running discovery; do
+for program in bench-alloc bench-state bench-masters launch_rate post_to_running discovery batch_day batch_jobs; do
     echo "bench: $program" >&2
     "$bin/$program"
 done
