@@ -1,6 +1,7 @@
 //! Sending calls to the master: in order where order matters, side by side where it does not.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use client::scheduler::{CallError, Caller};
 use model::id::TaskId;
@@ -10,36 +11,73 @@ use wire::scheduler::{Call, call};
 use crate::call::launched;
 use crate::limits;
 
+/// Which calls may overtake others. Passive.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// Tasks whose launch waits for its turn, or for its answer.
+    launching: BTreeSet<TaskId>,
+}
+
+impl Order {
+    /// Whether a call has to wait for those before it.
+    ///
+    /// An acknowledgement or a kill concerns one task and is repeated when lost. The others must stay in order: a SUPPRESS
+    /// that overtakes its REVIVE would leave the framework deaf. And so must the kill of a task behind its launch: the
+    /// master would say that there is no such task, and launch it then.
+    pub fn waits(&mut self, call: &Call) -> bool {
+        self.launching.extend(launched(call));
+        match call.r#type() {
+            call::Type::Acknowledge => false,
+            call::Type::Kill => {
+                let task = call.kill.as_ref().map(|kill| TaskId::from(kill.task_id.value.as_str()));
+                task.is_some_and(|task| self.launching.contains(&task))
+            }
+            _ => true,
+        }
+    }
+
+    /// The master has answered a call, or never will.
+    pub fn answered(&mut self, call: &Call) {
+        for task in launched(call) {
+            self.launching.remove(&task);
+        }
+    }
+}
+
 /// The way to the master, for the calls of one subscription. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Lanes {
     ordered: mpsc::Sender<Call>,
     loose: mpsc::Sender<Call>,
     uncertain: mpsc::Sender<Vec<TaskId>>,
+    order: Arc<Mutex<Order>>,
+}
+
+fn locked(order: &Mutex<Order>) -> MutexGuard<'_, Order> {
+    // A set of tasks is whole between its methods.
+    order.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Lanes {
     /// Launches that the master may or may not have taken are reported to `uncertain`: ask how these tasks stand.
     pub fn start(caller: Caller, uncertain: mpsc::Sender<Vec<TaskId>>) -> Self {
         let (ordered, next) = mpsc::channel(limits::CALL_QUEUE);
-        tokio::spawn(one_by_one(caller.clone(), next, uncertain.clone()));
+        let order = Arc::new(Mutex::new(Order::default()));
+        tokio::spawn(one_by_one(caller.clone(), next, uncertain.clone(), Arc::clone(&order)));
         let (loose, next) = mpsc::channel(limits::CALL_QUEUE);
         tokio::spawn(side_by_side(caller, next));
-        Self { ordered, loose, uncertain }
+        Self { ordered, loose, uncertain, order }
     }
 
     /// Sends a call when its turn comes. One that finds no room is dropped with a warning: whatever matters is repeated
     /// by agents, by reconciliation, or by the next offer.
     pub fn send(&self, call: Call) {
-        // An acknowledgement or a kill concerns one task and is repeated when lost. The others must stay in order: a
-        // SUPPRESS that overtakes its REVIVE would leave the framework deaf.
-        let lane = match call.r#type() {
-            call::Type::Acknowledge | call::Type::Kill => &self.loose,
-            _ => &self.ordered,
-        };
+        let lane = if locked(&self.order).waits(&call) { &self.ordered } else { &self.loose };
         if let Err(refused) = lane.try_send(call) {
             tracing::warn!("too many calls wait for the master: one is dropped and will be repeated");
-            let tasks = launched(&refused.into_inner());
+            let call = refused.into_inner();
+            locked(&self.order).answered(&call);
+            let tasks = launched(&call);
             if !tasks.is_empty() {
                 // Full or closed, the reconciliation that follows each subscription finds them as well.
                 let _ = self.uncertain.try_send(tasks);
@@ -48,10 +86,17 @@ impl Lanes {
     }
 }
 
-async fn one_by_one(caller: Caller, mut next: mpsc::Receiver<Call>, uncertain: mpsc::Sender<Vec<TaskId>>) {
+async fn one_by_one(
+    caller: Caller,
+    mut next: mpsc::Receiver<Call>,
+    uncertain: mpsc::Sender<Vec<TaskId>>,
+    order: Arc<Mutex<Order>>,
+) {
     while let Some(call) = next.recv().await {
         let tasks = launched(&call);
-        if !send(&caller, call).await && !tasks.is_empty() && uncertain.send(tasks).await.is_err() {
+        let taken = send(&caller, call.clone()).await;
+        locked(&order).answered(&call);
+        if !taken && !tasks.is_empty() && uncertain.send(tasks).await.is_err() {
             return;
         }
     }
@@ -80,5 +125,33 @@ async fn send(caller: &Caller, call: Call) -> bool {
             tracing::warn!(?kind, %error, "a call failed");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::id::OfferId;
+    use model::time::Span;
+    use wire::v1::{TaskInfo, offer::Operation};
+
+    use super::*;
+    use crate::call::{accept, kill, launch};
+
+    fn launching(task: &str) -> Call {
+        let info = TaskInfo { task_id: TaskId::from(task).into(), ..TaskInfo::default() };
+        let operation: Operation = launch(vec![info]);
+        accept(vec![OfferId::from("o")], vec![operation], Span::ZERO)
+    }
+
+    #[test]
+    fn a_kill_waits_for_the_launch_of_its_task_and_for_no_other() {
+        let mut order = Order::default();
+        let ours = kill(TaskId::from("ours"), None, None);
+        assert!(!order.waits(&ours));
+        assert!(order.waits(&launching("ours")));
+        assert!(order.waits(&ours));
+        assert!(!order.waits(&kill(TaskId::from("other"), None, None)));
+        order.answered(&launching("ours"));
+        assert!(!order.waits(&ours));
     }
 }

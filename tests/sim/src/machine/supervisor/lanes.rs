@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use model::id::TaskId;
 use sdk::call::launched;
-use wire::scheduler::{Call, call};
+use sdk::lanes::Order;
+use wire::scheduler::Call;
 use wire::v1;
 
 use crate::context::Context;
@@ -14,6 +15,7 @@ use crate::net::{ConnId, Host};
 /// The calls of one subscription.
 pub(super) struct Lanes {
     pub(super) subscription: Subscription,
+    order: Order,
     ordered: VecDeque<Call>,
     under_way: Option<ConnId>,
 }
@@ -27,32 +29,28 @@ impl Lanes {
     ) -> Self {
         let mut subscription = Subscription::new(host, masters, info, cx);
         subscription.begin(cx);
-        Self { subscription, ordered: VecDeque::new(), under_way: None }
+        Self { subscription, order: Order::default(), ordered: VecDeque::new(), under_way: None }
     }
 
     /// Sends a call when its turn comes; the tasks of launches that certainly or perhaps did not get through.
     pub(super) fn send(&mut self, call: Call, cx: &mut Context) -> Vec<TaskId> {
-        match call.r#type() {
+        if !self.order.waits(&call) {
             // Without a stream these are lost, and will be repeated.
-            call::Type::Acknowledge | call::Type::Kill => {
-                self.subscription.call(call, cx);
-                Vec::new()
-            }
-            _ => {
-                self.ordered.push_back(call);
-                self.next(cx)
-            }
+            self.subscription.call(call, cx);
+            return Vec::new();
         }
+        self.ordered.push_back(call);
+        self.next(cx)
     }
 
     fn next(&mut self, cx: &mut Context) -> Vec<TaskId> {
         let mut uncertain = Vec::new();
         while self.under_way.is_none() {
             let Some(call) = self.ordered.pop_front() else { break };
-            let tasks = launched(&call);
-            self.under_way = self.subscription.call(call, cx);
+            self.under_way = self.subscription.call(call.clone(), cx);
             if self.under_way.is_none() {
-                uncertain.extend(tasks);
+                self.order.answered(&call);
+                uncertain.extend(launched(&call));
             }
         }
         uncertain
@@ -69,6 +67,7 @@ impl Lanes {
         let mut uncertain = if taken == Taken::Yes { Vec::new() } else { launched(call) };
         if self.under_way == Some(conn) {
             self.under_way = None;
+            self.order.answered(call);
             uncertain.extend(self.next(cx));
         }
         uncertain
