@@ -721,7 +721,9 @@ impl Play {
         let total = machine.total();
         let bag = |resources: &[v1::Resource]| Bag::from_wire(resources).expect("resources");
         let made = match (&operation.reserve, &operation.unreserve) {
-            (Some(reserve), _) if number % 3 != 0 => total.reserve_as(&bag(&reserve.resources)).ok(),
+            (Some(reserve), _) if !number.is_multiple_of(3) => {
+                total.reserve_as(&bag(&reserve.resources)).ok()
+            }
             (None, Some(unreserve)) => total.unreserve(&bag(&unreserve.resources)).ok(),
             _ => None,
         };

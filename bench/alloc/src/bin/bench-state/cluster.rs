@@ -130,8 +130,7 @@ impl Cluster {
             panic!("a subscription was refused")
         };
         let request = self.request();
-        let subscribe =
-            Input::Subscribe { request, stream: stream.clone(), header: None, principal: None, call };
+        let subscribe = Input::Subscribe { request, stream, header: None, principal: None, call };
         let events = self.feed(subscribe);
         for (own, event) in &events {
             if let SchedulerEvent::Subscribed { framework, .. } = event {

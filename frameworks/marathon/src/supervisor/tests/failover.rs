@@ -223,7 +223,7 @@ fn a_kill_is_not_put_off_by_the_clock_of_an_earlier_leader() {
     world.input(Input::DrainerConnected { name: "east".to_owned() });
     world.post(json!({"id": "/a", "cmd": "x"}));
     world.run_all();
-    world.now = world.now + Span::from_hours(1);
+    world.now += Span::from_hours(1);
     world.scale("/a", 0);
     assert!(!world.take_log().contains("KILL"), "the drainer is waited for");
     world.now = Time::from_millis(world.now.as_millis() - Span::from_hours(1).as_millis());

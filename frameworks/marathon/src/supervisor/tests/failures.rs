@@ -266,7 +266,7 @@ fn what_is_killed_while_its_app_is_delayed_is_launched_when_the_delay_is_over() 
     world.advance(6);
     world.run_all();
     let task = world.running().remove(0);
-    world.kill(&[task.clone()], false, false);
+    world.kill(std::slice::from_ref(&task), false, false);
     world.update(&task, TaskState::Killed);
     world.take_log();
     world.advance(6);
