@@ -11,6 +11,7 @@ pub mod load;
 pub mod ports;
 pub mod process;
 pub mod scheduler;
+pub mod scheduler;
 pub mod site;
 pub mod sse;
 pub mod state;
