@@ -21,8 +21,8 @@ pub struct Settings {
     pub unreachable_burst: u32,
     /// ... and then one in each such span.
     pub unreachable_every: Span,
-    /// Once the recovery window has closed: with more than this part of the known agents missing none is declared
-    /// unreachable, for a fault of the network is likelier than so many deaths.
+    /// Once the recovery window has closed: with more than this part of the agents missing, of those and the ones that are
+    /// here, none is declared unreachable, for a fault of the network is likelier than so many deaths.
     pub recovery_halt_percent: u32,
     /// So few missing agents never halt the recovery, whatever part of the cluster they are.
     pub recovery_spare: usize,

@@ -188,7 +188,10 @@ impl Turn<'_> {
     /// Whether so many are missing since the election that none of them may be given up.
     fn recovery_halts(&mut self) -> bool {
         let settings = &self.leader.settings;
-        let (missing, known) = (self.leader.tables.recovered.len(), self.leader.reaper.known);
+        // Against those who are here, not against those who were: agents that lost their disks come back as new ones, and
+        // prove the network all the same. The old ones would otherwise be waited for as long as this master leads.
+        let missing = self.leader.tables.recovered.len();
+        let known = missing + self.leader.tables.agents.len();
         let part = missing as u128 * 100 > known as u128 * u128::from(settings.recovery_halt_percent);
         let halts = missing > settings.recovery_spare && part;
         if halts && !self.leader.reaper.halted {
