@@ -6,11 +6,11 @@
 pub mod chronos;
 pub mod cluster;
 pub mod faults;
+pub mod framework;
 pub mod guide;
 pub mod load;
 pub mod ports;
 pub mod process;
-pub mod scheduler;
 pub mod scheduler;
 pub mod site;
 pub mod sse;

@@ -1,169 +1,154 @@
-//! A scheduler by hand: JSON over HTTP to a leading master, as the guide for curl has it.
+//! A scheduler as small as can be, good or bad: JSON over the public API, its stream read or left alone.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use reqwest::Response;
 use serde_json::{Value, json};
 
-/// For the next event that is waited for.
-const SOON: Duration = Duration::from_secs(30);
+/// How long a stream may be silent: several heartbeats.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// A subscribed framework.
 pub struct Scheduler {
-    url: String,
     http: reqwest::Client,
-    stream_id: String,
-    pub framework: Value,
-    bytes: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
-    unread: Vec<u8>,
-    events: VecDeque<Value>,
+    url: String,
+    pub framework: String,
+    stream: String,
+    body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    /// What has arrived and is no whole record yet.
+    rest: Vec<u8>,
+    /// Offers held, oldest first.
+    pub offers: Vec<Value>,
+}
+
+/// What a framework that is nothing special says of itself.
+pub fn info(name: &str) -> Value {
+    json!({ "user": "root", "name": name, "roles": [name], "capabilities": [{ "type": "MULTI_ROLE" }] })
+}
+
+/// Sends SUBSCRIBE and leaves the stream to the caller.
+pub async fn open(http: &reqwest::Client, master: &str, info: &Value) -> reqwest::Result<Response> {
+    let call = json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": info } });
+    http.post(format!("http://{master}/api/v1/scheduler")).json(&call).send().await
 }
 
 impl Scheduler {
-    /// Subscribes in one role to a master that leads.
-    pub async fn subscribe(address: &str, role: &str) -> Self {
-        let capabilities = ["MULTI_ROLE", "PARTITION_AWARE", "RESERVATION_REFINEMENT", "TASK_KILLING_STATE"];
-        let capabilities: Vec<Value> = capabilities.iter().map(|kind| json!({ "type": kind })).collect();
-        let info =
-            json!({ "user": "root", "name": "by hand", "roles": [role], "capabilities": capabilities });
-        let call = json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": info } });
-        let url = format!("http://{address}/api/v1/scheduler");
-        let http = reqwest::Client::builder().connect_timeout(SOON).build().expect("a client");
-        let request = http.post(&url).header("Accept", "application/json").json(&call);
-        let answer = request.send().await.expect("answered");
-        assert_eq!(answer.status(), 200, "subscribed");
-        let stream_id = answer.headers()["mesos-stream-id"].to_str().expect("text").to_owned();
+    /// Subscribes at the leading master.
+    pub async fn subscribe(master: &str, info: &Value) -> Self {
+        let http = reqwest::Client::new();
+        let answer = open(&http, master, info).await.expect("an answer");
+        assert!(answer.status().is_success(), "SUBSCRIBE: {}", answer.status());
         let mut scheduler = Self {
-            url,
+            url: format!("http://{master}/api/v1/scheduler"),
+            framework: String::new(),
+            stream: answer.headers()["mesos-stream-id"].to_str().expect("text").to_owned(),
+            body: answer.bytes_stream().boxed(),
+            rest: Vec::new(),
+            offers: Vec::new(),
             http,
-            stream_id,
-            framework: Value::Null,
-            bytes: answer.bytes_stream().boxed(),
-            unread: Vec::new(),
-            events: VecDeque::new(),
         };
-        let subscribed = scheduler.event("SUBSCRIBED").await;
-        scheduler.framework = subscribed["subscribed"]["framework_id"].clone();
+        let subscribed = scheduler.wait("SUBSCRIBED").await;
+        let id = &subscribed["subscribed"]["framework_id"]["value"];
+        id.as_str().expect("an id").clone_into(&mut scheduler.framework);
         scheduler
     }
 
-    /// A call of this framework; `body` has everything but the framework's id.
-    pub async fn call(&self, mut body: Value) {
-        body["framework_id"] = self.framework.clone();
-        let request = self.http.post(&self.url).header("Mesos-Stream-Id", &self.stream_id).json(&body);
-        let answer = request.send().await.expect("answered");
-        let status = answer.status();
-        assert_eq!(status, 202, "{body}: {}", answer.text().await.unwrap_or_default());
-    }
-
-    /// Accepts offers with these operations; what is left is offered again at once.
-    pub async fn accept(&self, offers: &[Value], operations: Value) {
-        let ids: Vec<&Value> = offers.iter().map(|offer| &offer["id"]).collect();
-        let accept =
-            json!({ "offer_ids": ids, "operations": operations, "filters": { "refuse_seconds": 0.0 } });
-        self.call(json!({ "type": "ACCEPT", "accept": accept })).await;
-    }
-
-    async fn next(&mut self) -> Value {
+    /// The next event of this type; others are passed over, offers kept.
+    pub async fn wait(&mut self, kind: &str) -> Value {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                return event;
-            }
-            let bytes = tokio::time::timeout(SOON, self.bytes.next()).await.expect("an event in time");
-            self.unread.extend_from_slice(&bytes.expect("the stream goes on").expect("bytes"));
-            while let Some(record) = self.record() {
-                self.events.push_back(serde_json::from_slice(&record).expect("JSON"));
-            }
-        }
-    }
-
-    /// Takes one record off what was read: its length, a line feed, its bytes.
-    fn record(&mut self) -> Option<Vec<u8>> {
-        let end = self.unread.iter().position(|byte| *byte == b'\n')?;
-        let length: usize = std::str::from_utf8(&self.unread[..end]).ok()?.parse().expect("a length");
-        let all = end + 1 + length;
-        (self.unread.len() >= all).then(|| self.unread.drain(..all).skip(end + 1).collect())
-    }
-
-    /// The next event of a type; others are passed over.
-    pub async fn event(&mut self, kind: &str) -> Value {
-        loop {
-            let event = self.next().await;
+            let event = self.event().await;
             if event["type"] == kind {
                 return event;
             }
-            assert_ne!(event["type"], "ERROR", "{event}");
         }
     }
 
-    /// The next event that is an update of a task, the end of an operation or a failure, acknowledged; its kind and what
-    /// is in it.
-    pub async fn news(&mut self) -> (String, Value) {
-        loop {
-            let event = self.next().await;
-            match event["type"].as_str().unwrap_or_default() {
-                "UPDATE" => {
-                    let status = event["update"]["status"].clone();
-                    let acknowledge = json!({
-                        "agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"],
-                    });
-                    self.call(json!({ "type": "ACKNOWLEDGE", "acknowledge": acknowledge })).await;
-                    return ("UPDATE".into(), status);
-                }
-                "UPDATE_OPERATION_STATUS" => {
-                    let status = event["update_operation_status"]["status"].clone();
-                    if status["uuid"].is_object() {
-                        let acknowledge = json!({
-                            "agent_id": status["agent_id"],
-                            "operation_id": status["operation_id"],
-                            "uuid": status["uuid"]["value"],
-                        });
-                        let kind = "ACKNOWLEDGE_OPERATION_STATUS";
-                        self.call(json!({ "type": kind, "acknowledge_operation_status": acknowledge })).await;
-                    }
-                    return ("OPERATION".into(), status);
-                }
-                "FAILURE" => return ("FAILURE".into(), event["failure"].clone()),
-                _ => {}
+    /// The next event; offers come and go in [`offers`](Self::offers) as well.
+    pub async fn event(&mut self) -> Value {
+        let event = self.record().await;
+        match event["type"].as_str() {
+            Some("OFFERS") => {
+                let offers = event["offers"]["offers"].as_array();
+                self.offers.extend(offers.into_iter().flatten().cloned());
             }
+            Some("RESCIND") => {
+                let gone = &event["rescind"]["offer_id"];
+                self.offers.retain(|offer| offer["id"] != *gone);
+            }
+            Some("ERROR") => panic!("{event}"),
+            _ => {}
         }
+        event
     }
 
-    /// Waits for an offer that `wanted` likes; others are declined for good.
-    pub async fn offer(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
+    async fn record(&mut self) -> Value {
         loop {
-            let event = self.event("OFFERS").await;
-            for offer in event["offers"]["offers"].as_array().into_iter().flatten() {
-                if wanted(offer) {
-                    return offer.clone();
+            if let Some(line) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let digits = std::str::from_utf8(&self.rest[..line]).expect("digits");
+                let end = line + 1 + digits.parse::<usize>().expect("a length");
+                if self.rest.len() >= end {
+                    let record: Vec<u8> = self.rest.drain(..end).skip(line + 1).collect();
+                    return serde_json::from_slice(&record).expect("JSON");
                 }
-                let decline = json!({ "offer_ids": [offer["id"]], "filters": { "refuse_seconds": 0.0 } });
-                self.call(json!({ "type": "DECLINE", "decline": decline })).await;
             }
+            let chunk = tokio::time::timeout(SILENCE, self.body.next()).await;
+            let chunk = chunk.expect("the stream speaks").expect("the stream goes on").expect("bytes");
+            self.rest.extend_from_slice(&chunk);
         }
     }
 
-    /// Waits for the next status of a task in this state, passing over its earlier ones.
-    pub async fn task(&mut self, id: &str, state: &str) -> Value {
-        loop {
-            let (kind, status) = self.news().await;
-            if kind == "UPDATE" && status["task_id"]["value"] == id && status["state"] == state {
-                return status;
-            }
-            let passing = ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLING"];
-            let state = status["state"].as_str().unwrap_or_default();
-            assert!(kind != "UPDATE" || passing.contains(&state), "waiting for {id}: {status}");
+    /// The oldest offer that is held; waits for one.
+    pub async fn offer(&mut self) -> Value {
+        while self.offers.is_empty() {
+            self.event().await;
         }
+        self.offers.remove(0)
     }
 
-    /// Waits for the end of an operation; its state.
-    pub async fn operation(&mut self, id: &str) -> Value {
+    /// Sends a call, its `framework_id` filled in, and returns the answer's status.
+    pub async fn send(&mut self, mut call: Value) -> u16 {
+        call["framework_id"] = json!({ "value": self.framework });
+        let request = self.http.post(&self.url).header("Mesos-Stream-Id", &self.stream).json(&call);
+        // A server may answer and close before it has read a call that is too large.
+        request.send().await.map_or(413, |answer| answer.status().as_u16())
+    }
+
+    /// Sends a call that is taken.
+    pub async fn call(&mut self, call: Value) {
+        let kind = call["type"].clone();
+        assert_eq!(self.send(call).await, 202, "{kind}");
+    }
+
+    /// A shell command as a task of a small size, on an offer's agent.
+    pub fn task(offer: &Value, id: &str, command: &str) -> Value {
+        let amount =
+            |name: &str, value: f64| json!({ "name": name, "type": "SCALAR", "scalar": { "value": value } });
+        json!({
+            "name": id, "task_id": { "value": id }, "agent_id": offer["agent_id"],
+            "resources": [amount("cpus", 0.1), amount("mem", 32.0)], "command": { "value": command }
+        })
+    }
+
+    /// Launches tasks on an offer; what is left of it comes back at once.
+    pub async fn launch(&mut self, offer: &Value, tasks: &[Value]) {
+        let operations = json!([{ "type": "LAUNCH", "launch": { "task_infos": tasks } }]);
+        let accept = json!({ "offer_ids": [offer["id"]], "operations": operations, "filters": { "refuse_seconds": 0.0 } });
+        self.call(json!({ "type": "ACCEPT", "accept": accept })).await;
+    }
+
+    /// Waits until the task is in that state; every update on the way is acknowledged.
+    pub async fn wait_state(&mut self, task: &str, state: &str) -> Value {
         loop {
-            let (kind, status) = self.news().await;
-            if kind == "OPERATION" && status["operation_id"]["value"] == id {
-                return status;
+            let event = self.wait("UPDATE").await;
+            let status = &event["update"]["status"];
+            if status["uuid"].is_string() {
+                let acknowledge = json!({ "agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"] });
+                self.call(json!({ "type": "ACKNOWLEDGE", "acknowledge": acknowledge })).await;
+            }
+            if status["task_id"]["value"] == task && status["state"] == state {
+                return status.clone();
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a scheduler can do beyond single tasks, with real masters and agents: groups of tasks, reservations, volumes.
 
 use e2e::cluster::{Cluster, Shape};
-use e2e::scheduler::Scheduler;
+use e2e::framework::Scheduler;
 use e2e::wait::{check, until};
 use serde_json::{Value, json};
 
