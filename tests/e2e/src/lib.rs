@@ -6,7 +6,6 @@
 pub mod chronos;
 pub mod cluster;
 pub mod faults;
-pub mod framework;
 pub mod guide;
 pub mod load;
 pub mod ports;

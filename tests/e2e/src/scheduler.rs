@@ -1,4 +1,5 @@
-//! A scheduler as small as can be, good or bad: JSON over the public API, its stream read or left alone.
+//! A scheduler as small as can be, good or bad: JSON over the public API, its stream read or left alone. It keeps account
+//! of the offers it holds: one that is passed over while something else is waited for would tie up its agent.
 
 use std::time::Duration;
 
@@ -134,21 +135,104 @@ impl Scheduler {
     /// Launches tasks on an offer; what is left of it comes back at once.
     pub async fn launch(&mut self, offer: &Value, tasks: &[Value]) {
         let operations = json!([{ "type": "LAUNCH", "launch": { "task_infos": tasks } }]);
-        let accept = json!({ "offer_ids": [offer["id"]], "operations": operations, "filters": { "refuse_seconds": 0.0 } });
+        self.accept(std::slice::from_ref(offer), operations).await;
+    }
+
+    /// Accepts offers with these operations; what is left is offered again at once.
+    pub async fn accept(&mut self, offers: &[Value], operations: Value) {
+        let ids: Vec<&Value> = offers.iter().map(|offer| &offer["id"]).collect();
+        let accept =
+            json!({ "offer_ids": ids, "operations": operations, "filters": { "refuse_seconds": 0.0 } });
         self.call(json!({ "type": "ACCEPT", "accept": accept })).await;
+    }
+
+    /// Waits until it holds an offer that `wanted` likes; others are given back at once.
+    pub async fn offer_that(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let offer = self.offer().await;
+            if wanted(&offer) {
+                return offer;
+            }
+            self.decline(&offer).await;
+        }
+    }
+
+    /// Gives an offer back; the like may come again at once.
+    pub async fn decline(&mut self, offer: &Value) {
+        let decline = json!({ "offer_ids": [offer["id"]], "filters": { "refuse_seconds": 0.0 } });
+        self.call(json!({ "type": "DECLINE", "decline": decline })).await;
+    }
+
+    /// The next event that is an update of a task, the end of an operation or a failure, acknowledged; its type and what
+    /// is in it.
+    pub async fn news(&mut self) -> (&'static str, Value) {
+        loop {
+            let event = self.event().await;
+            match event["type"].as_str() {
+                Some("UPDATE") => {
+                    let status = event["update"]["status"].clone();
+                    self.acknowledge(&status).await;
+                    return ("UPDATE", status);
+                }
+                Some("UPDATE_OPERATION_STATUS") => {
+                    let status = event["update_operation_status"]["status"].clone();
+                    self.acknowledge_operation(&status).await;
+                    return ("UPDATE_OPERATION_STATUS", status);
+                }
+                Some("FAILURE") => return ("FAILURE", event["failure"].clone()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Statuses that the master makes itself have no uuid and want no acknowledgement.
+    async fn acknowledge(&mut self, status: &Value) {
+        if status["uuid"].is_string() {
+            let acknowledge = json!({ "agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"] });
+            self.call(json!({ "type": "ACKNOWLEDGE", "acknowledge": acknowledge })).await;
+        }
+    }
+
+    async fn acknowledge_operation(&mut self, status: &Value) {
+        if status["uuid"].is_object() {
+            let acknowledge = json!({
+                "agent_id": status["agent_id"],
+                "operation_id": status["operation_id"],
+                "uuid": status["uuid"]["value"],
+            });
+            let kind = "ACKNOWLEDGE_OPERATION_STATUS";
+            self.call(json!({ "type": kind, "acknowledge_operation_status": acknowledge })).await;
+        }
     }
 
     /// Waits until the task is in that state; every update on the way is acknowledged.
     pub async fn wait_state(&mut self, task: &str, state: &str) -> Value {
         loop {
-            let event = self.wait("UPDATE").await;
-            let status = &event["update"]["status"];
-            if status["uuid"].is_string() {
-                let acknowledge = json!({ "agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"] });
-                self.call(json!({ "type": "ACKNOWLEDGE", "acknowledge": acknowledge })).await;
+            let (kind, status) = self.news().await;
+            if kind == "UPDATE" && status["task_id"]["value"] == task && status["state"] == state {
+                return status;
             }
-            if status["task_id"]["value"] == task && status["state"] == state {
-                return status.clone();
+        }
+    }
+
+    /// Waits until the task has ended, however; its last status.
+    pub async fn end_of(&mut self, task: &str) -> Value {
+        loop {
+            let (kind, status) = self.news().await;
+            let state = status["state"].as_str().unwrap_or_default();
+            let passing = ["TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING"];
+            if kind == "UPDATE" && status["task_id"]["value"] == task && !passing.contains(&state) {
+                return status;
+            }
+        }
+    }
+
+    /// Waits for the end of an operation.
+    pub async fn operation(&mut self, id: &str) -> Value {
+        loop {
+            let (kind, status) = self.news().await;
+            if kind == "UPDATE_OPERATION_STATUS" && status["operation_id"]["value"] == id {
+                return status;
             }
         }
     }

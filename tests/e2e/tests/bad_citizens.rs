@@ -9,7 +9,7 @@ use e2e::cluster::Cluster;
 use e2e::process::resident;
 use e2e::scheduler::{Scheduler, info, open};
 use e2e::wait::until;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -25,11 +25,16 @@ const EACH: usize = 10;
 const DEAF: usize = 100;
 /// Subscriptions opened and dropped.
 const DROPPED: usize = 10_000;
+/// Between subscriptions beyond those: each newcomer has been given nothing yet and is served before the others, so that an
+/// endless storm of them takes every offer.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Until every kind of misbehaviour has been seen often enough.
+const LONGEST: Duration = Duration::from_secs(120);
 /// What the master may grow by meanwhile.
 const GROWTH: u64 = 256 << 20;
 
 /// How often each kind of misbehaviour got the answer it deserves.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Seen {
     declined: AtomicU64,
     rescinded: AtomicU64,
@@ -66,8 +71,13 @@ async fn a_good_framework_launches_beside_bad_citizens_as_without() {
     let deaf = never_read(&master).await;
 
     // Hoarders are offered less and less; nobody else's turn comes to an end before that.
-    let mut rounds = 0;
+    let (mut rounds, begun) = (0, Instant::now());
     while !done(&seen) {
+        assert!(
+            begun.elapsed() < LONGEST,
+            "not all have misbehaved after {rounds} rounds: {seen:?}\n{}",
+            cluster.logs()
+        );
         round(&mut good, &format!("between{rounds}")).await;
         rounds += 1;
     }
@@ -107,22 +117,37 @@ fn done(seen: &Seen) -> bool {
 async fn round(good: &mut Scheduler, name: &str) -> Duration {
     let begun = Instant::now();
     for n in 0..ROUND {
-        let offer = good.offer().await;
-        let task = format!("{name}-{n}");
-        good.launch(&offer, &[Scheduler::task(&offer, &task, "true")]).await;
-        good.wait_state(&task, "TASK_FINISHED").await;
+        let mut attempt = 0;
+        while !launches(good, &format!("{name}-{n}-{attempt}")).await {
+            attempt += 1;
+            assert!(begun.elapsed() < LONGEST, "{name}: {n} tasks in {:?}", begun.elapsed());
+        }
     }
     begun.elapsed()
+}
+
+/// Runs one task on one offer and gives back what else it holds: who keeps offers for later is no good citizen. False if
+/// the offer was taken back before the launch arrived.
+async fn launches(good: &mut Scheduler, task: &str) -> bool {
+    let offer = good.offer().await;
+    for other in std::mem::take(&mut good.offers) {
+        good.decline(&other).await;
+    }
+    good.launch(&offer, &[Scheduler::task(&offer, task, "true")]).await;
+    let status = good.end_of(task).await;
+    match status["state"].as_str() {
+        Some("TASK_FINISHED") => true,
+        Some("TASK_LOST") if status["reason"] == "REASON_INVALID_OFFERS" => false,
+        _ => panic!("{status}"),
+    }
 }
 
 /// Takes every offer and gives it back at once, for ever.
 async fn decline(master: String, n: usize, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
     let mut scheduler = Scheduler::subscribe(&master, &info(&format!("decliner{n}"))).await;
     while !stop.load(Ordering::Relaxed) {
-        let ids: Vec<Value> = scheduler.offers.drain(..).map(|offer| offer["id"].clone()).collect();
-        if !ids.is_empty() {
-            let decline = json!({ "offer_ids": ids, "filters": { "refuse_seconds": 0.0 } });
-            scheduler.call(json!({ "type": "DECLINE", "decline": decline })).await;
+        for offer in std::mem::take(&mut scheduler.offers) {
+            scheduler.decline(&offer).await;
             one(&seen.declined);
         }
         scheduler.event().await;
@@ -197,6 +222,9 @@ async fn come_and_go(master: String, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
             Err(error) => panic!("subscription {n}: {error:?}"),
         }
         one(&seen.dropped);
+        if n > DROPPED {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 

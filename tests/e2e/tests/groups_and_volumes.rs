@@ -1,7 +1,7 @@
 //! What a scheduler can do beyond single tasks, with real masters and agents: groups of tasks, reservations, volumes.
 
 use e2e::cluster::{Cluster, Shape};
-use e2e::framework::Scheduler;
+use e2e::scheduler::{Scheduler, info};
 use e2e::wait::{check, until};
 use serde_json::{Value, json};
 
@@ -9,8 +9,15 @@ const SOON: std::time::Duration = std::time::Duration::from_secs(30);
 
 async fn start() -> (Cluster, Scheduler) {
     let cluster = Cluster::start(Shape { masters: 1, agents: 1, marathons: 0, haproxy: false }).await;
-    let scheduler = Scheduler::subscribe(&cluster.master_addresses[0], "eng").await;
+    let scheduler = Scheduler::subscribe(&cluster.master_addresses[0], &about()).await;
     (cluster, scheduler)
+}
+
+fn about() -> Value {
+    let capabilities = ["MULTI_ROLE", "PARTITION_AWARE", "RESERVATION_REFINEMENT", "TASK_KILLING_STATE"];
+    let mut about = info("eng");
+    about["capabilities"] = capabilities.iter().map(|kind| json!({ "type": kind })).collect();
+    about
 }
 
 fn scalar(name: &str, value: f64) -> Value {
@@ -30,7 +37,7 @@ fn task(id: &str, offer: &Value, command: &str, resources: Value) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_of_tasks_lives_and_ends_as_one() {
     let (_cluster, mut scheduler) = start().await;
-    let offer = scheduler.offer(|_| true).await;
+    let offer = scheduler.offer().await;
     let executor = json!({
         "type": "DEFAULT",
         "executor_id": { "value": "pod" },
@@ -62,7 +69,7 @@ async fn a_group_of_tasks_lives_and_ends_as_one() {
     let mut ends = Vec::new();
     let failure = loop {
         let (kind, news) = scheduler.news().await;
-        match kind.as_str() {
+        match kind {
             "UPDATE" => {
                 assert_eq!(news["executor_id"]["value"], "pod", "{news}");
                 let parent = &news["container_status"]["container_id"]["parent"]["value"];
@@ -81,7 +88,7 @@ async fn a_group_of_tasks_lives_and_ends_as_one() {
     assert_eq!((&failure["executor_id"]["value"], &failure["status"]), (&json!("pod"), &json!(0)));
     // All of it is free again.
     let cpus = |offer: &Value| amount(offer, "cpus", |_| true);
-    scheduler.offer(|offer| cpus(offer) == 4.0).await;
+    scheduler.offer_that(|offer| cpus(offer) == 4.0).await;
 }
 
 /// How much of a resource an offer has, of that which `wanted` likes.
@@ -110,10 +117,15 @@ fn volume() -> Value {
     volume
 }
 
+async fn finished(scheduler: &mut Scheduler, task: &str) {
+    let status = scheduler.end_of(task).await;
+    assert_eq!(status["state"], "TASK_FINISHED", "{status}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_outlives_its_task_and_its_agent_and_is_destroyed() {
     let (mut cluster, mut scheduler) = start().await;
-    let offer = scheduler.offer(|_| true).await;
+    let offer = scheduler.offer().await;
     let with = || json!([scalar("cpus", 0.1), scalar("mem", 32.0), volume()]);
     let operation = |id: &str, kind: &str, member: &str, content: Value| {
         let mut operation = json!({ "id": { "value": id }, "type": kind });
@@ -131,19 +143,23 @@ async fn a_volume_outlives_its_task_and_its_agent_and_is_destroyed() {
         let end = scheduler.operation(id).await;
         assert_eq!(end["state"], "OPERATION_FINISHED", "{end}");
     }
-    scheduler.task("writer", "TASK_FINISHED").await;
+    finished(&mut scheduler, "writer").await;
     let place = cluster.dir("agent-0").join("volumes/roles/eng/data/file");
     assert_eq!(std::fs::read_to_string(&place).expect("written"), "kept\n");
 
+    let with_volume = |offer: &Value| amount(offer, "disk", is_volume) == 64.0;
+    scheduler.offer_that(with_volume).await;
     cluster.agents[0].kill();
+    // That offer of the dead agent is not to be used.
+    scheduler.wait("RESCIND").await;
     cluster.agents[0].restart();
-    let offer = scheduler.offer(|offer| amount(offer, "disk", is_volume) == 64.0).await;
+    let offer = scheduler.offer_that(with_volume).await;
     let reader = task("reader", &offer, "grep kept data/file", with());
     let launch = json!([{ "type": "LAUNCH", "launch": { "task_infos": [reader] } }]);
     scheduler.accept(&[offer], launch).await;
-    scheduler.task("reader", "TASK_FINISHED").await;
+    finished(&mut scheduler, "reader").await;
 
-    let offer = scheduler.offer(|offer| amount(offer, "disk", is_volume) == 64.0).await;
+    let offer = scheduler.offer_that(with_volume).await;
     let operations = json!([
         operation("destroy", "DESTROY", "destroy", json!({ "volumes": [volume()] })),
         operation("unreserve", "UNRESERVE", "unreserve", json!({ "resources": [reserved(64.0)] })),
@@ -155,7 +171,7 @@ async fn a_volume_outlives_its_task_and_its_agent_and_is_destroyed() {
     }
     assert!(!place.exists(), "its data are gone");
     let plain = |resource: &Value| resource["reservations"].as_array().is_none_or(Vec::is_empty);
-    scheduler.offer(|offer| amount(offer, "disk", plain) == 10_000.0).await;
+    scheduler.offer_that(|offer| amount(offer, "disk", plain) == 10_000.0).await;
     // Nor do they come back in what is left for the janitor.
     let left = cluster.dir("agent-0").join("volumes/destroyed");
     until("the data are removed", SOON, async || {
