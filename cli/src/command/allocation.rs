@@ -19,7 +19,10 @@ pub(crate) async fn explain(api: &Api, query: &[(&str, Option<String>)]) -> Resu
         println!("{} ({}{connected})\n", cell(&framework["framework_id"]), cell(&framework["name"]));
         let roles: Vec<&Value> = framework["roles"].as_array().into_iter().flatten().collect();
         let rows: Vec<Vec<String>> = roles.iter().map(|role| row(role)).collect();
-        print(&["role", "weight", "share", "ahead", "offers", "used", "refused", "withdrawn"], &rows);
+        print(
+            &["role", "weight", "share", "ahead", "offers", "used", "refused", "lapsed", "withdrawn"],
+            &rows,
+        );
         println!();
         for role in roles {
             reasons(role);
@@ -40,12 +43,23 @@ fn row(role: &Value) -> Vec<String> {
         cell(&offers["made"]),
         cell(&offers["used"]),
         cell(&offers["refused"]),
+        cell(&offers["lapsed"]),
         cell(&offers["withdrawn"]),
     ]
 }
 
 fn reasons(role: &Value) {
     println!("{}: {}", cell(&role["role"]), cell(&role["why"]));
+    match role["standing"].as_str() {
+        Some("behind") => println!(
+            "  it let offers lapse: it comes after all who did not, until it answers one or {}",
+            cell(&role["behind_until"])
+        ),
+        Some("newcomer") => {
+            println!("  it has used no offer yet: all such frameworks of its role compete as one");
+        }
+        _ => {}
+    }
     let last = &role["offers"]["last_refusal"];
     if last.is_object() {
         println!("  last refused: {} on {}", cell(&last["resources"]), cell(&last["agent_id"]));

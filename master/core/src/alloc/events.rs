@@ -11,6 +11,7 @@ use super::explain::Refused;
 use super::filters;
 use super::grant::{AgentFacts, FrameworkChange, Held, Minimum, Misuse, PolicyChange};
 use super::ledger::{Agent, Index, Touch};
+use super::order::Place;
 use super::quota::Part;
 use super::{Allocator, Client};
 use crate::profile::Capabilities;
@@ -102,6 +103,32 @@ impl Allocator {
                     }
                 }
             }
+            FrameworkChange::Answered => {
+                for client in self.clients_of(id, &BTreeSet::new()) {
+                    self.set_behind(client, None);
+                }
+            }
+        }
+    }
+
+    /// Until when the contender comes after those who let no offer lapse.
+    fn set_behind(&mut self, client: Client, until: Option<Time>) {
+        let contender = self.contender_mut(client);
+        let before = std::mem::replace(&mut contender.behind, until);
+        let place = contender.place();
+        if let Some(before) = before {
+            self.lapsed.remove(&(before, client));
+        }
+        if let Some(until) = until {
+            self.lapsed.insert((until, client));
+        }
+        self.order.set_place(client, place);
+    }
+
+    /// Forgets lapses whose time is over.
+    pub(super) fn forgive(&mut self, now: Time) {
+        while let Some((_, client)) = self.lapsed.first().copied().filter(|(until, _)| *until <= now) {
+            self.set_behind(client, None);
         }
     }
 
@@ -131,7 +158,8 @@ impl Allocator {
             let after = (contender.waits(), contender.capabilities, contender.minimum.clone());
             self.own_minimums -= usize::from(before.2.is_some());
             self.own_minimums += usize::from(after.2.is_some());
-            self.order.set_waiting(client, after.0);
+            let place = self.contender(client).place();
+            self.order.set_place(client, place);
             if after.0 && before != after {
                 self.begin_waiting(client);
             }
@@ -141,7 +169,7 @@ impl Allocator {
     /// The contender leaves, and is forgotten when it holds nothing.
     fn unsubscribe(&mut self, client: Client) {
         self.contender_mut(client).subscribed = false;
-        self.order.set_waiting(client, false);
+        self.order.set_place(client, Place::Away);
         self.filters.drop_client(client);
         self.queue.forget(client);
         self.forget_if_idle(client);
@@ -150,9 +178,9 @@ impl Allocator {
     fn set_suppressed(&mut self, client: Client, suppressed: bool) {
         let contender = self.contender_mut(client);
         contender.suppressed = suppressed;
-        let waits = contender.waits();
-        self.order.set_waiting(client, waits);
-        if !waits {
+        let place = contender.place();
+        self.order.set_place(client, place);
+        if place == Place::Away {
             self.queue.forget(client);
         }
     }
@@ -183,20 +211,57 @@ impl Allocator {
         }
         let (index, client) =
             self.book(agent, framework, role, |agent, client| agent.release_offered(client, resources))?;
-        if let Some(asked) = refuse
-            && !resources.is_empty()
-            && self.contender(client).subscribed
-        {
-            let until = now + filters::term(asked);
-            self.filters.refuse(index, client, until, resources);
-            let tally = &mut self.contender_mut(client).tally;
-            tally.refused += 1;
-            tally.last_refusal = Some(Refused { agent: agent.clone(), resources: resources.clone(), until });
-        } else {
-            self.contender_mut(client).tally.withdrawn += 1;
+        let refused = refuse.and_then(|asked| self.refuse(now, index, client, asked, resources));
+        let tally = &mut self.contender_mut(client).tally;
+        match refused {
+            Some(until) => {
+                tally.refused += 1;
+                tally.last_refusal =
+                    Some(Refused { agent: agent.clone(), resources: resources.clone(), until });
+            }
+            None => tally.withdrawn += 1,
         }
         self.given_back(index, client, resources);
         Ok(())
+    }
+
+    /// A grant comes back because the framework did not answer in time. It is not offered the like for `pause`, and until
+    /// then, or until it answers some offer (`FrameworkChange::Answered`), it comes after those who answer.
+    pub fn lapsed(
+        &mut self,
+        now: Time,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        resources: &Bag,
+        pause: Span,
+    ) -> Result<(), Misuse> {
+        let (index, client) =
+            self.book(agent, framework, role, |agent, client| agent.release_offered(client, resources))?;
+        self.contender_mut(client).tally.lapsed += 1;
+        if let Some(until) = self.refuse(now, index, client, pause, resources) {
+            let until = self.contender(client).behind.map_or(until, |before| before.max(until));
+            self.set_behind(client, Some(until));
+        }
+        self.given_back(index, client, resources);
+        Ok(())
+    }
+
+    /// Until when the client is not offered these resources; `None` when there is nobody or nothing to refuse.
+    fn refuse(
+        &mut self,
+        now: Time,
+        index: Index,
+        client: Client,
+        asked: Span,
+        resources: &Bag,
+    ) -> Option<Time> {
+        if resources.is_empty() || !self.contender(client).subscribed {
+            return None;
+        }
+        let until = now + filters::term(asked);
+        self.filters.refuse(index, client, until, resources);
+        Some(until)
     }
 
     /// Part of a grant is used now, by tasks or executors.
@@ -210,6 +275,7 @@ impl Allocator {
         let (_, client) =
             self.book(agent, framework, role, |agent, client| agent.launch(client, resources))?;
         self.contender_mut(client).tally.used += 1;
+        self.order.uses(client);
         Ok(())
     }
 
@@ -270,6 +336,7 @@ impl Allocator {
         let first = self.edit(index, |agent| agent.claim(client, &held.resources));
         self.contender_mut(client).holds += usize::from(first);
         self.order.charge(client, &held.resources, false);
+        self.order.uses(client);
     }
 
     pub fn policy(&mut self, change: PolicyChange) {

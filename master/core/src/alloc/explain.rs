@@ -21,6 +21,8 @@ pub struct Tally {
     /// Times it gave back an offer, or what it left of one, and asked not to be offered it again.
     pub refused: u64,
     pub last_refusal: Option<Refused>,
+    /// Offers it did not answer in time.
+    pub lapsed: u64,
     /// Times something came back without its doing, or without a refusal: rescinded, or void.
     pub withdrawn: u64,
 }
@@ -31,6 +33,29 @@ pub struct Refused {
     pub agent: AgentId,
     pub resources: Bag,
     pub until: Time,
+}
+
+/// With whom a framework competes in one of its roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has used something, and its own share decides.
+    User,
+    /// It has used nothing yet: with its siblings of that kind it counts as one.
+    Newcomer,
+    /// It let an offer lapse, and comes after all who did not, until then or until it answers.
+    Behind { until: Time },
+}
+
+impl Standing {
+    /// A word for programs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Newcomer => "newcomer",
+            Self::Behind { .. } => "behind",
+        }
+    }
 }
 
 /// Where a framework stands in one of its roles.
@@ -44,6 +69,7 @@ pub struct Account {
     /// kind it is.
     pub share: u64,
     pub dominant: Option<Name>,
+    pub standing: Standing,
     /// How many contenders are asked before it; `None` when it does not wait for offers.
     pub ahead: Option<usize>,
     /// Of the top-level role, which counts for all roles below it.
@@ -89,6 +115,7 @@ impl Allocator {
                 weight: self.order.weight_of(role),
                 share,
                 dominant,
+                standing: self.standing(*client),
                 ahead: places.get(client).copied(),
                 quota: self.quotas.get(&contender.top).cloned(),
                 view: look.then(|| self.view(*client)),
@@ -96,6 +123,14 @@ impl Allocator {
             });
         }
         accounts
+    }
+
+    fn standing(&self, client: Client) -> Standing {
+        match self.contender(client).behind {
+            Some(until) => Standing::Behind { until },
+            None if self.order.is_user(client) => Standing::User,
+            None => Standing::Newcomer,
+        }
     }
 
     /// All frameworks that compete for anything or hold something, and what became of their offers, role by role.

@@ -56,6 +56,8 @@ pub enum FrameworkChange {
     Suppress(BTreeSet<Role>),
     /// Offers again in these roles, and its refusals in them are forgotten; no role stands for all of them.
     Revive(BTreeSet<Role>),
+    /// It answers offers: that it once let some lapse is forgotten.
+    Answered,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,8 @@
 //! * a framework in some role began to wait (subscribed, revived): then all agents, for that one;
 //! * a quota kept some of it back and there is room for more (`quota`): then for all frameworks.
 //!
+//! Who is asked first is the subject of `order`.
+//!
 //! Nothing here depends on time passing by itself, on the order of hash maps or on floating point. A cursor that
 //! goes around the agents stands where the original shuffles them.
 
@@ -32,14 +34,14 @@ use model::resources::Quantities;
 use model::role::Role;
 use model::time::Time;
 
-pub use explain::{Account, Refused, Tally, View};
+pub use explain::{Account, Refused, Standing, Tally, View};
 pub use grant::{AgentFacts, FrameworkChange, Grant, Held, Minimum, Misuse, PolicyChange, Quota};
 pub use why::{Why, WhyAgent};
 
 use filters::Filters;
 use ledger::Agents;
 use marks::Marks;
-use order::Order;
+use order::{Order, Place};
 use quota::Quotas;
 
 use crate::profile::Capabilities;
@@ -62,6 +64,8 @@ pub struct Allocator {
     /// How many contenders have a minimum of their own.
     own_minimums: usize,
     queue: Queue,
+    /// Contenders that let offers lapse, by when that is forgotten.
+    lapsed: BTreeSet<(Time, Client)>,
     /// Room to note who refuses the agent being looked at.
     blocked: Marks,
 }
@@ -77,6 +81,8 @@ struct Contender {
     minimum: Option<Minimum>,
     subscribed: bool,
     suppressed: bool,
+    /// It let an offer lapse, and comes after those who did not until then.
+    behind: Option<Time>,
     /// The moment, counted in such moments, at which it last began to wait for offers.
     fresh: u64,
     tally: Tally,
@@ -87,6 +93,14 @@ struct Contender {
 impl Contender {
     fn waits(&self) -> bool {
         self.subscribed && !self.suppressed
+    }
+
+    fn place(&self) -> Place {
+        match self.behind {
+            _ if !self.waits() => Place::Away,
+            Some(_) => Place::Behind,
+            None => Place::Ready,
+        }
     }
 }
 
@@ -164,6 +178,7 @@ impl Allocator {
             minimum: None,
             subscribed: false,
             suppressed: false,
+            behind: None,
             fresh: 0,
             tally: Tally::default(),
             holds: 0,
@@ -188,6 +203,9 @@ impl Allocator {
         self.own_minimums -= usize::from(contender.minimum.is_some());
         self.filters.drop_client(client);
         self.queue.forget(client);
+        if let Some(until) = contender.behind {
+            self.lapsed.remove(&(until, client));
+        }
         self.order.remove_client(client);
         if let Some(roles) = self.frameworks.get_mut(&contender.framework) {
             roles.remove(&contender.role);
@@ -270,6 +288,7 @@ impl Allocator {
             && self.clients.iter().all(Option::is_none)
             && self.agents.iter().next().is_none()
             && self.queue.dirty.is_empty()
+            && self.lapsed.is_empty()
             && self.own_minimums == 0
     }
 }

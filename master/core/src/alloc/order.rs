@@ -1,5 +1,12 @@
 //! Who is next: the tree of roles, with the frameworks of a role below it, each level sorted by share.
 //!
+//! Shares alone would put those first for ever who take offers and use nothing, for they hold nothing. So
+//!
+//! * whoever let an offer lapse comes after all who did not, in whatever role, for as long as it is not offered the like;
+//! * siblings that have used nothing yet compete as one with those that have: however many of them come, together they
+//!   hold up no more than one that uses what it gets. The first thing it uses gives a newcomer a place of its own;
+//! * among equals the one comes first that was given something longest ago, or has waited longest for the first.
+//!
 //! The sorted sets are kept up to date, since one grant changes one path of the tree; sorting all roles and frameworks
 //! anew for each agent is what makes an allocator slow.
 
@@ -26,26 +33,93 @@ const WEIGHT_ONE: u64 = 1000;
 /// `eng` compete with `eng/web` as a whole.
 const SELF: &str = ".";
 
+/// Whether a client is asked, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It does not wait.
+    Away,
+    Ready,
+    /// After all who are ready.
+    Behind,
+}
+
 #[derive(Debug)]
 struct Node {
     parent: NodeId,
     client: Option<Client>,
     /// What it and all below it hold, offers included.
     taken: Amounts,
-    /// Waiting clients at or below it. Only where there are some does a node stand in its parent's queue.
-    waiting: usize,
+    /// Clients at or below it that are ready. Only where there are some does a node stand among those of its parent.
+    ready: usize,
+    /// The same of clients that are behind.
+    behind: usize,
+    /// Clients at or below it that have used something, whether they wait or not.
+    users: usize,
     rank: Rank,
-    queue: BTreeSet<Rank>,
+    below: Below,
     children: BTreeMap<Arc<str>, NodeId>,
 }
 
-/// A node's place among its siblings: the smallest share first, then who was given less often, then by name.
+/// The children of a node that wait, and what those of them hold together that count as one.
+#[derive(Debug, Default)]
+struct Below {
+    users: BTreeSet<Rank>,
+    newcomers: BTreeSet<Rank>,
+    /// Those with clients that are behind; a node may stand here and in one of the others.
+    behind: BTreeSet<Rank>,
+    /// What all children without users hold.
+    held: Amounts,
+    share: Share,
+}
+
+impl Below {
+    fn insert(&mut self, node: &Node, total: &Amounts) {
+        if node.ready > 0 {
+            let queue = if node.users > 0 { &mut self.users } else { &mut self.newcomers };
+            queue.insert(node.rank.clone());
+        }
+        if node.behind > 0 {
+            self.behind.insert(node.rank.clone());
+        }
+        if node.users == 0 {
+            self.held.add_all(&node.taken);
+            self.share = Share::dominant(&self.held, total);
+        }
+    }
+
+    fn remove(&mut self, node: &Node, total: &Amounts) {
+        if node.ready > 0 {
+            let queue = if node.users > 0 { &mut self.users } else { &mut self.newcomers };
+            queue.remove(&node.rank);
+        }
+        if node.behind > 0 {
+            self.behind.remove(&node.rank);
+        }
+        if node.users == 0 {
+            self.held.subtract_all(&node.taken);
+            self.share = Share::dominant(&self.held, total);
+        }
+    }
+
+    /// Whether the newcomers, who count as one of the usual weight, come before this user of offers.
+    fn newcomers_precede(&self, user: &Rank) -> bool {
+        self.share.cmp_weighted(WEIGHT_ONE, user.share, user.weight).is_lt()
+    }
+
+    /// Those that are ready, in turn.
+    fn ready(&self) -> impl Iterator<Item = &Rank> {
+        let before = self.users.iter().take_while(|user| !self.newcomers_precede(user)).count();
+        self.users.iter().take(before).chain(&self.newcomers).chain(self.users.iter().skip(before))
+    }
+}
+
+/// A node's place among its siblings: the smallest share first, then who was given something longest ago.
 #[derive(Debug, Clone)]
 struct Rank {
     share: Share,
     weight: u64,
-    /// Grants so far, to it or below it.
-    given: u64,
+    /// The last grant to it or below it, counted in grants and arrivals; before there was one, its arrival.
+    turn: u64,
     name: Arc<str>,
     node: NodeId,
 }
@@ -54,7 +128,7 @@ impl Ord for Rank {
     fn cmp(&self, other: &Self) -> Ordering {
         self.share
             .cmp_weighted(self.weight, other.share, other.weight)
-            .then(self.given.cmp(&other.given))
+            .then(self.turn.cmp(&other.turn))
             .then_with(|| self.name.cmp(&other.name))
     }
 }
@@ -85,29 +159,39 @@ pub(super) struct Order {
     total: Amounts,
     /// The total changed, and with it every share.
     stale: bool,
+    /// Counts grants and arrivals of clients.
+    turn: u64,
     /// Room to list amounts in.
     parts: Vec<(usize, u64)>,
 }
 
-impl Default for Order {
-    fn default() -> Self {
-        let root = Node {
-            parent: ROOT,
+impl Node {
+    fn new(parent: NodeId, node: NodeId, name: Arc<str>, weight: u64, turn: u64) -> Self {
+        Self {
+            parent,
             client: None,
             taken: Amounts::default(),
-            waiting: 0,
-            rank: Rank { share: Share::NONE, weight: WEIGHT_ONE, given: 0, name: "".into(), node: ROOT },
-            queue: BTreeSet::new(),
+            ready: 0,
+            behind: 0,
+            users: 0,
+            rank: Rank { share: Share::NONE, weight, turn, name, node },
+            below: Below::default(),
             children: BTreeMap::new(),
-        };
+        }
+    }
+}
+
+impl Default for Order {
+    fn default() -> Self {
         Self {
-            nodes: vec![Some(root)],
+            nodes: vec![Some(Node::new(ROOT, ROOT, "".into(), WEIGHT_ONE, 0))],
             spare: Vec::new(),
             leaves: Vec::new(),
             weights: BTreeMap::new(),
             kinds: Kinds::default(),
             total: Amounts::default(),
             stale: false,
+            turn: 0,
             parts: Vec::new(),
         }
     }
@@ -126,6 +210,7 @@ impl Order {
         let mut path: Vec<Role> = role.ancestors().collect();
         path.reverse();
         path.push(role.clone());
+        self.turn += 1;
         let mut at = ROOT;
         for role in path {
             let weight = self.weights.get(&role).copied().unwrap_or(WEIGHT_ONE);
@@ -151,23 +236,18 @@ impl Order {
             NodeId::try_from(self.nodes.len() - 1).expect("memory ends before the numbers of nodes do")
         });
         let name: Arc<str> = name.into();
-        self.nodes[id as usize] = Some(Node {
-            parent,
-            client: None,
-            taken: Amounts::default(),
-            waiting: 0,
-            rank: Rank { share: Share::NONE, weight, given: 0, name: Arc::clone(&name), node: id },
-            queue: BTreeSet::new(),
-            children: BTreeMap::new(),
-        });
+        self.nodes[id as usize] = Some(Node::new(parent, id, Arc::clone(&name), weight, self.turn));
         self.node_mut(parent).children.insert(name, id);
         id
     }
 
     /// The client must hold nothing. Nodes left without children go with it.
     pub(super) fn remove_client(&mut self, client: Client) {
-        self.set_waiting(client, false);
+        self.set_place(client, Place::Away);
         let Some(mut at) = self.leaves.get_mut(client as usize).and_then(Option::take) else { return };
+        if self.node(at).users > 0 {
+            self.climb(at, |node| node.users -= 1);
+        }
         while at != ROOT && self.node(at).children.is_empty() {
             let gone = self.nodes[at as usize].take().expect("looked at above");
             self.node_mut(gone.parent).children.remove(&gone.rank.name);
@@ -176,41 +256,61 @@ impl Order {
         }
     }
 
-    /// Puts a client among those who are asked, or takes it out.
-    pub(super) fn set_waiting(&mut self, client: Client, waits: bool) {
+    /// Puts a client where it is asked, or takes it out.
+    pub(super) fn set_place(&mut self, client: Client, place: Place) {
         let Some(leaf) = self.leaf(client) else { return };
-        if (self.node(leaf).waiting > 0) == waits {
+        let before = self.place(leaf);
+        if before == place {
             return;
         }
-        let mut at = leaf;
-        while at != ROOT {
-            let node = self.node_mut(at);
-            let parent = node.parent;
-            let rank = node.rank.clone();
-            if waits {
-                node.waiting += 1;
-                if node.waiting == 1 {
-                    self.node_mut(parent).queue.insert(rank);
-                }
-            } else {
-                node.waiting -= 1;
-                if node.waiting == 0 {
-                    self.node_mut(parent).queue.remove(&rank);
-                }
+        self.climb(leaf, |node| {
+            match before {
+                Place::Away => {}
+                Place::Ready => node.ready -= 1,
+                Place::Behind => node.behind -= 1,
             }
-            at = parent;
+            match place {
+                Place::Away => {}
+                Place::Ready => node.ready += 1,
+                Place::Behind => node.behind += 1,
+            }
+        });
+    }
+
+    fn place(&self, leaf: NodeId) -> Place {
+        match self.node(leaf) {
+            Node { ready: 1.., .. } => Place::Ready,
+            Node { behind: 1.., .. } => Place::Behind,
+            _ => Place::Away,
         }
+    }
+
+    /// The client has used something of what it was offered, and competes for itself from now on.
+    pub(super) fn uses(&mut self, client: Client) {
+        let Some(leaf) = self.leaf(client) else { return };
+        if self.node(leaf).users == 0 {
+            self.climb(leaf, |node| node.users += 1);
+        }
+    }
+
+    /// Whether it has.
+    pub(super) fn is_user(&self, client: Client) -> bool {
+        self.leaf(client).is_some_and(|leaf| self.node(leaf).users > 0)
     }
 
     fn leaf(&self, client: Client) -> Option<NodeId> {
         self.leaves.get(client as usize).copied().flatten()
     }
 
-    /// Books what a client holds in addition. `granted` counts it among what it was given.
+    /// Books what a client holds in addition. With `granted` it was its turn.
     pub(super) fn charge(&mut self, client: Client, bag: &Bag, granted: bool) {
+        self.turn += u64::from(granted);
+        let turn = self.turn;
         self.change_path(client, bag, |node, parts| {
             node.taken.add(parts);
-            node.rank.given += u64::from(granted);
+            if granted {
+                node.rank.turn = turn;
+            }
         });
     }
 
@@ -223,28 +323,29 @@ impl Order {
         let Some(leaf) = self.leaf(client) else { return };
         let mut parts = std::mem::take(&mut self.parts);
         self.kinds.list(bag, &mut parts);
-        let mut at = leaf;
-        while at != ROOT {
-            at = self.rerank(at, |node| change(node, &parts));
-        }
+        self.climb(leaf, |node| change(node, &parts));
         self.parts = parts;
     }
 
-    /// Changes a node and puts it where it belongs among its siblings. Returns its parent.
-    fn rerank(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) -> NodeId {
-        let parent = self.node(id).parent;
-        // The siblings' queue is taken out meanwhile, for both nodes are changed at once.
-        let mut queue = std::mem::take(&mut self.node_mut(parent).queue);
-        let node = self.nodes[id as usize].as_mut().expect("a node outlives its children");
-        if node.waiting > 0 {
-            queue.remove(&node.rank);
+    /// Changes a node and all above it.
+    fn climb(&mut self, from: NodeId, change: impl Fn(&mut Node)) {
+        let mut at = from;
+        while at != ROOT {
+            at = self.amend(at, &change);
         }
+    }
+
+    /// Changes a node and puts it where it belongs among its siblings. Returns its parent.
+    fn amend(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) -> NodeId {
+        let parent = self.node(id).parent;
+        // The siblings are taken out meanwhile, for both nodes are changed at once.
+        let mut siblings = std::mem::take(&mut self.node_mut(parent).below);
+        let node = self.nodes[id as usize].as_mut().expect("a node outlives its children");
+        siblings.remove(node, &self.total);
         change(node);
         node.rank.share = Share::dominant(&node.taken, &self.total);
-        if node.waiting > 0 {
-            queue.insert(node.rank.clone());
-        }
-        self.node_mut(parent).queue = queue;
+        siblings.insert(node, &self.total);
+        self.node_mut(parent).below = siblings;
         parent
     }
 
@@ -258,7 +359,7 @@ impl Order {
                 None => return,
             }
         }
-        self.rerank(at, |node| node.rank.weight = weight);
+        self.amend(at, |node| node.rank.weight = weight);
     }
 
     /// The pool grew. Shares are found anew before they are next looked at.
@@ -279,30 +380,41 @@ impl Order {
         if !std::mem::take(&mut self.stale) {
             return;
         }
-        let mut queued: Vec<(NodeId, Rank)> = Vec::new();
         for node in self.nodes.iter_mut().flatten() {
-            node.queue.clear();
+            node.below = Below::default();
             node.rank.share = Share::dominant(&node.taken, &self.total);
-            if node.waiting > 0 && node.rank.node != ROOT {
-                queued.push((node.parent, node.rank.clone()));
-            }
         }
-        for (parent, rank) in queued {
-            self.node_mut(parent).queue.insert(rank);
+        for id in 1..self.nodes.len() {
+            let Some(node) = self.nodes[id].take() else { continue };
+            let parent = self.nodes[node.parent as usize].as_mut().expect("a node outlives its children");
+            parent.below.insert(&node, &self.total);
+            self.nodes[id] = Some(node);
         }
     }
 
     /// Asks the waiting clients in turn, until one breaks off.
     pub(super) fn visit(&self, ask: &mut impl FnMut(Client) -> ControlFlow<()>) {
-        // Breaking off is all a flow can say here.
-        let _ = self.descend(ROOT, ask);
+        if self.descend(ROOT, ask).is_continue() {
+            // Breaking off is all a flow can say here.
+            let _ = self.descend_behind(ROOT, ask);
+        }
     }
 
     fn descend(&self, id: NodeId, ask: &mut impl FnMut(Client) -> ControlFlow<()>) -> ControlFlow<()> {
-        for rank in &self.node(id).queue {
+        for rank in self.node(id).below.ready() {
             match self.node(rank.node).client {
                 Some(client) => ask(client)?,
                 None => self.descend(rank.node, ask)?,
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn descend_behind(&self, id: NodeId, ask: &mut impl FnMut(Client) -> ControlFlow<()>) -> ControlFlow<()> {
+        for rank in &self.node(id).below.behind {
+            match self.node(rank.node).client {
+                Some(client) => ask(client)?,
+                None => self.descend_behind(rank.node, ask)?,
             }
         }
         ControlFlow::Continue(())
@@ -330,11 +442,25 @@ impl Order {
         self.weights.get(role).copied().unwrap_or(WEIGHT_ONE)
     }
 
-    /// Who of two clients is asked first, without asking all.
+    /// Who of two waiting clients is asked first, without asking all.
     pub(super) fn cmp(&self, a: Client, b: Client) -> Ordering {
+        let is_behind = |client| self.leaf(client).is_some_and(|leaf| self.place(leaf) == Place::Behind);
+        let behind = (is_behind(a), is_behind(b));
         let (a, b) = (self.path(a), self.path(b));
         let parted = a.iter().rev().zip(b.iter().rev()).find(|(a, b)| a != b);
-        parted.map_or(Ordering::Equal, |(a, b)| self.node(*a).rank.cmp(&self.node(*b).rank))
+        behind.0.cmp(&behind.1).then_with(|| {
+            let Some((a, b)) = parted else { return Ordering::Equal };
+            let (a, b) = (self.node(*a), self.node(*b));
+            let siblings = &self.node(a.parent).below;
+            match (a.users > 0, b.users > 0) {
+                _ if behind.0 => a.rank.cmp(&b.rank),
+                (true, false) if siblings.newcomers_precede(&a.rank) => Ordering::Greater,
+                (true, false) => Ordering::Less,
+                (false, true) if siblings.newcomers_precede(&b.rank) => Ordering::Less,
+                (false, true) => Ordering::Greater,
+                _ => a.rank.cmp(&b.rank),
+            }
+        })
     }
 
     /// Nodes from the client's up to below the root.

@@ -22,6 +22,7 @@ impl Allocator {
         while let Some((agent, client)) = self.filters.expire(now) {
             self.touch(agent, client);
         }
+        self.forgive(now);
         self.order.refresh();
         let mut grants = Vec::new();
         for _ in 0..budget {

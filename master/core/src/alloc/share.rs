@@ -24,6 +24,21 @@ impl Amounts {
         }
     }
 
+    pub(super) fn add_all(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        for (own, amount) in self.0.iter_mut().zip(&other.0) {
+            *own = own.saturating_add(*amount);
+        }
+    }
+
+    pub(super) fn subtract_all(&mut self, other: &Self) {
+        for (own, amount) in self.0.iter_mut().zip(&other.0) {
+            *own = own.saturating_sub(*amount);
+        }
+    }
+
     pub(super) fn subtract(&mut self, parts: &[(usize, u64)]) {
         for (kind, amount) in parts {
             if let Some(own) = self.0.get_mut(*kind) {
@@ -67,6 +82,12 @@ pub(super) struct Share {
     taken: u64,
     /// Never zero.
     total: u64,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 impl Share {

@@ -111,16 +111,17 @@ impl Turn<'_> {
 
     /// Withdraws an offer. Nothing is held against the framework, which did not refuse it.
     pub(super) fn rescind(&mut self, id: &OfferId) {
-        self.rescind_for(id, None);
+        if let Some(offer) = self.withdraw(id) {
+            self.return_offered(&offer.framework, &offer.role, &offer.agent, &offer.resources, None);
+        }
     }
 
-    /// Withdraws an offer, and does not make the like of it for so long.
-    fn rescind_for(&mut self, id: &OfferId, pause: Option<Span>) {
-        if let Some(offer) = self.take_offer(id) {
-            self.leader.counters.count("offers_rescinded");
-            self.event(&offer.framework, SchedulerEvent::Rescind(id.clone()));
-            self.return_offered(&offer.framework, &offer.role, &offer.agent, &offer.resources, pause);
-        }
+    /// Ends an offer and tells its framework so. Its resources stay with the framework until they are returned.
+    fn withdraw(&mut self, id: &OfferId) -> Option<Arc<Offer>> {
+        let offer = self.take_offer(id)?;
+        self.leader.counters.count("offers_rescinded");
+        self.event(&offer.framework, SchedulerEvent::Rescind(id.clone()));
+        Some(offer)
     }
 
     /// All offers of a framework are void, without a word.
@@ -158,7 +159,7 @@ impl Turn<'_> {
 
     /// Nobody answered. Without a pause the same framework, which holds the least now, would be the first to get the
     /// same resources again, and whoever sits on offers would keep them from all others for ever; the pause grows with
-    /// each offer that is let go by.
+    /// each offer that is let go by, and as long as it lasts those who answer come first for everything else too.
     pub(super) fn offer_timed_out(&mut self, id: &OfferId) {
         let holder = self.leader.tables.offers.get(id).map(|offer| offer.framework.clone());
         let Some(record) = holder.and_then(|holder| self.framework_mut(&holder)) else { return };
@@ -167,7 +168,13 @@ impl Turn<'_> {
         let timeout = self.leader.settings.offer_timeout.unwrap_or_default();
         let pause = timeout.saturating_mul(times).min(IGNORED_PAUSE.max(timeout));
         self.leader.counters.count("offers_timed_out");
-        self.rescind_for(id, Some(pause));
+        if let Some(offer) = self.withdraw(id)
+            && !offer.resources.is_empty()
+        {
+            let Offer { framework, role, agent, resources, .. } = &*offer;
+            let booked = self.allocator.lapsed(self.now, agent, framework, role, resources, pause);
+            self.audit(booked);
+        }
     }
 
     /// Somebody answers the offers of this framework.
@@ -176,6 +183,7 @@ impl Turn<'_> {
             && let Some(record) = self.framework_mut(framework)
         {
             record.ignored = 0;
+            self.allocator.framework(framework, FrameworkChange::Answered);
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use http::{Method, StatusCode};
-use master_core::alloc::{Account, Refused, Tally, View, Why, WhyAgent};
+use master_core::alloc::{Account, Refused, Standing, Tally, View, Why, WhyAgent};
 use master_core::call::{Explain, OperatorCall};
 use master_core::effect::{Explanation, FrameworkAccount, Reply};
 use master_core::input::Input;
@@ -123,7 +123,11 @@ fn account(account: &Account) -> Value {
         "weight": account.weight as f64 / 1000.0,
         "share": account.share as f64 / 1_000_000.0,
         "offers": tally(&account.tally),
+        "standing": account.standing.word(),
     });
+    if let Standing::Behind { until } = account.standing {
+        out["behind_until"] = json!(until.as_secs_f64());
+    }
     if let Some(kind) = &account.dominant {
         out["dominant_resource"] = json!(kind.as_str());
     }
@@ -189,6 +193,7 @@ fn tally(tally: &Tally) -> Value {
         "made": tally.offered,
         "used": tally.used,
         "refused": tally.refused,
+        "lapsed": tally.lapsed,
         "withdrawn": tally.withdrawn,
     });
     if let Some(at) = tally.last_offered {

@@ -16,7 +16,7 @@ fn order(roles: &[&str]) -> Order {
     order.add_total(&bag("cpus:100;mem:1000"));
     for (client, text) in (0..).zip(roles) {
         order.add_client(client, &format!("f{client}").as_str().into(), &role(text));
-        order.set_waiting(client, true);
+        order.set_place(client, Place::Ready);
     }
     order.refresh();
     order
@@ -76,11 +76,11 @@ fn children_compete_with_their_parents_frameworks() {
 #[test]
 fn only_the_waiting_are_asked() {
     let mut order = order(&["a", "a/x", "b"]);
-    order.set_waiting(0, false);
-    order.set_waiting(2, false);
+    order.set_place(0, Place::Away);
+    order.set_place(2, Place::Away);
     assert_eq!(asked(&order), [1]);
     order.charge(2, &bag("cpus:1"), false);
-    order.set_waiting(2, true);
+    order.set_place(2, Place::Ready);
     assert_eq!(asked(&order), [1, 2]);
 }
 

@@ -27,6 +27,8 @@ enum Step {
     Weight(u8, u64),
     Quotas(BTreeMap<u8, (u8, u8)>),
     Return { piece: usize, half: bool, refuse: Option<u64> },
+    Lapse { piece: usize, pause: u64 },
+    Answer(u8),
     Launch { piece: usize, half: bool },
     Free { piece: usize },
     Pass(u64),
@@ -48,10 +50,12 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         1 => framework.clone().prop_map(Step::Disconnect),
         1 => (framework.clone(), 0u8..32).prop_map(|(framework, roles)| Step::Suppress(framework, roles)),
+        1 => framework.clone().prop_map(Step::Answer),
         2 => (framework, 0u8..32).prop_map(|(framework, roles)| Step::Revive(framework, roles)),
         1 => (role, 1u64..5_000).prop_map(|(role, weight)| Step::Weight(role, weight)),
         1 => proptest::collection::btree_map(0u8..3, (0u8..5, 0u8..5), 0..3).prop_map(Step::Quotas),
         4 => (any::<usize>(), any::<bool>(), refuse).prop_map(|(piece, half, refuse)| Step::Return { piece, half, refuse }),
+        2 => (any::<usize>(), 0u64..8_000).prop_map(|(piece, pause)| Step::Lapse { piece, pause }),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(piece, half)| Step::Launch { piece, half }),
         2 => any::<usize>().prop_map(|piece| Step::Free { piece }),
         2 => (0u64..4_000).prop_map(Step::Pass),
@@ -199,6 +203,11 @@ impl Pair {
                 self.clever.policy(PolicyChange::Quotas(self.plain.quotas.clone()));
             }
             Step::Return { piece, half, refuse } => self.give_back(piece, half, refuse),
+            Step::Lapse { piece, pause } => self.lapse(piece, pause),
+            Step::Answer(n) => {
+                self.clever.framework(&framework(n), FrameworkChange::Answered);
+                self.plain.behind.retain(|who, _| who.0 != framework(n));
+            }
             Step::Launch { piece, half } => self.launch(piece, half),
             Step::Free { piece } => self.free(piece),
             Step::Pass(millis) => self.plain.now += Span::from_millis(millis),
@@ -228,6 +237,8 @@ impl Pair {
         self.plain.agents.insert(id.clone(), facts.clone());
         for Held { framework, role, resources } in held.iter().cloned() {
             let who = (framework, role);
+            self.plain.joined(&who);
+            self.plain.uses(&who);
             self.plain.pieces.push(Piece { agent: id.clone(), who, state: State::Used, resources });
         }
         self.clever.agent_up(id, facts, held);
@@ -255,6 +266,7 @@ impl Pair {
                 capabilities: can,
                 minimum: minimum.clone().unwrap_or_default(),
             };
+            self.plain.joined(&(id.clone(), role.clone()));
             self.plain.subscriptions.insert((id.clone(), role.clone()), subscription);
             minimums.extend(minimum.clone().map(|minimum| (role.clone(), minimum)));
         }
@@ -290,6 +302,18 @@ impl Pair {
         }
     }
 
+    /// Nobody answered an offer.
+    fn lapse(&mut self, number: usize, pause: u64) {
+        let Some(at) = self.pick(number, State::Offered) else { return };
+        let Piece { agent, who, resources, .. } = self.plain.pieces.remove(at);
+        let pause = Span::from_millis(pause);
+        self.clever.lapsed(self.plain.now, &agent, &who.0, &who.1, &resources, pause).unwrap();
+        if self.plain.subscriptions.contains_key(&who) {
+            self.plain.refuse(&agent, &who, pause, &resources);
+            self.plain.lapse(&who, pause);
+        }
+    }
+
     fn launch(&mut self, number: usize, in_half: bool) {
         let Some(at) = self.pick(number, State::Offered) else { return };
         let Piece { agent, who, resources, .. } = self.plain.pieces[at].clone();
@@ -297,6 +321,7 @@ impl Pair {
         self.clever.launched(&agent, &who.0, &who.1, &part).unwrap();
         self.plain.pieces[at].resources = resources.checked_sub(&part).unwrap();
         self.plain.pieces.retain(|piece| !piece.resources.is_empty());
+        self.plain.uses(&who);
         self.plain.pieces.push(Piece { agent, who, state: State::Used, resources: part });
     }
 
@@ -324,6 +349,7 @@ impl Pair {
     }
 
     fn run(&mut self, budget: usize) {
+        self.plain.forgive();
         let grants = self.clever.run(self.plain.now, budget);
         for of_one_agent in grants.chunk_by(|a, b| a.agent == b.agent) {
             assert_eq!(of_one_agent, self.plain.expected(&of_one_agent[0].agent));

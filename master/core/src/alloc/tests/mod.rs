@@ -2,6 +2,7 @@
 
 mod agents;
 mod converging;
+mod ignoring;
 mod laws;
 mod oracle;
 mod refusing;

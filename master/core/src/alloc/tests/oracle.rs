@@ -45,7 +45,13 @@ pub(super) struct Oracle {
     pub(super) refusals: Vec<(AgentId, Who, Time, Bag)>,
     pub(super) weights: BTreeMap<String, u64>,
     pub(super) quotas: BTreeMap<Role, Quota>,
-    given: BTreeMap<String, u64>,
+    /// Until when those come last who let offers lapse.
+    pub(super) behind: BTreeMap<Who, Time>,
+    /// Who has used something.
+    users: BTreeSet<Who>,
+    /// When something was last given to a node, or when it came, counted in such moments.
+    turns: BTreeMap<String, u64>,
+    turn: u64,
 }
 
 /// Unreserved and lasting: what promises and limits are about.
@@ -71,9 +77,9 @@ impl Oracle {
         self.agents[agent].total.without(&held)
     }
 
-    /// The ratio taken / total of the dominant kind.
-    fn share(&self, node: &str) -> (u128, u128) {
-        let below = |who: &Who| path(who).iter().any(|own| own == node);
+    /// The ratio taken / total of the dominant kind, of some nodes together.
+    fn share(&self, nodes: &[String]) -> (u128, u128) {
+        let below = |who: &Who| path(who).iter().any(|own| nodes.contains(own));
         let taken: Vec<&Bag> =
             self.pieces.iter().filter(|piece| below(&piece.who)).map(|piece| &piece.resources).collect();
         let kinds: BTreeSet<&Name> =
@@ -93,12 +99,41 @@ impl Oracle {
     }
 
     fn compare(&self, a: &Who, b: &Who) -> Ordering {
+        let behind = self.behind.contains_key(a);
+        if behind != self.behind.contains_key(b) {
+            return if behind { Ordering::Greater } else { Ordering::Less };
+        }
         let parted = path(a).into_iter().zip(path(b)).find(|(a, b)| a != b);
         let Some((a, b)) = parted else { return Ordering::Equal };
-        let weight = |node: &str| u128::from(self.weights.get(node).copied().unwrap_or(1000));
-        let given = |node: &str| self.given.get(node).copied().unwrap_or(0);
-        let ((ta, na), (tb, nb)) = (self.share(&a), self.share(&b));
-        (ta * nb * weight(&b)).cmp(&(tb * na * weight(&a))).then(given(&a).cmp(&given(&b))).then(a.cmp(&b))
+        match (self.is_used(&a), self.is_used(&b)) {
+            (true, false) if !behind => self.user_and_newcomers(&a, &b),
+            (false, true) if !behind => self.user_and_newcomers(&b, &a).reverse(),
+            _ => self
+                .by_share((&[a.clone()], self.weight(&a)), (&[b.clone()], self.weight(&b)))
+                .then(self.turns[&a].cmp(&self.turns[&b])),
+        }
+    }
+
+    fn weight(&self, node: &str) -> u128 {
+        u128::from(self.weights.get(node).copied().unwrap_or(1000))
+    }
+
+    fn by_share(&self, a: (&[String], u128), b: (&[String], u128)) -> Ordering {
+        let ((ta, na), (tb, nb)) = (self.share(a.0), self.share(b.0));
+        (ta * nb * b.1).cmp(&(tb * na * a.1))
+    }
+
+    /// Whether anybody at or below a node has used something.
+    fn is_used(&self, node: &str) -> bool {
+        self.users.iter().any(|who| path(who).iter().any(|own| own == node))
+    }
+
+    /// A node with users, and one without: that one and all its siblings without users count as one.
+    fn user_and_newcomers(&self, user: &str, newcomer: &str) -> Ordering {
+        let parent = |node: &str| node.rsplit_once('/').map(|(parent, _)| parent.to_owned());
+        let alike = |node: &&String| parent(node) == parent(newcomer) && !self.is_used(node);
+        let newcomers: Vec<String> = self.turns.keys().filter(alike).cloned().collect();
+        self.by_share((&[user.to_owned()], self.weight(user)), (&newcomers, 1000)).then(Ordering::Less)
     }
 
     /// What a top-level role has of a kind, with what is reserved to it; `more` is being given out right now.
@@ -203,27 +238,62 @@ impl Oracle {
 
     pub(super) fn granted(&mut self, grant: &Grant) {
         let who = (grant.framework.clone(), grant.role.clone());
+        self.turn += 1;
         for node in path(&who) {
-            *self.given.entry(node).or_default() += 1;
+            self.turns.insert(node, self.turn);
         }
         let (agent, resources) = (grant.agent.clone(), grant.resources.clone());
         self.pieces.push(Piece { agent, who, state: State::Offered, resources });
     }
 
     pub(super) fn refuse(&mut self, agent: &AgentId, who: &Who, asked: Span, bag: &Bag) {
-        let lasts = match asked {
-            Span::ZERO => limits::REOFFER_PAUSE,
-            asked => asked.max(limits::ALLOCATION_INTERVAL),
-        };
-        self.refusals.push((agent.clone(), who.clone(), self.now + lasts, bag.clone()));
+        self.refusals.push((agent.clone(), who.clone(), self.now + term(asked), bag.clone()));
     }
 
-    /// Forgets how often those were given something who neither wait nor hold anything.
+    /// A contender competes or holds something from now on; a known one is no news.
+    pub(super) fn joined(&mut self, who: &Who) {
+        let path = path(who);
+        if self.turns.contains_key(&path[path.len() - 1]) {
+            return;
+        }
+        self.turn += 1;
+        for node in path {
+            self.turns.entry(node).or_insert(self.turn);
+        }
+    }
+
+    pub(super) fn uses(&mut self, who: &Who) {
+        self.users.insert(who.clone());
+    }
+
+    pub(super) fn lapse(&mut self, who: &Who, asked: Span) {
+        let until = self.now + term(asked);
+        let own = self.behind.entry(who.clone()).or_insert(until);
+        *own = until.max(*own);
+    }
+
+    /// As the clever one, who looks at the clock in a run only.
+    pub(super) fn forgive(&mut self) {
+        let now = self.now;
+        self.behind.retain(|_, until| *until > now);
+    }
+
+    /// Forgets those who neither wait nor hold anything.
     pub(super) fn tidy(&mut self) {
         let holders = self.pieces.iter().map(|piece| &piece.who);
-        let alive: BTreeSet<String> = self.subscriptions.keys().chain(holders).flat_map(path).collect();
-        self.given.retain(|node, _| alive.contains(node));
+        let contenders: BTreeSet<Who> = self.subscriptions.keys().chain(holders).cloned().collect();
+        let alive: BTreeSet<String> = contenders.iter().flat_map(path).collect();
+        self.turns.retain(|node, _| alive.contains(node));
+        self.users.retain(|who| contenders.contains(who));
+        self.behind.retain(|who, _| contenders.contains(who));
         let now = self.now;
         self.refusals.retain(|(.., until, _)| *until > now);
+    }
+}
+
+fn term(asked: Span) -> Span {
+    match asked {
+        Span::ZERO => limits::REOFFER_PAUSE,
+        asked => asked.max(limits::ALLOCATION_INTERVAL),
     }
 }

@@ -1,10 +1,10 @@
 //! A small language for transcripts. Each command prints what came of it; offers are named `o1, o2, ...` and what is
 //! launched of them `t1, t2, ...`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use model::id::AgentId;
+use model::id::{AgentId, FrameworkId};
 use model::resources::{Bag, Quantities};
 use model::role::Role;
 use model::time::{Span, Time};
@@ -42,7 +42,7 @@ fn bag(text: &str) -> Bag {
     Bag::parse(text).unwrap()
 }
 
-fn roles<'a>(words: impl IntoIterator<Item = &'a &'a str>) -> std::collections::BTreeSet<Role> {
+fn roles<'a>(words: impl IntoIterator<Item = &'a &'a str>) -> BTreeSet<Role> {
     words.into_iter().map(|word| role(word)).collect()
 }
 
@@ -117,6 +117,14 @@ impl Stage {
             ("at", [millis]) => self.now = Time::from_millis(millis.parse().unwrap()),
             ("run", rest) => self.run(rest.first().map_or(usize::MAX, |budget| budget.parse().unwrap())),
             ("decline", [offer, refuse]) => self.decline(offer, refuse),
+            ("lapse", [offer, pause]) => {
+                let Grant { framework, role, agent, resources } = self.offers[*offer].clone();
+                let pause = Span::from_millis(pause.parse().unwrap());
+                let result = self.allocator.lapsed(self.now, &agent, &framework, &role, &resources, pause);
+                self.result(result);
+            }
+            ("answered", [id]) => self.allocator.framework(&(*id).into(), FrameworkChange::Answered),
+            ("order", []) => self.order(),
             ("launch", [offer, resources]) => self.launch(offer, bag(resources)),
             ("free", [task]) => {
                 let (agent, held) = self.tasks.remove(*task).unwrap();
@@ -157,6 +165,22 @@ impl Stage {
             Some(Time::ZERO) => self.said.push_str("more to do\n"),
             Some(time) => writeln!(self.said, "next at {}", time.as_millis()).unwrap(),
             None => {}
+        }
+    }
+
+    /// Who waits, in the order in which they are asked.
+    fn order(&mut self) {
+        let mut places: Vec<(usize, String)> = Vec::new();
+        let ids: BTreeSet<FrameworkId> = self.allocator.tallies().map(|(id, ..)| id.clone()).collect();
+        for id in ids {
+            for account in self.allocator.accounts(&id, None, None, 0) {
+                let Some(ahead) = account.ahead else { continue };
+                places.push((ahead, format!("{id} {} {}", account.role, account.standing.word())));
+            }
+        }
+        places.sort();
+        for (_, line) in places {
+            writeln!(self.said, "{line}").unwrap();
         }
     }
 

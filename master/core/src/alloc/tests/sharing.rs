@@ -36,17 +36,17 @@ fn the_poorest_role_is_next() {
         > subscribe f1 web
         > subscribe f2 batch
         > run
-        o1: f2 batch a1 cpus:8; mem:8000
-        o2: f1 web a2 cpus:2; mem:2000
+        o1: f1 web a1 cpus:8; mem:8000
+        o2: f2 batch a2 cpus:2; mem:2000
         > launch o1 cpus:8;mem:8000
         > launch o2 cpus:2;mem:2000
         > agent a3 cpus:1;mem:1000
         > run
-        o3: f1 web a3 cpus:1; mem:1000
+        o3: f2 batch a3 cpus:1; mem:1000
         > launch o3 cpus:1;mem:1000
         > agent a4 cpus:1;mem:1000
         > run
-        o4: f1 web a4 cpus:1; mem:1000
+        o4: f2 batch a4 cpus:1; mem:1000
     "#]]
     .assert_eq(&play(
         "
@@ -77,8 +77,8 @@ fn weights_shift_the_balance() {
         > agent a3 cpus:1;mem:100
         > agent a4 cpus:1;mem:100
         > run
-        o1: f2 batch a1 cpus:1; mem:100
-        o2: f1 web a2 cpus:1; mem:100
+        o1: f1 web a1 cpus:1; mem:100
+        o2: f2 batch a2 cpus:1; mem:100
         o3: f2 batch a3 cpus:1; mem:100
         o4: f2 batch a4 cpus:1; mem:100
     "#]]
@@ -104,8 +104,9 @@ fn reservations_go_to_their_roles() {
         > subscribe f2 ops
         > subscribe f3 eng/site
         > run
-        o1: f3 eng/site a1 cpus:4; cpus(reservations: [(STATIC,eng)]):1; mem:4096; mem(reservations: [(STATIC,eng)]):50
+        o1: f1 web a1 cpus:4; mem:4096
         o2: f2 ops a1 cpus(reservations: [(STATIC,ops)]):2; mem(reservations: [(STATIC,ops)]):100
+        o3: f3 eng/site a1 cpus(reservations: [(STATIC,eng)]):1; mem(reservations: [(STATIC,eng)]):50
     "#]]
     .assert_eq(&play(
         "
