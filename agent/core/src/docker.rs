@@ -78,35 +78,109 @@ const OWN_FLAGS: &[&str] = &[
     "pull",
 ];
 
+/// Whether a container's description names an image, in either of the two ways there are.
+pub(crate) fn wanted(container: &v1::ContainerInfo) -> bool {
+    container.docker.is_some()
+        || container.r#type() == v1::container_info::Type::Docker
+        || container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some())
+}
+
 impl DockerSpec {
-    /// Reads a container description of type DOCKER, and the command to run in it.
+    /// Reads a container description that names an image, and the command to run in it. Docker runs images of type
+    /// MESOS as well: to whom the container belongs makes no difference to a task.
     ///
     /// # Errors
     /// Names the field and the rule.
     pub(crate) fn read(container: &v1::ContainerInfo, command: &v1::CommandInfo) -> Result<Self, Invalid> {
-        let docker = container
-            .docker
-            .as_ref()
-            .ok_or_else(|| invalid("'container.docker' must be present when 'container.type' is DOCKER"))?;
-        let network = network(docker, container)?;
         let (entrypoint, arguments) = invocation(command);
-        let spec = Self {
-            image: text(&docker.image, "container.docker.image")?,
-            force_pull: docker.force_pull_image(),
+        let image = match (&container.docker, container.mesos.as_ref().and_then(|mesos| mesos.image.as_ref()))
+        {
+            (Some(docker), _) => Image::of_docker(docker, container)?,
+            (None, Some(image)) if container.r#type() == v1::container_info::Type::Mesos => {
+                Image::of_mesos(image, container)?
+            }
+            _ => return Err(invalid("'container.docker' must be present when 'container.type' is DOCKER")),
+        };
+        if image.name.starts_with('-') {
+            return Err(invalid(format!("'{}' must not begin with '-'", image.field)));
+        }
+        Ok(Self {
+            image: image.name,
+            force_pull: image.force_pull,
             entrypoint,
             arguments,
-            ports: ports(docker, &network)?,
+            ports: image.ports,
             mounts: container.volumes.iter().map(Mount::read).collect::<Result<_, _>>()?,
-            volume_driver: docker.volume_driver.clone().or_else(|| driver(container)),
+            volume_driver: image.volume_driver.or_else(|| driver(container)),
             hostname: container.hostname.clone().filter(|name| !name.is_empty()),
+            privileged: image.privileged,
+            parameters: image.parameters,
+            network: image.network,
+        })
+    }
+}
+
+/// What the two types of container say differently.
+struct Image {
+    /// Where `name` is from.
+    field: &'static str,
+    name: String,
+    force_pull: bool,
+    network: Network,
+    ports: Vec<PortMapping>,
+    volume_driver: Option<String>,
+    privileged: bool,
+    parameters: Vec<(String, String)>,
+}
+
+impl Image {
+    fn of_docker(
+        docker: &v1::container_info::DockerInfo,
+        container: &v1::ContainerInfo,
+    ) -> Result<Self, Invalid> {
+        let field = "container.docker.image";
+        let network = network(docker, container)?;
+        let mappings = docker.port_mappings.iter();
+        let mappings = mappings.map(|one| (one.host_port, one.container_port, one.protocol.as_deref()));
+        Ok(Self {
+            field,
+            name: text(&docker.image, field)?,
+            force_pull: docker.force_pull_image(),
+            ports: ports("container.docker.port_mappings", mappings, &network)?,
+            network,
+            volume_driver: docker.volume_driver.clone(),
             privileged: docker.privileged(),
             parameters: docker.parameters.iter().map(parameter).collect::<Result<_, _>>()?,
-            network,
+        })
+    }
+
+    /// Without a network of its own such a container shares the machine's.
+    fn of_mesos(image: &v1::Image, container: &v1::ContainerInfo) -> Result<Self, Invalid> {
+        let field = "container.mesos.image.docker.name";
+        let docker = image.docker.as_ref().filter(|_| image.r#type() == v1::image::Type::Docker);
+        let docker = docker.ok_or_else(|| {
+            invalid("'container.mesos.image.type' must be DOCKER: this agent knows no other images")
+        })?;
+        let (network, mappings) = match container.network_infos.as_slice() {
+            [] => (Network::Host, [].as_slice()),
+            [info] => {
+                let name = info.name.clone().filter(|name| !name.is_empty());
+                (name.map_or(Network::Bridge, Network::User), info.port_mappings.as_slice())
+            }
+            _ => return Err(invalid("'container.network_infos' must have one member at most")),
         };
-        if spec.image.starts_with('-') {
-            return Err(invalid("'container.docker.image' must not begin with '-'"));
-        }
-        Ok(spec)
+        let mappings = mappings.iter();
+        let mappings = mappings.map(|one| (one.host_port, one.container_port, one.protocol.as_deref()));
+        Ok(Self {
+            field,
+            name: text(&docker.name, field)?,
+            force_pull: !image.cached(),
+            ports: ports("container.network_infos.port_mappings", mappings, &network)?,
+            network,
+            volume_driver: None,
+            privileged: false,
+            parameters: Vec::new(),
+        })
     }
 }
 
@@ -155,30 +229,30 @@ fn network(
     }
 }
 
-fn ports(docker: &v1::container_info::DockerInfo, network: &Network) -> Result<Vec<PortMapping>, Invalid> {
-    if !docker.port_mappings.is_empty() && matches!(network, Network::Host | Network::None) {
-        return Err(invalid(
-            "'container.docker.port_mappings' needs 'container.docker.network' to be BRIDGE or USER",
-        ));
+fn ports<'a>(
+    field: &str,
+    mappings: impl ExactSizeIterator<Item = (u32, u32, Option<&'a str>)>,
+    network: &Network,
+) -> Result<Vec<PortMapping>, Invalid> {
+    if mappings.len() > 0 && matches!(network, Network::Host | Network::None) {
+        return Err(invalid(format!("'{field}' needs 'container.docker.network' to be BRIDGE or USER")));
     }
-    let port = |value: u32, field: &str| match u16::try_from(value) {
+    let port = |value: u32, member: &str| match u16::try_from(value) {
         Ok(port) if port != 0 => Ok(port),
-        _ => Err(invalid(format!("'container.docker.port_mappings.{field}' must be 1 to 65535, is {value}"))),
+        _ => Err(invalid(format!("'{field}.{member}' must be 1 to 65535, is {value}"))),
     };
-    let mapping = |mapping: &v1::container_info::docker_info::PortMapping| {
-        let protocol = mapping.protocol.as_deref().unwrap_or("tcp").to_ascii_lowercase();
+    let mapping = |(host, container, protocol): (u32, u32, Option<&str>)| {
+        let protocol = protocol.unwrap_or("tcp").to_ascii_lowercase();
         if !matches!(protocol.as_str(), "tcp" | "udp") {
-            return Err(invalid(format!(
-                "'container.docker.port_mappings.protocol' must be 'tcp' or 'udp', is '{protocol}'"
-            )));
+            return Err(invalid(format!("'{field}.protocol' must be 'tcp' or 'udp', is '{protocol}'")));
         }
         Ok(PortMapping {
-            host: port(mapping.host_port, "host_port")?,
-            container: port(mapping.container_port, "container_port")?,
+            host: port(host, "host_port")?,
+            container: port(container, "container_port")?,
             udp: protocol == "udp",
         })
     };
-    docker.port_mappings.iter().map(mapping).collect()
+    mappings.map(mapping).collect()
 }
 
 fn parameter(parameter: &v1::Parameter) -> Result<(String, String), Invalid> {
@@ -280,6 +354,45 @@ mod tests {
             command.arguments = vec!["--port".into(), "80".into()];
         });
         assert_eq!(argv.unwrap().arguments, ["serve", "--port", "80"]);
+    }
+
+    #[test]
+    fn an_image_of_the_other_type_runs_as_well() {
+        let read = |change: &dyn Fn(&mut v1::ContainerInfo)| {
+            let image = v1::Image {
+                r#type: v1::image::Type::Docker as i32,
+                docker: Some(v1::image::Docker { name: "web:1".into(), ..Default::default() }),
+                cached: Some(false),
+                ..Default::default()
+            };
+            let mut container = v1::ContainerInfo {
+                r#type: v1::container_info::Type::Mesos as i32,
+                mesos: Some(v1::container_info::MesosInfo { image: Some(image) }),
+                ..Default::default()
+            };
+            change(&mut container);
+            assert!(wanted(&container));
+            DockerSpec::read(&container, &v1::CommandInfo::default()).map_err(|Invalid(message)| message)
+        };
+        let plain = read(&|_| {}).unwrap();
+        assert_eq!((plain.image.as_str(), plain.force_pull, plain.network), ("web:1", true, Network::Host));
+        let networked = |name: Option<&str>| {
+            let mapping =
+                v1::network_info::PortMapping { host_port: 8080, container_port: 80, protocol: None };
+            let name = name.map(str::to_owned);
+            let info = v1::NetworkInfo { name, port_mappings: vec![mapping], ..Default::default() };
+            read(&move |container| container.network_infos = vec![info.clone()]).unwrap()
+        };
+        assert_eq!(networked(Some("blue")).network, Network::User("blue".into()));
+        let bridged = networked(None);
+        assert_eq!(bridged.network, Network::Bridge);
+        assert_eq!(bridged.ports, [PortMapping { host: 8080, container: 80, udp: false }]);
+        let refused = read(&|container| {
+            let image = container.mesos.as_mut().unwrap().image.as_mut().unwrap();
+            image.r#type = v1::image::Type::Appc as i32;
+        });
+        let rule = "'container.mesos.image.type' must be DOCKER: this agent knows no other images";
+        assert_eq!(refused.unwrap_err(), rule);
     }
 
     #[test]

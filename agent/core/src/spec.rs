@@ -9,7 +9,7 @@ use model::time::Span;
 use wire::v1;
 
 use crate::change::{self, Mount, Source};
-use crate::docker::DockerSpec;
+use crate::docker::{self, DockerSpec};
 use crate::executor::is_played;
 use crate::health::{HealthSpec, Schedule, Target};
 use crate::limits;
@@ -206,15 +206,11 @@ fn resources(resources: &[v1::Resource]) -> Result<Bag, Invalid> {
     Ok(bag.unallocate())
 }
 
-fn wants_docker(container: &v1::ContainerInfo) -> bool {
-    container.docker.is_some() || container.r#type() == v1::container_info::Type::Docker
-}
-
 fn docker(
     container: Option<&v1::ContainerInfo>,
     command: &v1::CommandInfo,
 ) -> Result<Option<Arc<DockerSpec>>, Invalid> {
-    let wanted = container.filter(|container| wants_docker(container));
+    let wanted = container.filter(|container| docker::wanted(container));
     wanted.map(|container| DockerSpec::read(container, command).map(Arc::new)).transpose()
 }
 
@@ -224,11 +220,8 @@ fn supported(container: Option<&v1::ContainerInfo>, grouped: bool) -> Result<Vec
         Err(Invalid(format!("This agent cannot run {what}: describe the task with 'command' alone")))
     };
     let Some(container) = container else { return Ok(Vec::new()) };
-    if wants_docker(container) {
-        return refuse("executors and task groups in Docker containers");
-    }
-    if container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) {
-        return refuse("container images");
+    if docker::wanted(container) {
+        return refuse("executors and task groups in containers made from images");
     }
     if !container.network_infos.is_empty() {
         return refuse("containers with a network of their own");

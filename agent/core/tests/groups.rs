@@ -241,8 +241,8 @@ fn groups_that_cannot_run_are_refused_whole() {
           write task docker
           write update a TASK_ERROR
           write update docker TASK_ERROR
-          send on link 1: a TASK_ERROR SOURCE_AGENT REASON_TASK_GROUP_INVALID "Task 'docker' is invalid: This agent cannot run executors and task groups in Docker containers: describe the task with 'command' alone", latest TASK_ERROR
-          send on link 1: docker TASK_ERROR SOURCE_AGENT REASON_TASK_GROUP_INVALID "Task 'docker' is invalid: This agent cannot run executors and task groups in Docker containers: describe the task with 'command' alone", latest TASK_ERROR
+          send on link 1: a TASK_ERROR SOURCE_AGENT REASON_TASK_GROUP_INVALID "Task 'docker' is invalid: This agent cannot run executors and task groups in containers made from images: describe the task with 'command' alone", latest TASK_ERROR
+          send on link 1: docker TASK_ERROR SOURCE_AGENT REASON_TASK_GROUP_INVALID "Task 'docker' is invalid: This agent cannot run executors and task groups in containers made from images: describe the task with 'command' alone", latest TASK_ERROR
           send on link 1: executor pod exited, None
         too big together
           write task t0

@@ -229,16 +229,12 @@ async fn history(api: &Api, job: &str, limit: usize, on: Option<&str>) -> Result
             "" => cell(&run["due"]),
             count => format!("{} and {} more", cell(&run["due"]), count.parse::<u64>().unwrap_or(2) - 1),
         };
-        ["state", "trigger", "attempt", "started", "finished", "exitCode", "reason"].iter().fold(
-            vec![due],
-            |mut row, field| {
-                row.push(cell(&run[*field]));
-                row
-            },
-        )
+        let fields = ["state", "trigger", "attempt", "started", "finished", "exitCode", "reason"];
+        let fields = fields.map(|field| cell(&run[field]));
+        [cell(&run["id"]), due].into_iter().chain(fields).collect()
     };
     let rows: Vec<Vec<String>> = chosen.iter().map(row).collect();
-    print(&["due", "state", "trigger", "attempt", "started", "finished", "exit", "reason"], &rows);
+    print(&["run", "due", "state", "trigger", "attempt", "started", "finished", "exit", "reason"], &rows);
     Ok(())
 }
 

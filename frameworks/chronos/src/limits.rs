@@ -84,6 +84,9 @@ pub const HISTORY_LONGEST: usize = 1000;
 /// Parts of an array that failed, kept with their run; of all parts their number is.
 pub const PARTS_KEPT: u32 = 100;
 
+/// Attempts of a run that are told of, besides the last.
+pub const ATTEMPTS_KEPT: usize = 5;
+
 /// Runs of one job that are not over: a flood of manual triggers ends here.
 pub const ACTIVE_RUNS: usize = 1000;
 
@@ -107,6 +110,10 @@ pub const KILL_RETRY: Span = Span::from_secs(10);
 
 /// Due times without a record that one answer tells of.
 pub const ANSWERS: usize = 1000;
+
+/// How far back a timeline goes that does not say, and the runs it tells of at once.
+pub const TIMELINE: Span = Span::from_days(1);
+pub const TIMELINE_RUNS: usize = 10_000;
 
 // --- priority and queues
 

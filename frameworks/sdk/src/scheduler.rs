@@ -203,8 +203,14 @@ impl Settings {
     pub fn new(name: &str, masters: &[String]) -> Self {
         use framework_info::capability::Type;
         let capability = |kind: Type| framework_info::Capability { r#type: Some(kind.into()) };
-        let capabilities =
-            [Type::PartitionAware, Type::TaskKillingState, Type::MultiRole, Type::ReservationRefinement];
+        // Without GPU_RESOURCES no agent that has any is offered, and a task that wants one waits for ever.
+        let capabilities = [
+            Type::PartitionAware,
+            Type::TaskKillingState,
+            Type::MultiRole,
+            Type::ReservationRefinement,
+            Type::GpuResources,
+        ];
         Self {
             masters: masters.to_vec(),
             namespace: name.to_owned(),

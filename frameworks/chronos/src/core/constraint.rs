@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use regex::{Regex, RegexBuilder};
+use sdk::offer::Offer;
 
 use crate::limits;
 
@@ -45,15 +46,29 @@ impl Constraint {
         Ok(Self { attribute: attribute.clone(), operator })
     }
 
-    /// Whether an agent with these attributes will do. One that does not have the attribute fails every rule.
+    /// Whether an agent with these attributes will do. One that does not have the attribute fails every rule; a set
+    /// is looked at member by member, and ranges match no pattern.
     pub fn allows(&self, fields: &BTreeMap<String, String>) -> bool {
         let Some(text) = fields.get(&self.attribute) else { return false };
+        let range = text.starts_with('[') && text.ends_with(']');
+        let set = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let any = |holds: &dyn Fn(&str) -> bool| set.unwrap_or_default().split(',').any(holds) || holds(text);
         match &self.operator {
-            Operator::Equals(value) => text == value,
-            Operator::Like(pattern) => pattern.is_match(text),
-            Operator::Unlike(pattern) => !pattern.is_match(text),
+            Operator::Equals(value) => any(&|member| member == value),
+            Operator::Like(pattern) => !range && any(&|member| pattern.is_match(member)),
+            Operator::Unlike(pattern) => !range && !any(&|member| pattern.is_match(member)),
         }
     }
+}
+
+/// What constraints may ask about an offer's agent. An attribute named `hostname` takes the place of the agent's name
+/// on the network (Chronos adds that name only where the agent declares none).
+pub(crate) fn fields(offer: &Offer) -> BTreeMap<String, String> {
+    let mut fields = offer.fields();
+    if let Some(declared) = offer.attributes.get("hostname") {
+        fields.insert("hostname".to_owned(), declared.to_string());
+    }
+    fields
 }
 
 impl fmt::Display for Constraint {
@@ -64,5 +79,28 @@ impl fmt::Display for Constraint {
             Operator::Unlike(pattern) => ("UNLIKE", pattern.as_str()),
         };
         write!(f, "{} {operator} {value}", self.attribute)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(words: [&str; 3], value: &str) -> bool {
+        let constraint = Constraint::parse(&words.map(str::to_owned)).unwrap();
+        constraint.allows(&BTreeMap::from([("a".to_owned(), value.to_owned())]))
+    }
+
+    #[test]
+    fn sets_are_matched_member_by_member_and_ranges_by_no_pattern() {
+        assert!(allows(["a", "LIKE", "b.*"], "{ab,bc}"));
+        assert!(!allows(["a", "UNLIKE", "b.*"], "{ab,bc}"));
+        assert!(allows(["a", "UNLIKE", "c.*"], "{ab,bc}"));
+        assert!(allows(["a", "EQUALS", "bc"], "{ab,bc}"));
+        assert!(!allows(["a", "EQUALS", "b"], "{ab,bc}"));
+        assert!(!allows(["a", "LIKE", ".*"], "[1-2]"));
+        assert!(!allows(["a", "UNLIKE", "x"], "[1-2]"));
+        assert!(allows(["a", "LIKE", "1.*"], "1.5"));
+        assert!(!allows(["b", "UNLIKE", "x"], "y"));
     }
 }

@@ -7,6 +7,8 @@ use model::quantity::Quantity;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Number, Value};
 
+use super::container::Container;
+use super::hook::Channel;
 use super::refusal::Refusal;
 use super::retry::RetryPolicy;
 use super::step::Step;
@@ -122,6 +124,18 @@ pub struct Definition {
     /// Until when a run is to be finished: a duration from its due time, or a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
+    /// By what a run's first start is told; absent: by nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_start: Option<Vec<Channel>>,
+    /// By what a run's success is told; absent: by nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_success: Option<Vec<Channel>>,
+    /// By what a run's failure is told, its retries being exhausted; absent: by all channels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<Vec<Channel>>,
+    /// By what is told that a run is late or was missed; absent: by all channels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_late: Option<Vec<Channel>>,
 }
 
 fn is_true(flag: &bool) -> bool {
@@ -184,6 +198,10 @@ impl Default for Definition {
             preempts: false,
             preemptible: true,
             deadline: None,
+            on_start: None,
+            on_success: None,
+            on_failure: None,
+            on_late: None,
         }
     }
 }
@@ -277,58 +295,6 @@ pub struct Variable {
     pub name: String,
     #[serde(default)]
     pub value: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Container {
-    #[serde(default = "docker")]
-    pub r#type: String,
-    #[serde(default)]
-    pub image: String,
-    #[serde(default)]
-    pub force_pull_image: bool,
-    #[serde(default = "host")]
-    pub network: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub network_name: String,
-    #[serde(default)]
-    pub network_infos: Vec<Value>,
-    #[serde(default)]
-    pub parameters: Vec<Pair>,
-    #[serde(default)]
-    pub volumes: Vec<Volume>,
-}
-
-fn docker() -> String {
-    "DOCKER".to_owned()
-}
-
-fn host() -> String {
-    "HOST".to_owned()
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pair {
-    pub key: String,
-    #[serde(default)]
-    pub value: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Volume {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host_path: Option<String>,
-    pub container_path: String,
-    #[serde(default = "read_write")]
-    pub mode: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub external: Option<Value>,
-}
-
-fn read_write() -> String {
-    "RW".to_owned()
 }
 
 /// What becomes of the occurrences of an outage.

@@ -9,6 +9,7 @@ use model::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::constraint::Constraint;
+use super::container::Container;
 use super::definition::{CatchUp, ConcurrencyPolicy, Definition, TriggerRule};
 use super::fair::Rule;
 use super::millis;
@@ -367,20 +368,7 @@ fn check_texts(definition: &Definition) -> Result<(), Refusal> {
             return Err(Refusal::field(&field, "must be a name, without '=', that is there once"));
         }
     }
-    if let Some(container) = &definition.container {
-        if !["DOCKER", "MESOS"].contains(&container.r#type.to_ascii_uppercase().as_str()) {
-            return Err(Refusal::field("container.type", "must be DOCKER or MESOS"));
-        }
-        if !["HOST", "BRIDGE", "USER"].contains(&container.network.as_str()) {
-            return Err(Refusal::field("container.network", "must be HOST, BRIDGE or USER"));
-        }
-        for (at, volume) in container.volumes.iter().enumerate() {
-            if !["RW", "RO"].contains(&volume.mode.as_str()) {
-                return Err(Refusal::field(&format!("container.volumes[{at}].mode"), "must be RW or RO"));
-            }
-        }
-    }
-    Ok(())
+    definition.container.as_ref().map_or(Ok(()), Container::check)
 }
 
 /// 0 means Chronos's default.

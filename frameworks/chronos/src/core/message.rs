@@ -164,6 +164,8 @@ pub struct Notice {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
+    Started,
+    Succeeded,
     Deleted,
     Disabled,
     /// Suspended, because its runs failed.

@@ -3,8 +3,10 @@
 pub mod answer;
 pub mod book;
 pub mod constraint;
+pub mod container;
 pub mod definition;
 pub mod fair;
+pub mod hook;
 pub mod indexes;
 pub mod job;
 pub mod message;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::millis;
 use super::parts::Parts;
+use crate::limits;
 
 /// The job and the due time; with a number, one part of that run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +86,9 @@ pub struct Run {
     /// By which a repeated request for it is known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub token: String,
+    /// The runs of its parents that started it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<String>,
     pub state: State,
     /// Why it is in this state, for a person.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -118,6 +122,9 @@ pub struct Run {
     /// The task of the present attempt, or of the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
+    /// The attempts before that, the latest of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Attempt>,
     /// Its task was asked to end, for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
@@ -158,6 +165,21 @@ pub struct Task {
     pub agent: String,
     pub host: String,
     pub offer: String,
+}
+
+/// An attempt that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    #[serde(rename = "taskId")]
+    pub task: String,
+    #[serde(rename = "agentId")]
+    pub agent: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Why it was not the last, for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,6 +259,7 @@ impl Run {
             arguments: None,
             parameters: BTreeMap::new(),
             token: String::new(),
+            parents: Vec::new(),
             state: State::Waiting,
             reason: String::new(),
             attempt: 0,
@@ -250,6 +273,7 @@ impl Run {
             started: None,
             finished: None,
             task: None,
+            earlier: Vec::new(),
             ending: None,
             orphan: false,
             exit_code: None,
@@ -259,6 +283,21 @@ impl Run {
 
     pub fn id(&self) -> RunId {
         RunId { job: Arc::clone(&self.job), due: self.due, part: self.part }
+    }
+
+    /// Its task is to be followed by another: what became of it is kept.
+    pub fn begin_attempt(&mut self) {
+        let Some(task) = self.task.take() else { return };
+        self.attempt += 1;
+        let reason = std::mem::take(&mut self.reason);
+        self.earlier.push(Attempt {
+            task: task.id,
+            agent: task.agent,
+            exit_code: self.exit_code.take(),
+            reason,
+        });
+        let surplus = self.earlier.len().saturating_sub(limits::ATTEMPTS_KEPT);
+        self.earlier.drain(..surplus);
     }
 
     /// It waits for the time of another attempt.
@@ -278,7 +317,7 @@ pub fn task_id(run: &Run, arguments: &str) -> TaskId {
     let part = run.part.map(|part| format!(".{part}")).unwrap_or_default();
     let mut text = format!("ct:{}:{}{part}:{}:", run.due.as_millis(), run.attempt, run.job);
     for character in arguments.chars().filter(|character| *character != ';') {
-        if text.len() >= crate::limits::TASK_ID_BYTES {
+        if text.len() >= limits::TASK_ID_BYTES {
             break;
         }
         if character.is_ascii_alphanumeric() || "._-=:+,@".contains(character) {

@@ -9,6 +9,8 @@ use tokio::sync::watch;
 
 use super::task;
 use crate::core::book::Book;
+use crate::core::definition::Definition;
+use crate::core::job::Job;
 use crate::core::message::{Command, Effect, Input, Notice, Reply, TaskUpdate};
 use crate::core::refusal::Refusal;
 use crate::core::scheduler::{Scheduler, Settings};
@@ -48,6 +50,11 @@ impl Batch {
         let reply = self.core.command(step.now(), command, &mut effects);
         self.carry_out(effects, step);
         reply
+    }
+
+    /// The job that a definition would become; nothing changes.
+    pub(crate) fn check(&self, definition: Definition) -> Result<Job, Refusal> {
+        self.core.check(super::now(), definition)
     }
 
     pub(crate) fn book(&self) -> Book {

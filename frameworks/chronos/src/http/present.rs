@@ -11,6 +11,7 @@ use crate::core::book::Book;
 use crate::core::job::Job;
 use crate::core::run::{Run, State};
 use crate::core::schedule::iso8601;
+use crate::limits;
 use crate::notify::{Channel, Lane, Outbox, Posted};
 
 fn text(time: Option<Time>) -> String {
@@ -33,9 +34,34 @@ pub(super) fn job(book: &Book, job: &Job) -> Value {
     document["state"] = json!(current(book, job.name()));
     document["nextRun"] = json!(text(job.next_due()));
     let active = book.active_of(job.name());
-    let tasks = active.iter().filter(|run| run.state.has_task()).filter_map(|run| run.task.as_ref());
-    document["runningTasks"] = tasks.map(|task| json!(task.id)).collect();
+    let tasks = active.iter().flat_map(|run| tasks(book, run));
+    document["runningTasks"] = tasks.map(|task| json!(task)).collect();
+    let waiting = active.iter().filter(|run| !run.state.has_task());
+    document["reason"] = json!(waiting.map(|run| waits_for(book, run)).next().unwrap_or_default());
     document
+}
+
+/// The tasks of a run that are not over: its own, or those of its parts.
+fn tasks(book: &Book, run: &Run) -> Vec<String> {
+    let running = |run: &Run| run.task.as_ref().filter(|_| run.state.has_task()).map(|task| task.id.clone());
+    if run.parts.is_some() {
+        book.parts_of(&run.id()).filter_map(|part| running(part)).collect()
+    } else {
+        running(run).into_iter().collect()
+    }
+}
+
+/// Why a run has no task, for a person.
+fn waits_for(book: &Book, run: &Run) -> String {
+    book.unplaced.get(&run.id()).map_or_else(|| run.reason.clone(), |why| (*why).to_owned())
+}
+
+/// The next due times of a job.
+pub(super) fn next_runs(job: &Job, now: Time) -> Vec<String> {
+    let from = job.status.through.unwrap_or(now - Span::from_millis(1));
+    let schedule = job.schedule.as_ref();
+    let next = schedule.map(|schedule| schedule.next(Some(from), limits::NEXT_SHOWN));
+    next.unwrap_or_default().into_iter().map(iso8601).collect()
 }
 
 /// In lists `fetch` and `uris` mirror each other.
@@ -115,6 +141,31 @@ pub(super) fn dot(book: &Book) -> String {
     lines + "}\n"
 }
 
+/// The same graph with what each job does, and how its last run ended, as attributes and colours.
+pub(super) fn dot_of_states(book: &Book) -> String {
+    let mut lines = String::from("digraph G {\n");
+    for job in book.jobs.values() {
+        let (last, state) = (last(job), current(book, job.name()));
+        let colour = match (state.as_str(), last) {
+            _ if job.definition.disabled || job.definition.suspend => "lightgrey",
+            ("idle", "success") => "palegreen",
+            ("idle", "failure") => "salmon",
+            ("idle", _) => "white",
+            ("queued", _) => "khaki",
+            _ => "lightblue",
+        };
+        let _ = writeln!(
+            lines,
+            "  \"{}\" [ state=\"{state}\" last=\"{last}\" style=\"filled\" fillcolor=\"{colour}\" ];",
+            job.name()
+        );
+        for parent in job.parents() {
+            let _ = writeln!(lines, "  \"{parent}\" -> \"{}\";", job.name());
+        }
+    }
+    lines + "}\n"
+}
+
 pub(super) fn run(book: &Book, run: &Run) -> Value {
     let mut document = json!({
         "id": run.id().to_string(),
@@ -142,6 +193,12 @@ pub(super) fn run(book: &Book, run: &Run) -> Value {
     }
     if !run.parameters.is_empty() {
         document["parameters"] = json!(run.parameters);
+    }
+    if !run.parents.is_empty() {
+        document["parentRuns"] = json!(run.parents);
+    }
+    if !run.earlier.is_empty() {
+        document["earlierAttempts"] = json!(run.earlier);
     }
     if let Some(code) = run.exit_code {
         document["exitCode"] = json!(code);
@@ -219,7 +276,26 @@ pub(super) fn stat(book: &Book, job: &Job) -> Value {
     };
     let history = book.runs_of(job.name()).rev().filter(|run| run.task.is_some()).take(STAT_RUNS);
     let history: Vec<Value> = history.map(|run| shown(run)).collect();
-    json!({"histogram": Durations::of(book, job.name()).json(), "taskStatHistory": history})
+    json!({
+        "histogram": Durations::of(book, job.name()).json(),
+        "taskStatHistory": history,
+        "recent": recent(book, job),
+    })
+}
+
+/// How the runs that are on record ended, and since when there are any.
+fn recent(book: &Book, job: &Job) -> Value {
+    let ended = |state: State| book.runs_of(job.name()).filter(|run| run.state == state).count();
+    let (succeeded, failed) = (ended(State::Succeeded), ended(State::Failed));
+    let rate = (succeeded + failed > 0).then(|| succeeded as f64 / (succeeded + failed) as f64);
+    json!({
+        "since": text(book.runs_of(job.name()).next().map(|run| run.due)),
+        "succeeded": succeeded,
+        "failed": failed,
+        "killed": ended(State::Killed),
+        "skipped": book.runs_of(job.name()).filter(|run| run.state == State::Skipped).map(|run| run.count).sum::<u64>(),
+        "successRate": rate,
+    })
 }
 
 /// Runs told of in the statistics of a job; all that are kept are in its list of runs.

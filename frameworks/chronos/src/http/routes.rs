@@ -7,6 +7,7 @@ use axum::response::Response;
 use http::header::{ACCEPT, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
+use model::time::Time;
 use sdk::leadership::Standing;
 use serde_json::{Value, json};
 
@@ -19,8 +20,8 @@ use crate::core::definition::Definition;
 use crate::core::job::Job;
 use crate::core::message::{Command, Counters, Orphans, Reply};
 use crate::core::refusal::Refusal;
-use crate::core::run::RunId;
-use crate::core::schedule::iso8601;
+use crate::core::run::{Run, RunId};
+use crate::core::schedule::{iso8601, parse_time};
 use crate::driver;
 use crate::limits;
 
@@ -73,9 +74,13 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
         ("POST" | "PUT", ["iso8601"]) => put(api, call, Kind::Scheduled).await,
         ("POST" | "PUT", ["dependency"]) => put(api, call, Kind::Dependent).await,
         ("GET", ["jobs"]) => {
+            let (limit, offset) = (call.number("limit", limits::JOBS)?, call.number("offset", 0)?);
             let book = api.book().await?;
-            all(move || json(&book.jobs.values().map(|job| present::listed(&book, job)).collect::<Vec<_>>()))
-                .await
+            all(move || {
+                let jobs = book.jobs.values().skip(offset).take(limit);
+                json(&jobs.map(|job| present::listed(&book, job)).collect::<Vec<_>>())
+            })
+            .await
         }
         ("GET", ["jobs", "summary"]) => {
             let book = api.book().await?;
@@ -84,7 +89,10 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
         ("GET", ["jobs", "search"]) => search(api, call).await,
         ("GET", ["job", name]) => {
             let book = api.book().await?;
-            json(&present::job(&book, &*known(&book, name)?))
+            let job = known(&book, name)?;
+            let mut document = present::job(&book, &job);
+            document["nextRuns"] = json!(present::next_runs(&job, driver::now()));
+            json(&document)
         }
         ("PUT", ["job", name]) => trigger(api, call, name).await,
         ("DELETE", ["job", name]) => {
@@ -112,6 +120,7 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
         ("PUT", ["queues", name]) => turns::put_queue(api, call, name).await,
         ("DELETE", ["queues", name]) => turns::delete_queue(api, name).await,
         ("POST", ["job", name, "task", task, "progress"]) => progress(api, call, name, task).await,
+        ("GET", ["runs"]) => timeline(api, call).await,
         ("GET", ["runs", id]) => {
             let book = api.book().await?;
             let run = RunId::parse(id).and_then(|id| book.run(&id).cloned());
@@ -136,7 +145,8 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
         }
         ("GET", ["graph", "dot"]) => {
             let book = api.book().await?;
-            all(move || text(present::dot(&book))).await
+            let states = call.has("states");
+            all(move || text(if states { present::dot_of_states(&book) } else { present::dot(&book) })).await
         }
         ("GET", ["graph", "csv"]) => {
             let book = api.book().await?;
@@ -195,13 +205,8 @@ async fn put(api: &Api, call: &Call, kind: Kind) -> Answered {
         _ => {}
     }
     if call.has("dryRun") {
-        let now = driver::now();
-        let job = Job::admit(now, definition).map_err(Problem::Refused)?;
-        let next = job
-            .schedule
-            .as_ref()
-            .map(|schedule| schedule.next(Some(now - model::time::Span::from_millis(1)), limits::NEXT_SHOWN));
-        let next: Vec<String> = next.unwrap_or_default().into_iter().map(iso8601).collect();
+        let job = api.ask(move |batch, _| batch.check(definition)).await?.map_err(Problem::Refused)?;
+        let next = present::next_runs(&job, driver::now());
         return json(&json!({"name": job.name(), "schedule": job.shown_schedule(), "next": next}));
     }
     api.command(Command::Put { definition: Box::new(definition), counters }).await?;
@@ -290,6 +295,34 @@ async fn runs(api: &Api, call: &Call, name: &str) -> Answered {
     known(&book, name)?;
     let runs = book.runs_of(name).rev().filter(|run| state.is_none_or(|state| run.state.name() == state));
     json(&runs.take(limit).map(|run| present::run(&book, run)).collect::<Vec<_>>())
+}
+
+/// Runs of all jobs that touch a stretch of time, in order of their due times: `?from=` and `&to=`.
+async fn timeline(api: &Api, call: &Call) -> Answered {
+    let time = |name: &str, otherwise: Time| match call.query.get(name) {
+        None => Ok(otherwise),
+        Some(text) => parse_time(text).ok_or_else(|| {
+            Problem::Refused(Refusal::field(name, "must be a time like 2026-11-21T06:30:00Z"))
+        }),
+    };
+    let now = driver::now();
+    let until = time("to", now)?;
+    let from = time("from", until - limits::TIMELINE)?;
+    let limit = call.number("limit", limits::TIMELINE_RUNS)?.min(limits::TIMELINE_RUNS);
+    let book = api.book().await?;
+    all(move || {
+        let touches = |run: &&Arc<Run>| {
+            let last = run.finished.or(run.up_to).unwrap_or(if run.state.is_over() { run.due } else { now });
+            run.due < until && from <= last.max(run.due)
+        };
+        let mut runs: Vec<&Arc<Run>> = book.runs.values().filter(touches).collect();
+        runs.sort_by_key(|run| (run.due, &run.job));
+        let more = runs.len() > limit;
+        runs.truncate(limit);
+        let runs: Vec<Value> = runs.into_iter().map(|run| present::run(&book, run)).collect();
+        json(&json!({"from": iso8601(from), "to": iso8601(until), "runs": runs, "more": more}))
+    })
+    .await
 }
 
 async fn progress(api: &Api, call: &Call, name: &str, task: &str) -> Answered {

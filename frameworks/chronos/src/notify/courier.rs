@@ -12,8 +12,8 @@ use sdk::scheduler::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::letter::{Channel, Letter};
 use super::outbox::{Next, Outcome};
+use super::{Channel, Letter};
 use super::{Channels, Hook, Mail, Security};
 use crate::driver::{Batch, now};
 use crate::limits;

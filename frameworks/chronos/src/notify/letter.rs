@@ -5,33 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::Channels;
 use crate::core::definition::Definition;
+use crate::core::hook::Channel;
 use crate::core::job::Status;
 use crate::core::message::{Event, Notice};
 use crate::core::schedule::iso8601;
 use crate::limits;
-
-/// By what a letter goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Channel {
-    Mail,
-    Slack,
-    Mattermost,
-    Http,
-}
-
-impl Channel {
-    pub(crate) const ALL: [Self; 4] = [Self::Mail, Self::Slack, Self::Mattermost, Self::Http];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Mail => "mail",
-            Self::Slack => "slack",
-            Self::Mattermost => "mattermost",
-            Self::Http => "http",
-        }
-    }
-}
 
 /// One message to one address by one channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,7 +60,7 @@ pub(super) fn letters(channels: &Channels, notice: &Notice, status: &Status) -> 
         definition.owner.split(',').map(str::trim).filter(|owner| !owner.is_empty()).collect();
     let owners = &owners[..owners.len().min(limits::OWNERS)];
     let mut letters = Vec::new();
-    for channel in channels.open() {
+    for channel in channels.open().filter(|channel| definition.tells(notice.event, *channel)) {
         match channel {
             Channel::Mail => letters.extend(owners.iter().map(|owner| letter(channel, owner))),
             Channel::Http if !owners.is_empty() => {
@@ -98,6 +76,8 @@ pub(super) fn letters(channels: &Channels, notice: &Notice, status: &Status) -> 
 fn subject(cluster: &str, notice: &Notice) -> String {
     let cluster = if cluster.is_empty() { String::new() } else { format!("[{cluster}] ") };
     let told = match notice.event {
+        Event::Started => "has started",
+        Event::Succeeded => "succeeded",
         Event::Deleted => "was deleted",
         Event::Disabled => "was disabled",
         Event::Paused => "is suspended",

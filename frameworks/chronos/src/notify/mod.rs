@@ -8,8 +8,9 @@ mod letter;
 mod outbox;
 
 pub(crate) use self::courier::start;
-pub(crate) use self::letter::{Channel, Letter};
+pub(crate) use self::letter::Letter;
 pub(crate) use self::outbox::{Lane, Next, Outbox, Outcome, Posted};
+pub(crate) use crate::core::hook::Channel;
 use crate::core::job::Status;
 use crate::core::message::Notice;
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use model::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-use super::letter::{Channel, Letter};
+use super::{Channel, Letter};
 use crate::core::millis;
 use crate::limits;
 

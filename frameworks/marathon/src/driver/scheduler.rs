@@ -102,8 +102,14 @@ pub(crate) const FAILOVER_TIMEOUT: f64 = 604_800.0;
 pub fn framework_info(role: &str, advertise: &str, framework: Option<FrameworkId>) -> v1::FrameworkInfo {
     use v1::framework_info::capability::Type;
     let capability = |kind: Type| v1::framework_info::Capability { r#type: Some(kind.into()) };
-    let capabilities =
-        [Type::PartitionAware, Type::TaskKillingState, Type::MultiRole, Type::ReservationRefinement];
+    // Without GPU_RESOURCES no agent that has any is offered, and a task that wants one waits for ever.
+    let capabilities = [
+        Type::PartitionAware,
+        Type::TaskKillingState,
+        Type::MultiRole,
+        Type::ReservationRefinement,
+        Type::GpuResources,
+    ];
     let host = advertise.rsplit_once(':').map_or(advertise, |(host, _)| host);
     v1::FrameworkInfo {
         name: "marathon".to_owned(),

@@ -21,13 +21,22 @@ pub(super) struct Wanted {
     pub(super) arguments: Option<String>,
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) token: String,
+    /// Runs of its parents.
+    pub(super) parents: Vec<String>,
     /// In place of the job's own.
     pub(super) policy: Option<ConcurrencyPolicy>,
 }
 
 impl From<Trigger> for Wanted {
     fn from(trigger: Trigger) -> Self {
-        Self { trigger, arguments: None, parameters: BTreeMap::new(), token: String::new(), policy: None }
+        Self {
+            trigger,
+            arguments: None,
+            parameters: BTreeMap::new(),
+            token: String::new(),
+            parents: Vec::new(),
+            policy: None,
+        }
     }
 }
 
@@ -138,6 +147,7 @@ impl Scheduler {
         run.arguments = wanted.arguments;
         run.parameters = wanted.parameters;
         run.token = wanted.token;
+        run.parents = wanted.parents;
         run.parts = job.parts();
         run.deadline = job.deadline.map(|deadline| deadline.of(due));
         let others = self.book.active_of(name);

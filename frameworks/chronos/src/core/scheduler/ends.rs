@@ -9,6 +9,7 @@ use super::super::definition::TriggerRule;
 use super::super::message::{Effect, Event, TaskUpdate};
 use super::super::retry::{Cause, RetryPolicy, Verdict};
 use super::super::run::{self, Ending, Run, RunId, State, Trigger};
+use super::due::Wanted;
 use super::{Scheduler, Timer};
 use crate::limits;
 
@@ -56,9 +57,13 @@ impl Scheduler {
         if run.ending.is_none() {
             run.reason.clear();
         }
+        let first = run.part.is_none() && run.attempt == 0;
         let run = self.save(run, out);
         if run.part.is_some() {
             self.part_running(now, &run.id(), out);
+        }
+        if first {
+            self.tell(&run.job, Event::Started, format!("run {} has started", run.id()), out);
         }
         self.limit(&run);
     }
@@ -202,6 +207,7 @@ impl Scheduler {
         let id = run.id();
         self.over(now, run, State::Succeeded, "", out);
         self.mark_success(now, &id, out);
+        self.tell(&id.job, Event::Succeeded, format!("run {id} succeeded"), out);
         let done = self.book.job(&id.job).is_some_and(|job| job.is_exhausted());
         if done && self.book.active_of(&id.job).is_empty() {
             self.set_disabled(now, &id.job, out);
@@ -259,7 +265,8 @@ impl Scheduler {
                 rule == TriggerRule::OneSuccess || child.parents().all(|parent| ready.contains_key(parent));
             if complete {
                 let due = self.free_due(&name, now);
-                self.start(now, &name, due, Trigger::Parents.into(), out);
+                let parents = ready.values().cloned().collect();
+                self.start(now, &name, due, Wanted { parents, ..Trigger::Parents.into() }, out);
                 ready.clear();
             }
             self.note(&name, out, |status| status.ready = ready);

@@ -23,19 +23,9 @@ impl Scheduler {
         out: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
         let (posted, zone) = (definition.schedule.clone(), definition.schedule_time_zone.clone());
-        let mut job = Job::admit(now, definition)?;
+        let mut job = self.check(now, definition)?;
         let name: Arc<str> = job.name().into();
-        self.check_graph(&job)?;
-        let record = serde_json::to_vec(&job.record()).map_or(0, |bytes| bytes.len());
-        if record > limits::DEFINITION_BYTES {
-            let rule = format!("must have at most {} bytes, has {record}", limits::DEFINITION_BYTES);
-            return Err(Refusal::field("body", rule));
-        }
         let old = self.book.job(&name).cloned();
-        let steps_change = old.as_ref().is_some_and(|old| old.definition.steps != job.definition.steps);
-        if steps_change && self.book.active_of(&name).iter().any(|run| run.parts.is_some()) {
-            return Err(Refusal::field("steps", "cannot change while a run of them is not over"));
-        }
         let mut same = false;
         if let Some(old) = &old {
             job.status = old.status.clone();
@@ -55,9 +45,6 @@ impl Scheduler {
             let parents = job.definition.parents.clone().unwrap_or_default();
             job.status.ready.retain(|parent, _| parents.contains(parent));
         } else {
-            if self.book.jobs.len() >= limits::JOBS {
-                return Err(Refusal::Full(format!("there are {} jobs, which is the limit", limits::JOBS)));
-            }
             if posted.as_deref().is_some_and(is_cron) {
                 // A line names no beginning, so nothing was missed before it was known.
                 job.status.through = Some(now);
@@ -87,6 +74,33 @@ impl Scheduler {
         self.trim(now, &name, out);
         self.watch(&name);
         Ok(Reply::Done)
+    }
+
+    /// The job that [`put`](Self::put) would make; nothing changes.
+    ///
+    /// # Errors
+    /// Whatever `put` would refuse.
+    pub fn check(&self, now: Time, definition: Definition) -> Result<Job, Refusal> {
+        let job = Job::admit(now, definition)?;
+        self.check_graph(&job)?;
+        let record = serde_json::to_vec(&job.record()).map_or(0, |bytes| bytes.len());
+        if record > limits::DEFINITION_BYTES {
+            let rule = format!("must have at most {} bytes, has {record}", limits::DEFINITION_BYTES);
+            return Err(Refusal::field("body", rule));
+        }
+        match self.book.job(job.name()) {
+            Some(old) => {
+                let steps_change = old.definition.steps != job.definition.steps;
+                if steps_change && self.book.active_of(job.name()).iter().any(|run| run.parts.is_some()) {
+                    return Err(Refusal::field("steps", "cannot change while a run of them is not over"));
+                }
+            }
+            None if self.book.jobs.len() >= limits::JOBS => {
+                return Err(Refusal::Full(format!("there are {} jobs, which is the limit", limits::JOBS)));
+            }
+            None => {}
+        }
+        Ok(job)
     }
 
     fn check_graph(&self, job: &Job) -> Result<(), Refusal> {

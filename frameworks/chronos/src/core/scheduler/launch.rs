@@ -7,6 +7,7 @@ use model::time::Time;
 use sdk::offer::{Need, Offer, Share};
 
 use super::super::book::Book;
+use super::super::constraint;
 use super::super::definition::{ConcurrencyPolicy, Definition};
 use super::super::fair;
 use super::super::job::{Job, Work};
@@ -123,9 +124,7 @@ impl Scheduler {
         share: Share,
         out: &mut Vec<Effect>,
     ) -> Launch {
-        if run.task.is_some() {
-            run.attempt += 1;
-        }
+        run.begin_attempt();
         let Work { definition, need, .. } = job.work(run.part);
         let arguments = run.arguments.clone().unwrap_or_else(|| definition.arguments.join(" "));
         let task = task_id(&run, &arguments);
@@ -214,7 +213,7 @@ fn place(work: &Work, open: &mut [(Offer, Vec<Launch>)]) -> Result<(usize, Share
     let mut why = "no offer came";
     for (at, (offer, _)) in open.iter_mut().enumerate() {
         if !work.constraints.is_empty() {
-            let fields = offer.fields();
+            let fields = constraint::fields(offer);
             if !work.constraints.iter().all(|constraint| constraint.allows(&fields)) {
                 why = "no agent that is offered fits the constraints";
                 continue;
@@ -244,6 +243,7 @@ fn environment(definition: &Definition, run: &Run, task: &str, host: &str) -> Ve
         ("CHRONOS_JOB_RUN_TIME", run.due.as_millis().to_string()),
         ("CHRONOS_JOB_RUN_ATTEMPT", run.attempt.to_string()),
         ("CHRONOS_JOB_RUN_ID", run.id().to_string()),
+        ("CHRONOS_PARENT_RUN_IDS", run.parents.join(" ")),
         ("CHRONOS_RESOURCE_CPU", amount(&definition.cpus)),
         ("CHRONOS_RESOURCE_MEM", amount(&definition.mem)),
         ("CHRONOS_RESOURCE_DISK", amount(&definition.disk)),

@@ -319,7 +319,7 @@ impl Scheduler {
     }
 
     fn tell(&self, name: &str, event: Event, message: String, out: &mut Vec<Effect>) {
-        if let Some(job) = self.book.job(name) {
+        if let Some(job) = self.book.job(name).filter(|job| job.definition.tells_of(event)) {
             out.push(Effect::Notify(Notice { event, definition: Arc::clone(&job.definition), message }));
         }
     }

@@ -8,6 +8,7 @@ use model::resources::Bag;
 use model::time::Time;
 use sdk::offer::Offer;
 
+use super::super::constraint;
 use super::super::job::Work;
 use super::super::message::Effect;
 use super::super::run::{Ending, Run, RunId, State};
@@ -27,7 +28,7 @@ impl Scheduler {
         for offer in offers {
             let room = self.agents.len() < limits::AGENTS_KNOWN;
             if room || self.agents.contains_key(offer.agent.as_str()) {
-                self.agents.insert(offer.agent.to_string(), offer.fields());
+                self.agents.insert(offer.agent.to_string(), constraint::fields(offer));
             }
         }
     }
