@@ -37,10 +37,15 @@ pub(crate) struct Meta {
 
 impl Meta {
     pub(crate) fn encode(&self) -> Vec<u8> {
+        self.encode_around(&self.snapshot.encode())
+    }
+
+    /// With the descriptor as it was encoded before.
+    fn encode_around(&self, snapshot: &[u8]) -> Vec<u8> {
         let mut packer = Packer::default();
         packer.u8(META_FORMAT).u64(self.term).u64(self.vote).u64(self.commit);
         packer.u64(self.floor.index).u64(self.floor.term).u64(self.last);
-        packer.bytes(&self.snapshot.encode());
+        packer.bytes(snapshot);
         packer.finish()
     }
 
@@ -67,6 +72,8 @@ impl Meta {
 pub(crate) struct Log<D: Disk> {
     disk: D,
     meta: Meta,
+    /// `meta.snapshot` encoded. It goes with each write and changes with few.
+    descriptor: Vec<u8>,
     /// The newest entries, contiguous up to `meta.last`. Everything in it is also on the disk.
     recent: VecDeque<Entry>,
     recent_bytes: usize,
@@ -81,9 +88,11 @@ impl<D: Disk> Log<D> {
     pub(crate) fn open(disk: D) -> Result<Option<Self>, Fatal> {
         let Some(bytes) = disk.meta()? else { return Ok(None) };
         let meta = Meta::decode(&bytes)?;
+        let descriptor = meta.snapshot.encode();
         Ok(Some(Self {
             disk,
             meta,
+            descriptor,
             recent: VecDeque::new(),
             recent_bytes: 0,
             failure: RefCell::default(),
@@ -137,7 +146,7 @@ impl<D: Disk> Log<D> {
         }
         self.append(write.entries, &mut batch);
         if write.must_sync {
-            batch.meta = self.meta.encode();
+            batch.meta = self.meta.encode_around(&self.descriptor);
             #[cfg(feature = "mutants")]
             if mutant::planted("log-is-not-synced") {
                 self.disk.write(batch, false)?;
@@ -154,6 +163,7 @@ impl<D: Disk> Log<D> {
         self.recent_bytes = 0;
         self.meta.floor = snapshot.id;
         self.meta.last = snapshot.id.index;
+        self.descriptor = snapshot.encode();
         self.meta.snapshot = snapshot;
         self.note_commit(self.meta.last);
     }
@@ -185,10 +195,12 @@ impl<D: Disk> Log<D> {
     /// Kept entries let a follower that is a little behind catch up by log. At most those since the previous snapshot are
     /// kept, whatever `keep` says, so large entries do not multiply the disk needed.
     pub(crate) fn adopt(&mut self, snapshot: Descriptor, keep: u64) -> Result<(), Fatal> {
+        let descriptor = snapshot.encode();
         let oldest = self.meta.floor.index.max(self.meta.snapshot.id.index);
         let floor = snapshot.id.index.saturating_sub(keep).clamp(oldest, snapshot.id.index);
         let floor = SnapshotId { index: floor, term: self.read_term(floor)? };
         let previous = std::mem::replace(&mut self.meta.snapshot, snapshot);
+        self.descriptor = descriptor;
         let delete = self.meta.floor.index + 1..floor.index + 1;
         self.meta.floor = floor;
         let kept = [self.meta.snapshot.id, previous.id];
@@ -196,7 +208,8 @@ impl<D: Disk> Log<D> {
         while self.recent.front().is_some_and(|entry| entry.index <= floor.index) {
             self.recent_bytes -= self.recent.pop_front().map_or(0, |entry| entry_size(&entry));
         }
-        self.disk.write(Batch { delete: vec![delete], append: vec![], meta: self.meta.encode() }, true)?;
+        let meta = self.meta.encode_around(&self.descriptor);
+        self.disk.write(Batch { delete: vec![delete], append: vec![], meta }, true)?;
         // The previous file may be on its way to a follower; one generation later it is not.
         self.files().keep(&kept).map_err(|error| DiskError::new("remove old snapshots", error))?;
         Ok(())

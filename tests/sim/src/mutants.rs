@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
+use sim::check::Findings;
 use sim::{Choices, run};
 
 /// Each fault by its name, and what it is. The name is asked for where the fault is planted.
@@ -74,7 +75,12 @@ fn main() -> ExitCode {
         let found = (1..=arguments.seeds).find_map(|seed| caught(seed).map(|by| (seed, by)));
         mutant::plant(None);
         match found {
-            Some((seeds, by)) => println!("{name:<36} found by {by:<12} after {seeds:>2} seeds   ({what})"),
+            Some((seeds, (by, why))) => {
+                println!("{name:<36} found by {by:<12} after {seeds:>2} seeds   ({what})");
+                if arguments.only.is_some() {
+                    println!("    {why}");
+                }
+            }
             None => {
                 missed += 1;
                 println!("{name:<36} MISSED on {} seeds   ({what})", arguments.seeds);
@@ -85,13 +91,14 @@ fn main() -> ExitCode {
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Who finds something wrong with this seed.
-fn caught(seed: u64) -> Option<String> {
+/// Who finds something wrong with this seed, and what.
+fn caught(seed: u64) -> Option<(String, String)> {
     match catch_unwind(AssertUnwindSafe(|| run(seed, Choices::default()))) {
-        Err(_) => Some("a panic".to_owned()),
+        Err(_) => Some(("a panic".to_owned(), String::new())),
         Ok(report) => {
-            let wrong = report.checks.iter().find(|(_, _, findings)| !findings.wrong.is_empty());
-            wrong.map(|(name, _, _)| (*name).to_owned())
+            let first = |findings: &Findings| findings.wrong.first().cloned();
+            let mut checks = report.checks.iter();
+            checks.find_map(|(name, _, findings)| Some(((*name).to_owned(), first(findings)?)))
         }
     }
 }

@@ -75,7 +75,7 @@ impl Weather {
             storm: random.random_range(40..90) * SECOND,
             skew_ms: [1_000, 60_000, 3_600_000][random.random_range(0..3)],
             drift: random.random_range(0..=200),
-            snapshot_bytes: [8 << 10, 64 << 10, 64 << 20][random.random_range(0..3)],
+            snapshot_bytes: [16 << 10, 64 << 10, 64 << 20][random.random_range(0..3)],
         }
     }
 

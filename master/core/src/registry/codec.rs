@@ -204,19 +204,19 @@ fn lease_out(command: &LeaseCommand) -> w::LeaseCommand {
     use w::lease_command::Command as C;
     let command = match command {
         LeaseCommand::Grant { namespace, lease, ttl } => C::Grant(w::LeaseGrant {
-            namespace: namespace.to_string(),
-            lease: lease.to_string(),
+            namespace: String::from(&**namespace),
+            lease: String::from(&**lease),
             ttl_ms: ttl.as_millis(),
         }),
         LeaseCommand::Renew { namespace, lease } => {
-            C::Renew(w::LeaseRenew { namespace: namespace.to_string(), lease: lease.to_string() })
+            C::Renew(w::LeaseRenew { namespace: String::from(&**namespace), lease: String::from(&**lease) })
         }
         LeaseCommand::Revoke { namespace, lease } => {
-            C::Revoke(w::LeaseRevoke { namespace: namespace.to_string(), lease: lease.to_string() })
+            C::Revoke(w::LeaseRevoke { namespace: String::from(&**namespace), lease: String::from(&**lease) })
         }
         LeaseCommand::Expire { namespace, lease, granted, renewals_seen } => C::Expire(w::LeaseExpire {
-            namespace: namespace.to_string(),
-            lease: lease.to_string(),
+            namespace: String::from(&**namespace),
+            lease: String::from(&**lease),
             granted: *granted,
             renewals_seen: *renewals_seen,
         }),
@@ -247,7 +247,7 @@ fn lease_in(command: w::LeaseCommand) -> Result<LeaseCommand, Malformed> {
 
 fn txn_out(txn: &Txn) -> w::TxnCommand {
     w::TxnCommand {
-        namespace: txn.namespace.to_string(),
+        namespace: String::from(&*txn.namespace),
         request: txn.request.as_deref().map(str::to_owned),
         compare: txn.compare.iter().map(compare_out).collect(),
         then: txn.then.iter().map(operation_out).collect(),
@@ -279,7 +279,7 @@ fn compare_out(compare: &Compare) -> w::Compare {
         Target::CreateRevision(revision) => w::compare::Target::CreateRevision(*revision),
         Target::ModRevision(revision) => w::compare::Target::ModRevision(*revision),
     };
-    w::Compare { key: compare.key.to_string(), relation: relation.into(), target: Some(target) }
+    w::Compare { key: String::from(&*compare.key), relation: relation.into(), target: Some(target) }
 }
 
 fn compare_in(compare: w::Compare) -> Result<Compare, Malformed> {
@@ -304,14 +304,14 @@ fn operation_out(operation: &Operation) -> w::Operation {
     use w::operation::Operation as O;
     let operation = match operation {
         Operation::Put { key, value, lease } => O::Put(w::Put {
-            key: key.to_string(),
+            key: String::from(&**key),
             value: value.clone(),
             lease: lease.as_deref().map(str::to_owned),
         }),
-        Operation::Delete { key } => O::Delete(key.to_string()),
-        Operation::Get { key } => O::Get(key.to_string()),
+        Operation::Delete { key } => O::Delete(String::from(&**key)),
+        Operation::Get { key } => O::Get(String::from(&**key)),
         Operation::Range(query) => O::Range(w::Range {
-            prefix: query.prefix.to_string(),
+            prefix: String::from(&*query.prefix),
             after: query.after.as_deref().map(str::to_owned),
             limit: query.limit,
         }),

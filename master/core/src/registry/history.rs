@@ -125,8 +125,8 @@ fn event_to_wire(event: &Event) -> wire_registry::Event {
     let change = match event {
         Event::Put(entry) => event::Change::Put(entry_to_wire(entry)),
         Event::Delete { namespace, key } => event::Change::Deleted(wire_registry::Deleted {
-            namespace: namespace.to_string(),
-            key: key.to_string(),
+            namespace: String::from(&**namespace),
+            key: String::from(&**key),
         }),
     };
     wire_registry::Event { change: Some(change) }

@@ -1,5 +1,6 @@
 //! One namespace of the key-value space: its keys, its leases and which key is under which.
 
+use std::fmt::Arguments;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -47,16 +48,16 @@ pub struct RangeQuery {
 
 impl RangeQuery {
     /// `path` goes before the names of the fields in a refusal.
-    pub(crate) fn check(&self, path: &str, limits: &Limits) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, path: Arguments<'_>, limits: &Limits) -> Result<(), Refusal> {
         let most = wire::state::RANGE_LIMIT;
         if !(1..=most).contains(&self.limit) {
             return Err(Refusal::invalid(format!("{path}limit"), format!("must be from 1 to {most}")));
         }
         if !self.prefix.is_empty() {
-            check_text(&format!("{path}prefix"), &self.prefix, limits.key_bytes)?;
+            check_text(format_args!("{path}prefix"), &self.prefix, limits.key_bytes)?;
         }
         match &self.after {
-            Some(after) => check_text(&format!("{path}after"), after, limits.key_bytes),
+            Some(after) => check_text(format_args!("{path}after"), after, limits.key_bytes),
             None => Ok(()),
         }
     }
@@ -238,13 +239,13 @@ impl Space {
 
 pub(crate) fn entry_to_wire(entry: &Entry) -> wire_registry::Entry {
     wire_registry::Entry {
-        namespace: entry.namespace.to_string(),
-        key: entry.key.to_string(),
+        namespace: String::from(&*entry.namespace),
+        key: String::from(&*entry.key),
         value: entry.value.clone(),
         version: entry.version,
         create_revision: entry.create_revision,
         mod_revision: entry.mod_revision,
-        lease: entry.lease.as_deref().map(str::to_owned),
+        lease: entry.lease.as_deref().map(String::from),
     }
 }
 

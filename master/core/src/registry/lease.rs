@@ -156,8 +156,8 @@ pub(crate) fn lease_from_wire(lease: wire_registry::Lease) -> Lease {
 impl Fact for Lease {
     fn record(&self) -> Record {
         let lease = wire_registry::Lease {
-            namespace: self.namespace.to_string(),
-            id: self.id.to_string(),
+            namespace: String::from(&*self.namespace),
+            id: String::from(&*self.id),
             ttl_ms: self.ttl.as_millis(),
             granted: self.granted,
             renewals: self.renewals,

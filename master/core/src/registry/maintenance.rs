@@ -37,7 +37,7 @@ impl Machine {
             return Err(Refusal::invalid(field, "must have a hostname or an ip"));
         }
         if !self.hostname.is_empty() {
-            check_text(&format!("{field}.hostname"), &self.hostname, ID_BYTES)?;
+            check_text(format_args!("{field}.hostname"), &self.hostname, ID_BYTES)?;
         }
         if !self.ip.is_empty() && self.ip.parse::<IpAddr>().is_err() {
             return Err(Refusal::invalid(format!("{field}.ip"), "must be an address"));

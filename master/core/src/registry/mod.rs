@@ -272,19 +272,18 @@ impl Registry {
     /// A limit out of bounds or a name too long.
     pub fn range(&self, namespace: &str, query: &RangeQuery) -> Result<Page, Refusal> {
         kv::check_namespace("namespace", namespace)?;
-        query.check("", &self.limits)?;
+        query.check(format_args!(""), &self.limits)?;
         let Some(space) = self.store.space(namespace) else { return Ok(Page::default()) };
         let mut budget = self.limits.answer_bytes;
         Ok(space.range(query, &mut budget))
     }
 
-    /// Does a transaction on a copy and forgets it: the dry run behind `check`, and all a transaction without
-    /// writes needs.
+    /// What a transaction would answer now: the dry run behind `check`, and all a transaction without writes needs.
     ///
     /// # Errors
     /// The refusal `apply` would answer.
     pub fn evaluate(&self, txn: &Txn) -> Result<TxnOutcome, Refusal> {
-        self.store.clone().transact(self.index, txn, &self.limits)
+        self.store.attempt(self.index, txn, &self.limits).map(|(outcome, _)| outcome)
     }
 
     pub fn lease(&self, namespace: &str, lease: &str) -> Option<&Arc<Lease>> {

@@ -54,7 +54,7 @@ impl Quotas {
     pub(crate) fn check(&self, command: &QuotaCommand, limits: &Limits) -> Result<(), Refusal> {
         let mut fresh = 0;
         for (at, quota) in command.set.iter().enumerate() {
-            check_text(&format!("set[{at}].role"), &quota.role, LABEL_BYTES)?;
+            check_text(format_args!("set[{at}].role"), &quota.role, LABEL_BYTES)?;
             check_kinds(&format!("set[{at}].guarantees"), &quota.guarantees)?;
             check_kinds(&format!("set[{at}].limits"), &quota.limits)?;
             fresh += u64::from(!quota.is_none() && !self.table.contains(&*quota.role));

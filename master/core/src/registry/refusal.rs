@@ -1,5 +1,7 @@
 //! Why the registry did not do what a command asked.
 
+use std::fmt::Display;
+
 use model::id::{AgentId, FrameworkId};
 use prost::Message;
 
@@ -62,14 +64,14 @@ impl Refusal {
     }
 }
 
-/// Refuses an empty text and one longer than `limit` bytes.
-pub(crate) fn check_text(field: &str, text: &str, limit: u64) -> Result<(), Refusal> {
+/// Refuses an empty text and one longer than `limit` bytes. The name of the field is only written out for a refusal.
+pub(crate) fn check_text(field: impl Display, text: &str, limit: u64) -> Result<(), Refusal> {
     if text.is_empty() {
-        return Err(Refusal::invalid(field, "must not be empty"));
+        return Err(Refusal::invalid(field.to_string(), "must not be empty"));
     }
     if text.len() as u64 > limit {
         return Err(Refusal::invalid(
-            field,
+            field.to_string(),
             format!("has {} bytes, at most {limit} are allowed", text.len()),
         ));
     }

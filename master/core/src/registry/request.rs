@@ -23,11 +23,17 @@ pub(crate) struct Request {
     succeeded: bool,
 }
 
+impl Request {
+    fn key(&self) -> (Text, Text) {
+        (self.namespace.clone(), self.id.clone())
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Requests {
     table: Table<(Text, Text), Request>,
     /// By age; follows from the table.
-    order: OrdMap<Index, (Text, Text)>,
+    order: OrdMap<Index, Arc<Request>>,
 }
 
 impl Requests {
@@ -69,15 +75,16 @@ impl Requests {
         };
         self.insert(request);
         while self.table.len() > limits.requests {
-            let Some((oldest, key)) = self.order.get_min().cloned() else { break };
-            self.order.remove(&oldest);
-            self.table.remove(&key);
+            let Some((index, oldest)) = self.order.get_min().cloned() else { break };
+            self.order.remove(&index);
+            self.table.remove(&oldest.key());
         }
     }
 
     fn insert(&mut self, request: Request) -> bool {
-        let key = (request.namespace.clone(), request.id.clone());
-        self.order.insert(request.index, key.clone()).is_none() && self.table.insert(key, request).is_none()
+        let request = Arc::new(request);
+        self.order.insert(request.index, Arc::clone(&request)).is_none()
+            && self.table.insert(request.key(), request).is_none()
     }
 
     pub(crate) fn digest(&self) -> u64 {
@@ -107,8 +114,8 @@ fn content(txn: &Txn) -> u64 {
 impl Fact for Request {
     fn record(&self) -> Record {
         let request = wire_registry::Request {
-            namespace: self.namespace.to_string(),
-            id: self.id.to_string(),
+            namespace: String::from(&*self.namespace),
+            id: String::from(&*self.id),
             index: self.index,
             content: self.content,
             succeeded: self.succeeded,

@@ -16,6 +16,9 @@ pub const CHUNK_TARGET: usize = 256 << 10;
 /// No chunk is larger: [`CHUNK_TARGET`] and the largest record the limits allow, with room.
 pub const CHUNK_MAX: usize = 32 << 20;
 
+/// What stands before each record in a [`Chunk`]: field 1, of a length that follows.
+const RECORD_TAG: u8 = 1 << 3 | 2;
+
 /// The number of this layout. Fields may be added to records without a new one.
 const FORMAT: u32 = 1;
 
@@ -44,7 +47,7 @@ pub enum Corrupt {
 
 /// The chunks of a snapshot, made one at a time from a clone: it may go on while the registry changes.
 pub struct Export {
-    records: std::iter::Peekable<Box<dyn Iterator<Item = Record> + Send>>,
+    records: Box<dyn Iterator<Item = Record> + Send>,
 }
 
 impl Registry {
@@ -76,8 +79,7 @@ impl Registry {
             }
             None => Record { record: Some(record::Record::Trailer(Trailer { records: count, digest })) },
         });
-        let records: Box<dyn Iterator<Item = Record> + Send> = Box::new(records);
-        Export { records: records.peekable() }
+        Export { records: Box::new(records) }
     }
 
     /// Reads a whole snapshot.
@@ -97,15 +99,16 @@ impl Iterator for Export {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
-        self.records.peek()?;
-        let mut chunk = Chunk::default();
-        let mut bytes = 0;
-        while bytes < CHUNK_TARGET {
-            let Some(record) = self.records.next() else { break };
-            bytes += record.encoded_len();
-            chunk.records.push(record);
+        // Written as they come, records are neither collected nor measured twice.
+        let mut chunk = Vec::new();
+        for record in self.records.by_ref() {
+            chunk.push(RECORD_TAG);
+            record.encode_length_delimited(&mut chunk).expect("a vector has room");
+            if chunk.len() >= CHUNK_TARGET {
+                break;
+            }
         }
-        Some(chunk.encode_to_vec())
+        (!chunk.is_empty()).then_some(chunk)
     }
 }
 

@@ -143,7 +143,7 @@ impl Write {
         };
         let answer = api::LeaseAnswer {
             revision,
-            lease: lease.id.to_string(),
+            lease: String::from(&*lease.id),
             ttl_millis: lease.ttl.as_millis(),
             token: lease.granted,
             renewals: lease.renewals,
@@ -172,7 +172,7 @@ impl From<Batch> for api::WatchRecord {
         }
         let events = batch.events.into_iter().map(|(revision, event)| match event {
             Event::Put(entry) => api::Event::Put { entry: entry_to_wire(&entry) },
-            Event::Delete { key, .. } => api::Event::Delete { key: key.to_string(), revision },
+            Event::Delete { key, .. } => api::Event::Delete { key: String::from(&*key), revision },
         });
         Self::Events { revision: batch.through, events: events.collect() }
     }
@@ -272,7 +272,7 @@ fn page_to_wire(page: Page) -> (Vec<api::Entry>, Option<String>) {
 
 fn entry_to_wire(entry: &Entry) -> api::Entry {
     api::Entry {
-        key: entry.key.to_string(),
+        key: String::from(&*entry.key),
         value: api::Base64(entry.value.clone()),
         version: entry.version,
         create_revision: entry.create_revision,

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::fmt::Arguments;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -101,13 +102,12 @@ impl Txn {
             check_count(name, branch.len(), limits)?;
             let mut written = BTreeSet::new();
             for (at, operation) in branch.iter().enumerate() {
-                let path = format!("{name}[{at}].");
-                operation.check(&path, limits)?;
+                operation.check(format_args!("{name}[{at}]."), limits)?;
                 bytes += operation.bytes();
                 // Two changes of a key at one revision would leave its version and its event ambiguous.
                 if operation.written().is_some_and(|key| !written.insert(key)) {
                     return Err(Refusal::invalid(
-                        format!("{path}{}", operation.key_field()),
+                        format!("{name}[{at}].{}", operation.key_field()),
                         "is written twice in this branch",
                     ));
                 }
@@ -137,7 +137,7 @@ impl Compare {
     }
 
     fn check(&self, at: usize, limits: &Limits) -> Result<(), Refusal> {
-        check_text(&format!("compare[{at}].key"), &self.key, limits.key_bytes)?;
+        check_text(format_args!("compare[{at}].key"), &self.key, limits.key_bytes)?;
         let ordered = matches!(self.relation, Relation::Less | Relation::Greater);
         if matches!(self.target, Target::Exists(_)) && ordered {
             return Err(Refusal::invalid(
@@ -196,8 +196,9 @@ impl Operation {
         bytes as u64
     }
 
-    fn check(&self, path: &str, limits: &Limits) -> Result<(), Refusal> {
-        let check_key = |key| check_text(&format!("{path}{}", self.key_field()), key, limits.key_bytes);
+    /// `path` goes before the names of the fields in a refusal, and is only written out for one.
+    fn check(&self, path: Arguments<'_>, limits: &Limits) -> Result<(), Refusal> {
+        let check_key = |key| check_text(format_args!("{path}{}", self.key_field()), key, limits.key_bytes);
         match self {
             Self::Put { key, value, lease } => {
                 check_key(key)?;
@@ -207,12 +208,12 @@ impl Operation {
                     return Err(Refusal::invalid(format!("{path}put.value"), rule));
                 }
                 match lease {
-                    Some(lease) => check_text(&format!("{path}put.lease"), lease, NAME_BYTES),
+                    Some(lease) => check_text(format_args!("{path}put.lease"), lease, NAME_BYTES),
                     None => Ok(()),
                 }
             }
             Self::Delete { key } | Self::Get { key } => check_key(key),
-            Self::Range(query) => query.check(&format!("{path}range."), limits),
+            Self::Range(query) => query.check(format_args!("{path}range."), limits),
         }
     }
 }
@@ -228,7 +229,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn step(&mut self, path: &str, operation: &Operation) -> Result<OperationOutcome, Refusal> {
+    fn step(&mut self, path: Arguments<'_>, operation: &Operation) -> Result<OperationOutcome, Refusal> {
         match operation {
             Operation::Put { key, value, lease } => {
                 if let Some(lease) = lease {
@@ -260,15 +261,15 @@ impl Run<'_> {
         }
     }
 
-    fn check_budget(&self, path: &str) -> Result<(), Refusal> {
+    fn check_budget(&self, path: Arguments<'_>) -> Result<(), Refusal> {
         if self.budget == 0 {
             let limit = self.limits.answer_bytes;
-            return Err(Refusal::AnswerTooLarge { field: path.to_owned(), limit });
+            return Err(Refusal::AnswerTooLarge { field: path.to_string(), limit });
         }
         Ok(())
     }
 
-    fn check_attach(&self, path: &str, key: &str, lease: &Text) -> Result<(), Refusal> {
+    fn check_attach(&self, path: Arguments<'_>, key: &str, lease: &Text) -> Result<(), Refusal> {
         if self.space.lease(lease).is_none() {
             return Err(Refusal::NoSuchLease {
                 field: format!("{path}.put.lease"),
@@ -284,6 +285,12 @@ impl Run<'_> {
     }
 }
 
+/// What a transaction makes of its namespace.
+pub(crate) struct Change {
+    space: Space,
+    events: Vec<Event>,
+}
+
 impl Store {
     /// Does a transaction, or refuses it and changes nothing.
     pub(crate) fn transact(
@@ -292,9 +299,28 @@ impl Store {
         txn: &Txn,
         limits: &Limits,
     ) -> Result<TxnOutcome, Refusal> {
+        let (outcome, change) = self.attempt(index, txn, limits)?;
+        if let Some(Change { space, events }) = change {
+            self.replace_space(space);
+            self.record_events(index, events, limits);
+        }
+        if !outcome.replayed {
+            self.remember(index, txn, outcome.succeeded, limits);
+        }
+        Ok(outcome)
+    }
+
+    /// What a transaction answers, and what it changes: nothing of it is done yet. It works on a copy of its namespace
+    /// alone, since a leader asks before each proposal, and neither history nor requests can refuse.
+    pub(crate) fn attempt(
+        &self,
+        index: Index,
+        txn: &Txn,
+        limits: &Limits,
+    ) -> Result<(TxnOutcome, Option<Change>), Refusal> {
         txn.check(limits)?;
         if let Some(outcome) = self.replay(txn)? {
-            return Ok(outcome);
+            return Ok((outcome, None));
         }
         let space = self.space(&txn.namespace).cloned().unwrap_or_else(|| Space::new(txn.namespace.clone()));
         let bytes_before = space.bytes();
@@ -306,19 +332,18 @@ impl Store {
         let mut run = Run { space, index, limits, events: Vec::new(), budget: limits.answer_bytes };
         let mut results = Vec::with_capacity(branch.len());
         for (at, operation) in branch.iter().enumerate() {
-            results.push(run.step(&format!("{name}[{at}]"), operation)?);
+            results.push(run.step(format_args!("{name}[{at}]"), operation)?);
         }
         let Run { space, events, .. } = run;
         if space.bytes() > bytes_before && space.bytes() > limits.namespace_bytes {
             let limit = limits.namespace_bytes;
             return Err(Refusal::Quota { namespace: txn.namespace.clone(), limit });
         }
-        if !events.is_empty() {
-            self.check_space(&txn.namespace, limits)?;
-            self.replace_space(space);
-            self.record_events(index, events, limits);
+        let outcome = TxnOutcome { revision: index, succeeded, replayed: false, results };
+        if events.is_empty() {
+            return Ok((outcome, None));
         }
-        self.remember(index, txn, succeeded, limits);
-        Ok(TxnOutcome { revision: index, succeeded, replayed: false, results })
+        self.check_space(&txn.namespace, limits)?;
+        Ok((outcome, Some(Change { space, events })))
     }
 }

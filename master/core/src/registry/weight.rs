@@ -36,7 +36,7 @@ impl Weights {
     pub(crate) fn check(&self, command: &WeightCommand, limits: &Limits) -> Result<(), Refusal> {
         let mut fresh = 0;
         for (at, weight) in command.set.iter().enumerate() {
-            check_text(&format!("set[{at}].role"), &weight.role, LABEL_BYTES)?;
+            check_text(format_args!("set[{at}].role"), &weight.role, LABEL_BYTES)?;
             if !(1..=WEIGHT_MAX).contains(&weight.thousandths) {
                 return Err(Refusal::invalid(
                     format!("set[{at}].thousandths"),

@@ -30,15 +30,15 @@ struct Contents {
 }
 
 impl Contents {
-    fn write(&mut self, batch: &Batch) {
+    fn write(&mut self, batch: Batch) {
         for range in &batch.delete {
             let doomed: Vec<Index> = self.records.range(range.clone()).map(|(index, _)| *index).collect();
             for index in doomed {
                 self.records.remove(&index);
             }
         }
-        self.records.extend(batch.append.iter().cloned());
-        self.meta = Some(batch.meta.clone());
+        self.records.extend(batch.append);
+        self.meta = Some(batch.meta);
     }
 }
 
@@ -51,7 +51,7 @@ impl MemoryDisk {
     /// The power goes: of the batches not yet synced the first `survivors` happen to be on the disk, the rest is gone.
     pub fn crash(&mut self, survivors: usize) {
         for batch in self.unsynced.drain(..).take(survivors) {
-            self.synced.write(&batch);
+            self.synced.write(batch);
         }
         self.now = self.synced.clone();
         self.doomed = false;
@@ -116,7 +116,7 @@ impl Disk for MemoryDisk {
         if let Some(why) = &self.broken {
             return Err(DiskError::new("write the log", why));
         }
-        self.now.write(&batch);
+        self.now.write(batch.clone());
         self.unsynced.push(batch);
         if self.doomed {
             return Err(DiskError::new("write the log", "the power is gone"));
@@ -124,7 +124,7 @@ impl Disk for MemoryDisk {
         if sync {
             self.syncs += 1;
             for batch in self.unsynced.drain(..) {
-                self.synced.write(&batch);
+                self.synced.write(batch);
             }
         }
         Ok(())

@@ -69,7 +69,7 @@ impl Strategy {
             let is = after.instances.get(&(was.app.clone(), was.id.clone()));
             match is {
                 Some(is) if serves(&is) => {}
-                Some(is) if is.condition.is_unreachable() => failed += 1,
+                Some(is) if is.condition.is_unreachable() || fell_ill(is) => failed += 1,
                 Some(is)
                     if !is.is_wanted() || is.task.as_ref().is_some_and(|task| task.kill_by.is_some()) =>
                 {
@@ -100,6 +100,11 @@ impl Strategy {
             format!("{} became {}", standing(before, &app.id), standing(after, &app.id))
         });
     }
+}
+
+/// Whether its checks say so.
+fn fell_ill(instance: &Instance) -> bool {
+    instance.task.as_ref().is_some_and(|task| task.health.alive == Some(false))
 }
 
 /// How the instances of an app stand, in few words.

@@ -9,8 +9,8 @@ use super::Findings;
 use crate::net::Host;
 
 /// What is promised.
-pub const PROMISE: &str =
-    "every status update arrives, in order, at least once, and none before it is stored";
+pub const PROMISE: &str = "every status update arrives, in order, at least once, none before it is stored, and none is \
+                           forgotten before it has arrived";
 
 /// The updates of one task.
 #[derive(Debug)]
@@ -46,6 +46,16 @@ impl Updates {
         let fresh = Stream { host, stored: Vec::new(), arrived: 0, lost: false };
         let stream = self.streams.entry(key.clone()).or_insert(fresh);
         stream.stored.push((update.uuid, update.report));
+    }
+
+    /// The agent has stored that an update was acknowledged, and will not send it again.
+    pub fn acknowledged(&mut self, key: &TaskKey, uuid: Uuid) {
+        let Some(stream) = self.streams.get(key) else { return };
+        let Some(place) = stream.stored.iter().position(|(own, _)| *own == uuid) else { return };
+        let arrived = stream.arrived;
+        self.findings.look(place < arrived, || {
+            format!("{key}: update number {place} counts as acknowledged when {arrived} had arrived")
+        });
     }
 
     /// The agent has given up a task's updates, as it may when its framework is gone or the id is used anew.

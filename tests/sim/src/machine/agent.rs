@@ -276,6 +276,7 @@ impl Agent {
         for record in &records {
             match record {
                 Record::Update { key, update } => cx.judge.updates.stored(key, update, self.host),
+                Record::Acknowledged { key, uuid } => cx.judge.updates.acknowledged(key, *uuid),
                 Record::Term(term) => self.term = self.term.max(*term),
                 Record::Dropped(key) => cx.judge.updates.dropped(key),
                 _ => {}

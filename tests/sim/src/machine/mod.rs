@@ -105,7 +105,7 @@ pub trait Machine {
     /// A frame arrived. The first on a connection that somebody else opened is an [`crate::frame::Ask`].
     fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context);
     /// A message of another master arrived.
-    fn peer(&mut self, _: PeerMessage, _: &mut Context) {}
+    fn peer(&mut self, _: Box<PeerMessage>, _: &mut Context) {}
     /// The process ends at once.
     fn crash(&mut self, how: Crash, cx: &mut Context);
     /// The disk is replaced by an empty one. Only of machines that are down.

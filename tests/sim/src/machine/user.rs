@@ -148,8 +148,11 @@ fn put(at: usize, wish: &Wish, force: bool) -> Command {
     let (minimum, over) = [(1.0, 1.0), (0.5, 0.0), (1.0, 0.0)][at % 3];
     let checks: Value = match at % 3 {
         0 => json!([]),
-        _ => json!([{"protocol": "MESOS_TCP", "portIndex": 0, "gracePeriodSeconds": 4, "intervalSeconds": 2,
-                     "timeoutSeconds": 1, "maxConsecutiveFailures": 2}]),
+        // With 0 failures an ill instance is not ended: it is for balancers to lead around it.
+        kind => {
+            json!([{"protocol": "MESOS_TCP", "portIndex": 0, "gracePeriodSeconds": 4, "intervalSeconds": 2,
+                        "timeoutSeconds": 1, "maxConsecutiveFailures": if kind == 1 { 2 } else { 0 }}])
+        }
     };
     let document = json!({
         "cmd": wish.command(), "instances": wish.instances, "cpus": 0.1, "mem": 32,

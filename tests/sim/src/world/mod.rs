@@ -356,7 +356,7 @@ impl World {
                     return;
                 }
                 self.note(to, 100 + u64::from(from.0));
-                self.actors[to.0 as usize].machine().peer(*message, &mut self.cx);
+                self.actors[to.0 as usize].machine().peer(message, &mut self.cx);
             }
             Event::Due { host, life, what } => {
                 if !self.cx.of(host).up || self.cx.of(host).life != life {

@@ -292,19 +292,9 @@ impl Machine for Master {
             Due::Wake => self.wake(cx),
             Due::Tick => {
                 cx.later(self.host, TICK, Due::Tick);
-                self.ask(Request::Tick, cx);
+                self.ask_now(Request::Tick, cx);
             }
-            Due::Outputs(outputs) => {
-                if let Some(run) = &mut self.run {
-                    run.busy = false;
-                }
-                for output in outputs {
-                    self.output(output, cx);
-                }
-                if self.run.as_ref().is_some_and(|run| !run.requests.is_empty()) {
-                    self.call(cx);
-                }
-            }
+            Due::Outputs(outputs) => self.turned(outputs, cx),
             Due::Turn => self.turn(cx),
             Due::Build(job) => {
                 let Some(run) = &mut self.run else { return };
@@ -339,8 +329,8 @@ impl Machine for Master {
         }
     }
 
-    fn peer(&mut self, message: PeerMessage, cx: &mut Context) {
-        self.ask(Request::Step(Box::new(message)), cx);
+    fn peer(&mut self, message: Box<PeerMessage>, cx: &mut Context) {
+        self.ask_now(Request::Step(message), cx);
     }
 
     fn crash(&mut self, how: Crash, cx: &mut Context) {

@@ -2,21 +2,48 @@
 
 use master_core::input::{self, Input};
 use replica::snapshot::{Intake, load};
-use replica::{Barrier, Descriptor, NodeId, Output, PeerMessage, Role, Ticket};
+use replica::{Barrier, Descriptor, NodeId, Outbox, Output, PeerMessage, Role, Ticket};
 
 use super::{CHANGE, Master, OWN_BARRIER, Registrar, Request};
 use crate::context::Context;
 use crate::machine::Due;
 
+/// What a turn puts out. A leader's messages do not wait for its own disk; everybody else's were held back by the
+/// replica itself.
+struct Outgoing {
+    leads: bool,
+    at_once: Vec<PeerMessage>,
+    later: Vec<Output<Registrar>>,
+}
+
+impl Outbox<Registrar> for Outgoing {
+    fn put(&mut self, output: Output<Registrar>) {
+        match output {
+            Output::Send(message) if self.leads => self.at_once.push(message),
+            output => self.later.push(output),
+        }
+    }
+}
+
 impl Master {
+    /// Asks the replica for something, with all else that is asked at this moment.
     pub(super) fn ask(&mut self, request: Request, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        run.requests.push(request);
+        self.call(cx);
+    }
+
+    /// Asks the replica for something that comes alone: if nothing else is under way it is done at once.
+    pub(super) fn ask_now(&mut self, request: Request, cx: &mut Context) {
         let Some(run) = &mut self.run else { return };
         // After a stall the missed ticks are forgotten: made up for, they would look like a dead leader.
         if matches!(request, Request::Tick) && run.requests.iter().any(|r| matches!(r, Request::Tick)) {
             return;
         }
         run.requests.push(request);
-        self.call(cx);
+        if !run.busy && !run.called {
+            self.turn(cx);
+        }
     }
 
     /// Wakes the replica's thread, which takes what has come until it runs.
@@ -55,32 +82,44 @@ impl Master {
             }
         }
         let before = run.replica.disk().syncs();
-        let mut outputs = Vec::new();
-        let result = run.replica.turn(&mut outputs);
+        let leads = matches!(run.leading, Some(Role::Leading { .. }));
+        let mut out = Outgoing { leads, at_once: Vec::new(), later: Vec::new() };
+        let result = run.replica.turn(&mut out);
         let synced = run.replica.disk().syncs() > before;
         run.busy = true;
-        let took = if synced { cx.sync_time() } else { 5 };
+        for message in out.at_once {
+            self.send_peer(message, cx);
+        }
         if let Err(fatal) = result {
             // What was sent before the write is on its way.
-            for output in outputs {
+            for output in out.later {
                 if let Output::Send(message) = output {
                     self.send_peer(message, cx);
                 }
             }
             return self.end(fatal, cx);
         }
-        // A leader's messages do not wait for its own disk; everybody else's were held back by the replica itself.
-        let (at_once, later): (Vec<_>, Vec<_>) = outputs.into_iter().partition(|output| {
-            matches!(output, Output::Send(_)) && matches!(run.leading, Some(Role::Leading { .. }))
-        });
-        for output in at_once {
-            if let Output::Send(message) = output {
-                self.send_peer(message, cx);
-            }
-        }
-        cx.later(self.host, took, Due::Outputs(later));
         for input in refused {
             self.handle(input, cx);
+        }
+        if synced {
+            let took = cx.sync_time();
+            cx.later(self.host, took, Due::Outputs(out.later));
+        } else {
+            self.turned(out.later, cx);
+        }
+    }
+
+    /// The replica's turn is over, its sync included.
+    pub(super) fn turned(&mut self, outputs: Vec<Output<Registrar>>, cx: &mut Context) {
+        if let Some(run) = &mut self.run {
+            run.busy = false;
+        }
+        for output in outputs {
+            self.output(output, cx);
+        }
+        if self.run.as_ref().is_some_and(|run| !run.requests.is_empty()) {
+            self.call(cx);
         }
     }
 
