@@ -27,6 +27,8 @@ struct OnAgent {
     refusals: Vec<Refusal>,
     /// What was refused last; the next to be asked will mostly refuse the same.
     latest: Option<Arc<Bag>>,
+    /// None of them ends before; those that did may still be here.
+    earliest: Option<Time>,
 }
 
 impl OnAgent {
@@ -47,7 +49,7 @@ impl OnAgent {
     fn remove(&mut self, client: Client, gone: impl Fn(&Refusal) -> bool) -> Vec<Refusal> {
         let removed = self.refusals.extract_if(self.of(client), |refusal| gone(refusal)).collect();
         if self.refusals.is_empty() {
-            self.latest = None;
+            (self.latest, self.earliest) = (None, None);
         }
         removed
     }
@@ -88,6 +90,7 @@ impl Filters {
             superseded.push(on.refusals.remove(first));
         }
         on.refusals.insert(own.start, Refusal { client, until, resources });
+        on.earliest = Some(on.earliest.map_or(until, |first| first.min(until)));
         for old in superseded {
             if !on.refusals[on.of(client)].iter().any(|refusal| refusal.until == old.until) {
                 self.by_time.remove(&(old.until, agent, client));
@@ -97,15 +100,22 @@ impl Filters {
         self.by_client.entry(client).or_default().insert(agent);
     }
 
-    /// When the last refusal of all of these resources ends; `None` when the client would take them.
-    pub(super) fn refused_until(&self, agent: Index, client: Client, resources: &Bag) -> Option<Time> {
+    /// When the last refusal of all of these resources ends that stands at `now`; `None` when the client would take them.
+    pub(super) fn refused_until(
+        &self,
+        agent: Index,
+        client: Client,
+        resources: &Bag,
+        now: Time,
+    ) -> Option<Time> {
         let on = self.by_agent.get(agent as usize)?;
         let own = on.refusals[on.of(client)].iter();
-        own.filter(|refusal| refusal.resources.contains(resources)).map(|refusal| refusal.until).max()
+        let standing = own.filter(|refusal| refusal.until > now && refusal.resources.contains(resources));
+        standing.map(|refusal| refusal.until).max()
     }
 
-    /// Marks all clients that refuse all of these resources.
-    pub(super) fn refusing(&self, agent: Index, resources: &Bag, clients: &mut Marks) {
+    /// Marks all clients that refuse all of these resources at `now`.
+    pub(super) fn refusing(&self, agent: Index, resources: &Bag, now: Time, clients: &mut Marks) {
         let Some(on) = self.by_agent.get(agent as usize) else { return };
         let mut asked: Option<(&Arc<Bag>, bool)> = None;
         for refusal in &on.refusals {
@@ -114,10 +124,16 @@ impl Filters {
                 _ => refusal.resources.contains(resources),
             };
             asked = Some((&refusal.resources, refused));
-            if refused {
+            if refused && refusal.until > now {
                 clients.insert(refusal.client);
             }
         }
+    }
+
+    /// Whether a refusal of the agent may have ended that `expire` has not told of.
+    pub(super) fn has_ended(&self, agent: Index, now: Time) -> bool {
+        let on = self.by_agent.get(agent as usize);
+        on.and_then(|on| on.earliest).is_some_and(|earliest| earliest <= now)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -130,6 +146,7 @@ impl Filters {
         self.by_time.pop_first();
         let on = &mut self.by_agent[agent as usize];
         on.remove(client, |refusal| refusal.until <= until);
+        on.earliest = on.refusals.iter().map(|refusal| refusal.until).min();
         if on.of(client).is_empty() {
             self.unlink(agent, client);
         }
@@ -171,7 +188,7 @@ mod tests {
     }
 
     fn refused(filters: &Filters, agent: Index, client: Client, text: &str) -> bool {
-        filters.refused_until(agent, client, &bag(text)).is_some()
+        filters.refused_until(agent, client, &bag(text), Time::ZERO).is_some()
     }
 
     fn at(seconds: u64) -> Time {
@@ -200,7 +217,12 @@ mod tests {
         assert_eq!(filters.next_deadline(), Some(at(7)));
         assert_eq!(filters.expire(at(8)), Some((3, 1)));
         assert!(filters.by_time.is_empty() && filters.by_client.is_empty());
-        assert!(filters.by_agent.iter().all(|on| on.refusals.is_empty() && on.latest.is_none()));
+        assert!(
+            filters
+                .by_agent
+                .iter()
+                .all(|on| on.refusals.is_empty() && on.latest.is_none() && on.earliest.is_none())
+        );
     }
 
     #[test]
@@ -210,8 +232,8 @@ mod tests {
         filters.refuse(0, 0, at(6), &bag("cpus:3"));
         assert_eq!(filters.next_deadline(), Some(at(6)));
         filters.refuse(0, 0, at(4), &bag("cpus:4"));
-        assert_eq!(filters.refused_until(0, 0, &bag("cpus:3")), Some(at(6)));
-        assert_eq!(filters.refused_until(0, 0, &bag("cpus:4")), Some(at(4)));
+        assert_eq!(filters.refused_until(0, 0, &bag("cpus:3"), Time::ZERO), Some(at(6)));
+        assert_eq!(filters.refused_until(0, 0, &bag("cpus:4"), Time::ZERO), Some(at(4)));
     }
 
     #[test]
@@ -241,6 +263,20 @@ mod tests {
             }
         }
         assert_eq!(filters.by_time.len(), 4);
+    }
+
+    #[test]
+    fn what_has_ended_stands_no_more_before_it_is_told() {
+        let mut filters = Filters::default();
+        filters.refuse(0, 0, at(5), &bag("cpus:2"));
+        filters.refuse(0, 1, at(6), &bag("cpus:2"));
+        assert!(!filters.has_ended(0, at(4)) && filters.has_ended(0, at(5)));
+        let mut refusing = Marks::default();
+        filters.refusing(0, &bag("cpus:1"), at(5), &mut refusing);
+        assert!(!refusing.contains(0) && refusing.contains(1));
+        assert_eq!(filters.refused_until(0, 0, &bag("cpus:1"), at(5)), None);
+        assert_eq!(filters.expire(at(5)), Some((0, 0)));
+        assert!(!filters.has_ended(0, at(5)), "the other lasts longer");
     }
 
     #[test]

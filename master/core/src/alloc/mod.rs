@@ -135,7 +135,7 @@ impl Allocator {
     }
 
     /// When `run` should be called: a time in the past when there is something to look at now, else the end of the
-    /// refusal that ends first.
+    /// refusal that ends first, which may have passed as well.
     pub fn next_deadline(&self) -> Option<Time> {
         if self.queue.sweep > 0 || !self.queue.dirty.is_empty() || self.quotas.has_held() {
             Some(Time::ZERO)

@@ -18,8 +18,12 @@ const FEW: usize = 16;
 impl Allocator {
     /// Offers free resources of at most `budget` of the agents that have to be looked at, each as a whole: the first
     /// in order who may have something of it gets all it may have. The grants are booked as offered.
+    ///
+    /// Not more refusals than that are found to have ended either: whoever declines a whole cluster in one moment would
+    /// else hold up everybody at another.
     pub fn run(&mut self, now: Time, budget: usize) -> Vec<Grant> {
-        while let Some((agent, client)) = self.filters.expire(now) {
+        for _ in 0..budget {
+            let Some((agent, client)) = self.filters.expire(now) else { break };
             self.touch(agent, client);
         }
         self.forgive(now);
@@ -69,7 +73,9 @@ impl Allocator {
         if !agent.facts.active || agent.free.is_empty() || hopeless {
             return;
         }
-        let touch = if self.quotas.release(index) { Touch::All } else { touch };
+        // Whose refusals have ended without being found yet is asked as well.
+        let all = self.quotas.release(index) || self.filters.has_ended(index, now);
+        let touch = if all { Touch::All } else { touch };
         let mut rest = std::mem::take(&mut agent.free);
         let few = self.few_candidates(touch, seen);
         let mut blocked = std::mem::take(&mut self.blocked);
@@ -77,7 +83,7 @@ impl Allocator {
         let alike = few.is_none() && rest.is_plain();
         blocked.clear();
         if alike {
-            self.filters.refusing(index, &rest, &mut blocked);
+            self.filters.refusing(index, &rest, now, &mut blocked);
         }
         let mut quotas = std::mem::take(&mut self.quotas);
         // Those who are owed something come first; nobody who was asked then could have more afterwards.
@@ -92,7 +98,7 @@ impl Allocator {
             if owed_only && !quotas.is_owed(top, &rest) {
                 return ControlFlow::Continue(());
             }
-            let (part, bounds) = self.judge(&quotas, index, agent, client, &rest);
+            let (part, bounds) = self.judge(now, &quotas, index, agent, client, &rest);
             quotas.hold(index, bounds);
             if let Ok(part) = part {
                 let part = match part {
@@ -152,6 +158,7 @@ impl Allocator {
     /// What of `free` the client may be offered, or why nothing; and of what a quota kept some back.
     pub(super) fn judge<'a>(
         &self,
+        now: Time,
         quotas: &Quotas,
         index: Index,
         agent: &Agent,
@@ -188,7 +195,7 @@ impl Allocator {
             let why = if limited { WhyAgent::QuotaLimit } else { WhyAgent::KeptForGuarantees };
             return (Err(why), bounds);
         }
-        match self.filters.refused_until(index, client, &part) {
+        match self.filters.refused_until(index, client, &part, now) {
             Some(until) => (Err(WhyAgent::Refused { until }), bounds),
             None => (Ok(part), bounds),
         }

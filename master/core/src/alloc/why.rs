@@ -88,7 +88,8 @@ impl Allocator {
         if agent.holdings.get(client).is_some_and(|holding| !holding.offered.is_empty()) {
             return WhyAgent::Offered;
         }
-        let (part, _) = self.judge(&self.quotas, index, agent, client, &agent.free);
+        // A refusal stands here until a run has found that it ended.
+        let (part, _) = self.judge(Time::ZERO, &self.quotas, index, agent, client, &agent.free);
         part.map_or_else(|reason| reason, |_| WhyAgent::Free)
     }
 }

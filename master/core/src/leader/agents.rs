@@ -45,7 +45,8 @@ pub(crate) struct Pulse {
 #[derive(Debug, Default)]
 pub(crate) struct Pulses {
     table: BTreeMap<AgentId, Pulse>,
-    /// Which slice of the round is next, and behind which agent it begins.
+    /// How many slices this round has, which of them is next, and behind which agent it begins.
+    slices: u64,
     slice: u64,
     cursor: Option<AgentId>,
 }
@@ -70,8 +71,10 @@ pub(crate) struct Doubt {
     seen: u64,
 }
 
-/// The agents are pinged in so many slices per interval: all at once would hold up the loop for each of them.
+/// The agents are pinged in so many slices per interval at least: all at once would hold up the loop for each of them.
 const SLICES: u64 = 8;
+/// Agents in one slice at most. With more agents there are more slices.
+const SLICE: u64 = 256;
 
 impl Pulses {
     pub(super) fn start(&mut self, agent: &AgentId, now: Time) {
@@ -93,20 +96,24 @@ impl Pulses {
         }
     }
 
-    /// The agents whose turn it is. Each has one in a round of `SLICES`; those that come or go meanwhile only change
-    /// who is in which slice.
+    /// The agents whose turn it is. Each has one in a round; those that come or go meanwhile only change who is in which
+    /// slice, or wait for the next round.
     fn next_slice(&mut self) -> Vec<AgentId> {
-        let size = (self.table.len() as u64).div_ceil(SLICES) as usize;
+        let count = self.table.len() as u64;
+        if self.slice == 0 {
+            self.slices = SLICES.max(count.div_ceil(SLICE));
+        }
+        let size = count.div_ceil(self.slices) as usize;
         let from = match (self.slice, self.cursor.take()) {
             (0, _) => Bound::Unbounded,
             (_, Some(last)) => Bound::Excluded(last),
             // Everybody has had a turn in this round.
             (_, None) => {
-                self.slice = (self.slice + 1) % SLICES;
+                self.slice = (self.slice + 1) % self.slices;
                 return Vec::new();
             }
         };
-        self.slice = (self.slice + 1) % SLICES;
+        self.slice = (self.slice + 1) % self.slices;
         let rest = self.table.range::<AgentId, _>((from, Bound::Unbounded));
         let slice: Vec<AgentId> = rest.map(|(id, _)| id.clone()).take(size).collect();
         self.cursor = slice.last().cloned();
@@ -360,7 +367,7 @@ impl Turn<'_> {
                 self.overdue(agent);
             }
         }
-        let slice = self.leader.settings.ping_interval.as_millis().div_ceil(SLICES).max(1);
+        let slice = self.leader.settings.ping_interval.as_millis().div_ceil(self.leader.pulses.slices).max(1);
         self.leader.timers.set(Timer::Pulse, self.now + model::time::Span::from_millis(slice));
     }
 

@@ -1,5 +1,6 @@
 //! A whole master's core with simulated agents that run tasks: some of them end all the time, and others begin.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +18,9 @@ use model::time::Time;
 use wire::link::to_master::Frame;
 use wire::scheduler::call;
 use wire::v1;
+
+use crate::longest::Longest;
+use crate::turns::processor_time;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
@@ -49,7 +53,14 @@ pub(crate) struct Cluster {
     running: Vec<Running>,
     /// Offers made and not answered.
     offers: Vec<(usize, Arc<Offer>)>,
+    /// Pings that agents have not answered yet.
+    pings: VecDeque<(LinkId, u64)>,
+    /// The longest turns so far, by what they were taken for.
+    pub(crate) longest: Longest,
 }
+
+/// Answers to pings in one change of the cluster: 100,000 a second, twice what its agents send.
+const ANSWERS: usize = 100;
 
 fn resources(text: &str) -> Vec<v1::Resource> {
     Bag::parse(text).expect("a text of this program").to_wire(Form::Stack)
@@ -79,6 +90,8 @@ impl Cluster {
             frameworks: Vec::new(),
             running: Vec::new(),
             offers: Vec::new(),
+            pings: VecDeque::new(),
+            longest: Longest::default(),
         };
         let master = Arc::new(v1::MasterInfo { id: "M".to_owned(), ip: 1, port: 5050, ..Default::default() });
         let view = cluster.registry.clone();
@@ -111,6 +124,7 @@ impl Cluster {
             let events = self.feed(Input::Wake);
             self.note(events);
             self.take_offers(shape.tasks_each);
+            self.answer_pings(usize::MAX);
         }
     }
 
@@ -168,7 +182,14 @@ impl Cluster {
         events
     }
 
-    /// The registry and the agents answer at once.
+    fn answer_pings(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some((LinkId(link), sequence)) = self.pings.pop_front() else { return };
+            self.report(link, Frame::Pong(wire::link::Pong { sequence }));
+        }
+    }
+
+    /// The registry answers at once.
     fn handle(&mut self, input: Input, mut seen: impl FnMut(Effect)) {
         let mut inputs = vec![input];
         loop {
@@ -178,7 +199,10 @@ impl Cluster {
                 None => return,
             };
             let mut out = Vec::new();
+            let kind = Longest::kind(&input);
+            let begun = processor_time();
             self.master.handle(self.now, input, &mut out);
+            self.longest.note(kind, processor_time() - begun);
             for effect in out {
                 match effect {
                     Effect::Propose { ticket, command } => {
@@ -188,8 +212,7 @@ impl Cluster {
                         inputs.push(Input::Applied { index, ticket: Some(ticket), outcome, view });
                     }
                     Effect::Order { link, order: AgentOrder::Ping { sequence }, .. } => {
-                        let pong = Frame::Pong(wire::link::Pong { sequence });
-                        inputs.push(Input::Agent { link, report: decode(pong) });
+                        self.pings.push_back((link, sequence));
                     }
                     Effect::Barrier(barrier) => inputs.push(Input::Passed(barrier)),
                     other => seen(other),
@@ -286,6 +309,21 @@ impl Cluster {
         let ended = self.running.swap_remove((self.changes * 7_919) % self.running.len());
         self.update(&ended, v1::TaskState::TaskFinished);
         self.take_offers(1);
+        self.answer_pings(ANSWERS);
+    }
+
+    /// Another master is elected, and no agent comes back to it until its window has closed.
+    pub(crate) fn elect_another(mut self) -> Longest {
+        self.longest = Longest::default();
+        self.master = Master::new(Settings::default());
+        let master = Arc::new(v1::MasterInfo { id: "N".to_owned(), ip: 1, port: 5050, ..Default::default() });
+        let view = self.registry.clone();
+        self.handle(Input::Role(Role::Leading { term: Term(2), master, view }), |_| {});
+        for _ in 0..20 {
+            self.now += model::time::Span::from_secs(1);
+            self.handle(Input::Wake, |_| {});
+        }
+        self.longest
     }
 
     /// All the leader knows, as its readers get it.

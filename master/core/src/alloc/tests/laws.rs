@@ -7,7 +7,7 @@ use model::id::{AgentId, FrameworkId};
 use model::quantity::Quantity;
 use model::resources::{Bag, Item, Name, Quantities, Tag, Value};
 use model::role::Role;
-use model::time::{Span, Time};
+use model::time::Span;
 use proptest::prelude::*;
 
 use super::super::{AgentFacts, Allocator, FrameworkChange, Grant, Held, Minimum, PolicyChange, Quota};
@@ -360,7 +360,7 @@ impl Pair {
         }
         let looked_at: BTreeSet<&AgentId> = grants.iter().map(|grant| &grant.agent).collect();
         assert!(looked_at.len() <= budget);
-        if self.clever.next_deadline() == Some(Time::ZERO) {
+        if self.clever.next_deadline().is_some_and(|at| at <= self.plain.now) {
             assert!(budget < usize::MAX, "a run without bounds leaves nothing to do");
             return;
         }
@@ -369,7 +369,6 @@ impl Pair {
         }
         let ends = self.plain.refusals.iter().map(|(.., until, _)| *until).min();
         if let Some(deadline) = self.clever.next_deadline() {
-            assert!(deadline > self.plain.now);
             assert!(ends.is_some_and(|first| deadline >= first));
         }
     }
