@@ -26,6 +26,8 @@ pub enum Error {
     Disk { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("the figures of the API cannot be kept: {0}")]
+    Figures(#[from] prometheus::Error),
     #[error("cannot run containers: {0}")]
     Containers(String),
     #[error(

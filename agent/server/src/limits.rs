@@ -40,8 +40,16 @@ pub(crate) const CONNECTIONS: usize = 2 * agent_core::limits::EXECUTORS + 512;
 pub(crate) const EVENTS: usize = 2 * agent_core::limits::TASKS + 2048;
 /// Between two heartbeats on the stream of an executor (spec mesos-v1, 1.10).
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(30 * 60);
-/// From the accept to the end of a request's head, against readers that never finish it.
+/// For the head of the next request, idle time included, against readers that never finish it.
 pub(crate) const HEAD: Duration = Duration::from_secs(15);
+/// Request line and headers together.
+pub(crate) const HEAD_BYTES: usize = 64 << 10;
+/// Headers of one request.
+pub(crate) const HEADERS: usize = 100;
+/// Silence after which the kernel asks whether a reader is still there.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Once the agent has ended, answers have so long to be written. Executors' streams end with the driver.
+pub(crate) const DRAIN: Duration = Duration::from_secs(1);
 /// How long an answer may lie unread.
 pub(crate) const UNREAD: Duration = Duration::from_secs(30);
 /// For a request's body.

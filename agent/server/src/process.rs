@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use agent_core::{Agent, Sandbox};
+use front::door::Tally;
 use model::time::Time;
 use sandbox::Launcher;
 use sandbox::check::Checker;
@@ -13,6 +14,7 @@ use sandbox::fetch::{FetchLimits, Fetcher};
 use sandbox::native::{Native, NativeConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{channel, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -79,6 +81,8 @@ impl Process {
         let janitor = Janitor::start(sandboxes.clone(), done.clone())?;
         let (volumes, left) = Volumes::open(&directory.volumes())?;
         left.into_iter().for_each(|path| janitor.empty(path));
+        let registry = prometheus::Registry::new();
+        let connections = Tally::register(&registry, "stoa_agent")?;
         let server = http::Server::new(
             listener,
             bound,
@@ -93,6 +97,8 @@ impl Process {
                 started: clock.now(),
                 inputs: done.clone(),
                 next_stream: 1.into(),
+                connections,
+                registry,
             },
         );
         let hands = Hands {
@@ -129,9 +135,16 @@ impl Process {
     /// As [`run`].
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         tracing::info!(address = %self.address(), "the agent's API listens");
-        let serving = tokio::spawn(self.server.run());
+        let (ended, ending) = oneshot::channel::<()>();
+        let serving = tokio::spawn(self.server.run(async move {
+            // Its sender says nothing, and is gone when the driver has ended.
+            let _ = ending.await;
+        }));
         let result = self.driver.run(self.inboxes, self.leftovers, shutdown, self.kill_tasks).await;
-        serving.abort();
+        drop(ended);
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the accept loop failed");
+        }
         drop(self.directory);
         result
     }

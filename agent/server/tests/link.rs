@@ -349,6 +349,22 @@ async fn executor_call(address: std::net::SocketAddr, body: &str) -> (u16, Strin
 }
 
 #[tokio::test]
+async fn connections_of_readers_are_counted_and_their_heads_bounded() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    let (_link, _) = master.welcome().await;
+    let (status, page) = get(agent.address, "/metrics").await;
+    assert_eq!(status, 200);
+    for line in ["stoa_agent_http_connections 1\n", "stoa_agent_http_connections_full_total 0\n"] {
+        assert!(page.contains(line), "{line} in {page}");
+    }
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    assert_eq!(http(agent.address, "GET", "/health", &many, "").await.0, 431);
+    assert_eq!(get(agent.address, "/health").await.0, 200);
+    agent.stop().await.expect("an orderly end");
+}
+
+#[tokio::test]
 async fn calls_of_executors_are_refused_in_the_words_clients_know() {
     let (master, data) = (Master::start().await, TempDir::new().unwrap());
     let agent = Agent::start(vec![master.name()], &data, short()).await;

@@ -114,8 +114,8 @@ pub(super) async fn page(site: &Site, headers: &HeaderMap) -> Result<Response<Bo
     if accept.is_some_and(|accept| accept.contains(wire::media::JSON)) {
         return Ok(reply::json(&snapshot(site).await?));
     }
-    let text =
-        text(&all(site).await?).map_err(|e| Refusal::new(500, format!("Metrics cannot be shown: {e}")))?;
+    let text = text(&site.registry, &all(site).await?)
+        .map_err(|e| Refusal::new(500, format!("Metrics cannot be shown: {e}")))?;
     Ok(reply::body(200, "text/plain; version=0.0.4", text.into()))
 }
 
@@ -134,7 +134,8 @@ const COUNTED: [&str; 11] = [
     "terminated",
 ];
 
-fn text(all: &[(String, f64)]) -> Result<Vec<u8>, prometheus::Error> {
+/// Those of the accept loop come from its own registry.
+fn text(doors: &Registry, all: &[(String, f64)]) -> Result<Vec<u8>, prometheus::Error> {
     let registry = Registry::new();
     for (name, value) in all {
         let plain = format!("stoa_agent_{}", name.trim_start_matches("slave/").replace('/', "_"));
@@ -153,6 +154,7 @@ fn text(all: &[(String, f64)]) -> Result<Vec<u8>, prometheus::Error> {
     }
     let mut text = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    TextEncoder::new().encode(&doors.gather(), &mut text)?;
     Ok(text)
 }
 
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn what_only_grows_is_a_counter() {
         let all = [("slave/tasks_failed".to_owned(), 3.0), ("slave/tasks_running".to_owned(), 2.0)];
-        let text = String::from_utf8(text(&all).unwrap()).unwrap();
+        let text = String::from_utf8(text(&Registry::new(), &all).unwrap()).unwrap();
         assert!(
             text.contains("# TYPE stoa_agent_tasks_failed_total counter\nstoa_agent_tasks_failed_total 3\n"),
             "{text}"

@@ -21,14 +21,13 @@ use agent_core::{Input, Summary, View};
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use front::door::{self, Bounds, Tally};
 use model::id::ContainerId;
 use model::time::Time;
 use sandbox::Usage;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Sender, UnboundedSender};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use wire::v1;
 
 use crate::clock::Clock;
@@ -51,7 +50,21 @@ pub(crate) struct Site {
     /// Where ends of executors' streams are told.
     pub(crate) inputs: UnboundedSender<Input>,
     pub(crate) next_stream: AtomicU64,
+    /// Figures of the accept loop.
+    pub(crate) connections: Tally,
+    pub(crate) registry: prometheus::Registry,
 }
+
+/// What connections of readers and executors may cost.
+const BOUNDS: Bounds = Bounds {
+    connections: limits::CONNECTIONS,
+    head: limits::HEAD,
+    head_bytes: limits::HEAD_BYTES,
+    headers: limits::HEADERS,
+    unread: limits::UNREAD,
+    keep_alive: limits::KEEP_ALIVE,
+    drain: limits::DRAIN,
+};
 
 /// The server, bound but not yet serving.
 pub(crate) struct Server {
@@ -69,45 +82,15 @@ impl Server {
         self.address
     }
 
-    /// Serves until the future is dropped. Connections beyond the limit wait to be accepted.
-    pub(crate) async fn run(self) {
-        let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of descriptors, most likely: some will be closed in a moment.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let site = Arc::clone(&self.site);
-            tokio::spawn(async move {
-                serve(stream, site).await;
-                drop(place);
-            });
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, site: Arc<Site>) {
-    // A reader that never reads loses its connection, and its place goes to another.
-    let patience = u32::try_from(limits::UNREAD.as_millis()).unwrap_or(u32::MAX);
-    if rustix::net::sockopt::set_tcp_user_timeout(&stream, patience).is_err() {
-        return;
-    }
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(route(&site, request.map(Body::new)).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "a reader's connection broke");
+    /// Serves until `shutdown` resolves, then lets connections finish what they do, for a moment.
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
+        let tally = self.site.connections.clone();
+        let site = self.site;
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let site = Arc::clone(&site);
+            async move { Ok::<_, Infallible>(route(&site, request).await) }
+        });
+        door::serve(self.listener, service, BOUNDS, &tally, shutdown).await;
     }
 }
 
