@@ -41,6 +41,11 @@ pub(crate) enum Action {
         #[arg(long, default_value = "")]
         token: String,
     },
+    /// Try a run once more that has failed or was killed; of many tasks, those that have not succeeded
+    Retry {
+        /// The run's id, as `JOB@1767225600000`; `stoa job --json history JOB` shows it
+        run: String,
+    },
     /// Launch nothing more of a job; what waits keeps its place
     Suspend {
         /// The job's name
@@ -105,6 +110,11 @@ pub(crate) async fn run(api: &Api, action: Action) -> Result<(), String> {
             let document =
                 json!({"arguments": arguments, "parameters": parameters, "idempotencyToken": token});
             trigger(api, &job, &document).await
+        }
+        Action::Retry { run } => {
+            let request = api.request(Method::POST, &format!("{BASE}/runs/{run}/retry"));
+            show_run(api, &api.ask(request).await?);
+            Ok(())
         }
         Action::Suspend { job } => {
             let path = format!("job/{job}/suspend");
@@ -206,12 +216,15 @@ fn read(text: &str) -> Result<Value, String> {
 
 async fn trigger(api: &Api, job: &str, document: &Value) -> Result<(), String> {
     let request = api.request(Method::POST, &format!("{BASE}/job/{job}/dispatch")).json(document);
-    let run = api.ask(request).await?;
-    if !api.raw(&run) {
+    show_run(api, &api.ask(request).await?);
+    Ok(())
+}
+
+fn show_run(api: &Api, run: &Value) {
+    if !api.raw(run) {
         let line = format!("{} is {} {}", cell(&run["id"]), cell(&run["state"]), cell(&run["reason"]));
         println!("{}", line.trim_end());
     }
-    Ok(())
 }
 
 async fn history(api: &Api, job: &str, limit: usize, on: Option<&str>) -> Result<(), String> {

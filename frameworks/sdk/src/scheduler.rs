@@ -167,6 +167,11 @@ impl Records {
         under.map(|(rest, record)| Ok((rest.to_owned(), read(record)?))).collect()
     }
 
+    /// All of them in order, as keys and bytes, for a scheduler that reads them in its own way.
+    pub fn raw(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|record| (record.key.as_str(), &*record.value))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()

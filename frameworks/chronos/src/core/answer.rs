@@ -84,8 +84,8 @@ fn due_times(job: &Job, from: Time, until: Time) -> impl Iterator<Item = Time> {
 }
 
 fn of_run(book: &Book, run: &Run) -> Answer {
-    let reason = match book.unplaced.get(&run.id()) {
-        Some(why) => (*why).to_owned(),
+    let reason = match book.waits_for(&run.id()) {
+        Some(why) => why.to_owned(),
         None => run.reason.clone(),
     };
     Answer {

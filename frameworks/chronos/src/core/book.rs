@@ -24,8 +24,19 @@ pub struct Book {
     pub queues: OrdMap<Arc<str>, Rule>,
     /// What each queue has running, as [`super::fair::cost`] counts.
     pub usage: OrdMap<Arc<str>, u64>,
-    /// Why a run that waits has not found an offer.
-    pub unplaced: OrdMap<RunId, &'static str>,
+    /// Runs that wait to be launched, and for what.
+    pub waiting: OrdMap<RunId, Wait>,
+    /// What found no room in the last offers, by [`super::job::Work::shape`], and why.
+    pub no_room: OrdMap<Arc<str>, &'static str>,
+}
+
+/// What a run waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// An offer with room for this.
+    Room(Arc<str>),
+    /// The end of another run of its job.
+    Turn,
 }
 
 impl Book {
@@ -50,6 +61,14 @@ impl Book {
         self.parts.range(id.whole()..=id.part(u32::MAX)).map(|(_, part)| part)
     }
 
+    /// Why a run that waits was not launched yet, for a person.
+    pub fn waits_for(&self, id: &RunId) -> Option<&'static str> {
+        match self.waiting.get(id)? {
+            Wait::Room(shape) => self.no_room.get(shape).copied(),
+            Wait::Turn => Some("another run of the job has to end first"),
+        }
+    }
+
     /// Its runs that are not over.
     pub fn active_of(&self, job: &str) -> Vec<Arc<Run>> {
         let run = |due: &Time| self.runs.get(&RunId::new(job, *due)).cloned();
@@ -60,7 +79,6 @@ impl Book {
     pub fn put_run(&mut self, run: Run) -> Arc<Run> {
         let (id, run) = (run.id(), Arc::new(run));
         self.charge(&id, Some(&run));
-        self.unplaced.remove(&id);
         if id.part.is_some() {
             self.parts.insert(id, Arc::clone(&run));
             return run;
@@ -117,7 +135,6 @@ impl Book {
 
     pub fn remove_run(&mut self, id: &RunId) {
         self.charge(id, None);
-        self.unplaced.remove(id);
         if id.part.is_some() {
             self.parts.remove(id);
             return;
@@ -125,6 +142,9 @@ impl Book {
         self.runs.remove(id);
         if let Some(due) = self.active.get_mut(&*id.job) {
             due.remove(&id.due);
+            if due.is_empty() {
+                self.active.remove(&*id.job);
+            }
         }
     }
 

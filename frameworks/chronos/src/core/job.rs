@@ -29,6 +29,8 @@ pub struct Job {
     pub schedule: Option<Arc<Schedule>>,
     pub constraints: Arc<Vec<Constraint>>,
     pub need: Arc<Bag>,
+    /// See [`Work::shape`].
+    pub shape: Arc<str>,
     /// Of a workflow.
     pub steps: Arc<Vec<StepWork>>,
     /// How late a run may begin.
@@ -105,6 +107,8 @@ pub struct Work {
     pub definition: Arc<Definition>,
     pub need: Arc<Bag>,
     pub constraints: Arc<Vec<Constraint>>,
+    /// What it needs and of which agents, as text: what has no room for the one has none for another of the same shape.
+    pub shape: Arc<str>,
 }
 
 impl Work {
@@ -117,16 +121,19 @@ impl Work {
             let constraint = Constraint::parse(words);
             constraints.push(constraint.map_err(|rule| Refusal::field(&format!("constraints[{at}]"), rule))?);
         }
+        let need = need(&definition)?;
+        let mut shape = need.to_string();
+        for words in &definition.constraints {
+            // With their lengths, as a word may hold anything.
+            words.iter().for_each(|word| shape.push_str(&format!(" {}:{word}", word.len())));
+            shape.push(';');
+        }
         Ok(Self {
-            need: Arc::new(need(&definition)?),
+            need: Arc::new(need),
+            shape: shape.into(),
             constraints: Arc::new(constraints),
             definition: Arc::new(definition),
         })
-    }
-
-    /// Whether what has no room for the one has none for the other.
-    pub fn is_alike(&self, other: &Self) -> bool {
-        self.need == other.need && self.definition.constraints == other.definition.constraints
     }
 }
 
@@ -164,6 +171,7 @@ impl Job {
         let work = Work::admit(definition)?;
         Ok(Self {
             need: work.need,
+            shape: work.shape,
             tolerance,
             deadline,
             constraints: work.constraints,
@@ -238,6 +246,7 @@ impl Job {
                 definition: Arc::clone(&self.definition),
                 need: Arc::clone(&self.need),
                 constraints: Arc::clone(&self.constraints),
+                shape: Arc::clone(&self.shape),
             },
             |step| step.work.clone(),
         )

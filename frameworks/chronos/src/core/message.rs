@@ -10,11 +10,14 @@ use serde_json::Value;
 use super::definition::Definition;
 use super::fair::Rule;
 use super::run::RunId;
+use super::stored::Stored;
 
 #[derive(Debug)]
 pub enum Input {
     /// This process leads now, and this is all that is stored: keys and documents.
     Elected(Vec<(String, Value)>),
+    /// The same, when the records were read already.
+    Restored(Vec<Stored>),
     /// This process leads no more.
     Deposed,
     Offers(Vec<Offer>),
@@ -78,6 +81,10 @@ pub enum Command {
         job: String,
     },
     KillRun {
+        run: RunId,
+    },
+    /// Tries a run that has failed or was killed once more.
+    RetryRun {
         run: RunId,
     },
     Progress {

@@ -18,4 +18,5 @@ pub mod run;
 pub mod schedule;
 pub mod scheduler;
 pub mod step;
+pub mod stored;
 pub mod timers;

@@ -60,6 +60,13 @@ impl Parts {
         }
     }
 
+    /// What has not succeeded begins anew.
+    pub fn begin_again(&mut self) {
+        self.begun = self.succeeded.clone();
+        self.failed = Indexes::default();
+        self.skipped = Indexes::default();
+    }
+
     /// Nothing more of it will begin.
     pub fn skip_rest(&mut self) {
         for part in 0..self.size {

@@ -14,6 +14,7 @@ use crate::core::job::Job;
 use crate::core::message::{Command, Effect, Input, Notice, Reply, TaskUpdate};
 use crate::core::refusal::Refusal;
 use crate::core::scheduler::{Scheduler, Settings};
+use crate::core::stored::Stored;
 use crate::notify::{Channel, Channels, Next, Outbox, Outcome, Posted};
 
 /// Letters that wait, by number. The rest of the records are the core's.
@@ -65,6 +66,10 @@ impl Batch {
         self.core.queued()
     }
 
+    pub(crate) fn considered(&self) -> u64 {
+        self.core.considered()
+    }
+
     pub(crate) fn outbox(&self) -> Outbox {
         self.outbox.clone()
     }
@@ -98,11 +103,10 @@ impl Batch {
     }
 
     /// Takes out of the records what an earlier leader did not send. What no channel here sends is removed.
-    fn restore_letters(&mut self, records: &mut Vec<(String, serde_json::Value)>, step: &mut Step) {
+    fn restore_letters(&mut self, records: &Records, step: &mut Step) -> Result<(), Failure> {
         self.outbox = Outbox::default();
-        records.retain(|(key, value)| {
-            let Some(number) = key.strip_prefix(LETTER) else { return true };
-            let posted = serde_json::from_value::<Posted>(value.clone());
+        for (number, value) in records.under::<serde_json::Value>(LETTER)? {
+            let posted = serde_json::from_value::<Posted>(value);
             match (number.parse(), posted) {
                 (Ok(number), Ok(posted))
                     if self.channels.open().any(|open| open == posted.letter.channel) =>
@@ -110,13 +114,14 @@ impl Batch {
                     self.outbox.restore(number, posted);
                 }
                 _ => {
+                    let key = format!("{LETTER}{number}");
                     tracing::warn!(key, "a notification that no channel sends is removed");
-                    step.delete(key);
+                    step.delete(&key);
                 }
             }
-            false
-        });
+        }
         self.bell.send_replace(());
+        Ok(())
     }
 
     fn input(&mut self, input: Input, step: &mut Step) {
@@ -145,10 +150,11 @@ impl Batch {
 
 impl Framework for Batch {
     fn elected(&mut self, records: &Records, step: &mut Step) -> Result<(), Failure> {
-        let mut records = records.under::<serde_json::Value>("")?;
         tracing::info!(records = records.len(), "taking over");
-        self.restore_letters(&mut records, step);
-        self.input(Input::Elected(records), step);
+        self.restore_letters(records, step)?;
+        let stored = read(records);
+        self.input(Input::Restored(stored), step);
+        tracing::info!(jobs = self.core.book().jobs.len(), "took over");
         for record in self.core.unreadable() {
             tracing::error!(record, "a stored record cannot be read and is left alone");
         }
@@ -185,6 +191,33 @@ impl Framework for Batch {
         self.core.handle(Time::ZERO, Input::Deposed, &mut Vec::new());
     }
 }
+
+/// Reads all records, on all processors: a hundred thousand jobs take a second on one, and nobody is scheduled meanwhile.
+fn read(records: &Records) -> Vec<Stored> {
+    let all: Vec<(&str, &[u8])> = records.raw().filter(|(key, _)| !key.starts_with(LETTER)).collect();
+    if all.len() <= RECORDS_OF_A_THREAD {
+        return all.iter().map(|(key, value)| Stored::read(key, value)).collect();
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = all.len().div_ceil(threads).max(RECORDS_OF_A_THREAD);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = all
+            .chunks(share)
+            .map(|share| {
+                let read = move || share.iter().map(|(key, value)| Stored::read(key, value)).collect();
+                scope.spawn(read)
+            })
+            .collect();
+        let read = readers.into_iter().map(|reader| match reader.join() {
+            Ok(stored) => stored,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        read.collect::<Vec<Vec<Stored>>>().into_iter().flatten().collect()
+    })
+}
+
+/// Fewer are read sooner than a thread is made.
+const RECORDS_OF_A_THREAD: usize = 1000;
 
 /// Numbers in order are keys in order.
 fn letter_key(number: u64) -> String {

@@ -14,6 +14,8 @@ pub(super) struct Seen {
     pub(super) book: Book,
     /// Runs that wait for offers: of high priority, and all.
     pub(super) queued: (usize, usize),
+    /// Runs looked at for a launch so far.
+    pub(super) considered: u64,
     pub(super) outbox: Outbox,
 }
 
@@ -25,6 +27,7 @@ pub(super) struct Metrics {
     jobs: IntGauge,
     active: IntGauge,
     queued: IntGauge,
+    considered: IntGauge,
     letters: IntGaugeVec,
     notifications: IntCounterVec,
 }
@@ -57,6 +60,10 @@ impl Metrics {
             jobs: gauge("chronos_jobs", "Jobs"),
             active: gauge("chronos_active_runs", "Runs that are not over"),
             queued: gauge("chronos_queued_runs", "Runs that wait for an offer"),
+            considered: gauge(
+                "chronos_considered_runs",
+                "Runs looked at for a launch since this instance leads",
+            ),
             registry,
         }
     }
@@ -80,6 +87,8 @@ impl Metrics {
         self.jobs.set(book.map_or(0, |book| count(book.jobs.len())));
         self.active.set(book.map_or(0, |book| count(book.active.values().map(|due| due.len()).sum())));
         self.queued.set(seen.map_or(0, |seen| count(seen.queued.1)));
+        let considered = seen.map_or(0, |seen| i64::try_from(seen.considered).unwrap_or(i64::MAX));
+        self.considered.set(considered);
         if let Some(seen) = seen {
             self.letters(&seen.outbox);
         }

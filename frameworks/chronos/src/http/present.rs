@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use model::time::{Span, Time};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::statistics::Durations;
@@ -53,7 +54,7 @@ fn tasks(book: &Book, run: &Run) -> Vec<String> {
 
 /// Why a run has no task, for a person.
 fn waits_for(book: &Book, run: &Run) -> String {
-    book.unplaced.get(&run.id()).map_or_else(|| run.reason.clone(), |why| (*why).to_owned())
+    book.waits_for(&run.id()).map_or_else(|| run.reason.clone(), str::to_owned)
 }
 
 /// The next due times of a job.
@@ -97,19 +98,35 @@ fn current(book: &Book, job: &str) -> String {
     }
 }
 
-/// Chronos swaps `status` and `state`, and its pages rely on that.
-pub(super) fn summary(book: &Book) -> Value {
-    let line = |job: &Job| {
-        json!({
-            "name": job.name(),
-            "status": last(job),
-            "state": current(book, job.name()),
-            "schedule": job.shown_schedule().unwrap_or_default(),
-            "parents": job.parents().collect::<Vec<_>>(),
-            "disabled": job.definition.disabled,
-        })
-    };
-    json!({"jobs": book.jobs.values().map(|job| line(job)).collect::<Vec<_>>()})
+/// One job in the list of all. Chronos swaps `status` and `state`, and its pages rely on that.
+#[derive(Serialize)]
+pub(super) struct Line<'a> {
+    name: &'a str,
+    status: &'static str,
+    state: String,
+    schedule: String,
+    parents: Vec<&'a String>,
+    disabled: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Summary<'a> {
+    jobs: Vec<Line<'a>>,
+}
+
+pub(super) fn summary(book: &Book) -> Summary<'_> {
+    Summary { jobs: book.jobs.values().map(|job| line(book, job)).collect() }
+}
+
+fn line<'a>(book: &Book, job: &'a Job) -> Line<'a> {
+    Line {
+        name: job.name(),
+        status: last(job),
+        state: current(book, job.name()),
+        schedule: job.shown_schedule().unwrap_or_default(),
+        parents: job.parents().collect(),
+        disabled: job.definition.disabled,
+    }
 }
 
 pub(super) fn csv(book: &Book) -> String {
@@ -203,7 +220,7 @@ pub(super) fn run(book: &Book, run: &Run) -> Value {
     if let Some(code) = run.exit_code {
         document["exitCode"] = json!(code);
     }
-    if let Some(why) = book.unplaced.get(&run.id()) {
+    if let Some(why) = book.waits_for(&run.id()) {
         document["waitsFor"] = json!(why);
     }
     document

@@ -62,7 +62,12 @@ fn wants_text(parts: &Parts) -> bool {
 /// Each instance's own, as whoever collects them asks each.
 async fn figures(api: &Api) -> Answered {
     let leading = matches!(api.standing(), Standing::Leading(_));
-    let ask = api.ask(|batch, _| Seen { book: batch.book(), queued: batch.queued(), outbox: batch.outbox() });
+    let ask = api.ask(|batch, _| Seen {
+        book: batch.book(),
+        queued: batch.queued(),
+        considered: batch.considered(),
+        outbox: batch.outbox(),
+    });
     let seen = if leading { ask.await.ok() } else { None };
     Ok(with_type(StatusCode::OK, TEXT, api.0.metrics.text(seen.as_ref())))
 }
@@ -131,6 +136,7 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
             api.command(Command::KillRun { run }).await?;
             Ok(done())
         }
+        ("POST", ["runs", id, "retry"]) => retry(api, id).await,
         ("GET", ["stats", figure]) => {
             let (book, figure) = (api.book().await?, (*figure).to_owned());
             all(move || stats(&book, &figure)).await
@@ -250,6 +256,17 @@ async fn dispatch(api: &Api, call: &Call, name: &str) -> Answered {
     })?;
     let Dispatch { arguments, parameters, idempotency_token: token } = wanted;
     let reply = api.command(Command::Dispatch { job: name.to_owned(), arguments, parameters, token }).await?;
+    told(api, reply).await
+}
+
+async fn retry(api: &Api, id: &str) -> Answered {
+    let run = RunId::parse(id).ok_or_else(|| unknown_run(id))?;
+    let reply = api.command(Command::RetryRun { run }).await?;
+    told(api, reply).await
+}
+
+/// The run that a request has led to.
+async fn told(api: &Api, reply: Reply) -> Answered {
     let Reply::Run(id) = reply else { return Ok(done()) };
     let book = api.book().await?;
     let mut response = match book.runs.get(&id) {

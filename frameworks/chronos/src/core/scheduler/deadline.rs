@@ -39,7 +39,7 @@ impl Scheduler {
         let message = if now > deadline {
             format!("run {id} is not finished by {by}")
         } else {
-            let why = self.book.unplaced.get(id).copied().unwrap_or("no offer came");
+            let why = self.book.waits_for(id).unwrap_or("no offer came");
             let takes = self.book.typical(&id.job).unwrap_or_default();
             format!("run {id} will not be finished by {by}: it takes {takes} and has not begun: {why}")
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::time::{Span, Time};
 
+use super::super::book::Wait;
 use super::super::definition::{CatchUp, ConcurrencyPolicy};
 use super::super::job::Job;
 use super::super::message::{Effect, Event};
@@ -209,13 +210,21 @@ impl Scheduler {
             return;
         }
         let since = run.not_before.unwrap_or(run.created);
+        // It stands aside already.
+        if self.book.waiting.get(&id) == Some(&Wait::Turn) {
+            return;
+        }
+        let next = run.parts.as_ref().and_then(|parts| parts.next(&job.steps));
         let turn = Turn {
             priority: self.priority(job),
             queue: job.queue().into(),
+            shape: job.work(run.part.or(next)).shape,
             place: Place { latest: self.latest_start(run), since, run: id.clone() },
         };
         let preempts = job.definition.preempts;
-        let new = self.queue.insert(turn);
+        let share = self.book.share(&turn.queue);
+        self.book.waiting.insert(id.clone(), Wait::Room(Arc::clone(&turn.shape)));
+        let new = self.queue.insert(turn, share);
         self.revive |= new;
         if new && preempts {
             self.timers.set(Timer::Preempt(id), Some(now + limits::PREEMPT_AFTER));
@@ -227,7 +236,7 @@ impl Scheduler {
         let Some(run) = self.book.runs.get(id).filter(|run| run.state == State::Waiting).cloned() else {
             return;
         };
-        let why = self.book.unplaced.get(id).copied().unwrap_or("no offer came");
+        let why = self.book.waits_for(id).unwrap_or("no offer came");
         let reason = format!("could not begin in time: {why}");
         self.tell(&id.job, Event::Missed, reason.clone(), out);
         self.end_unrun(now, (*run).clone(), State::Skipped, &reason, out);
@@ -263,6 +272,8 @@ impl Scheduler {
     /// Takes a run out of the queue; its time still runs out.
     pub(super) fn park(&mut self, id: &RunId) {
         self.queue.remove(id);
+        self.release(id);
+        self.book.waiting.remove(id);
         self.timers.set(Timer::Preempt(id.clone()), None);
     }
 }

@@ -242,8 +242,6 @@ impl Scheduler {
         run.ending = None;
         let run = self.save(run, out);
         self.ended(now, &run, out);
-        // Others of the job may have waited for it.
-        self.revive |= !self.book.active_of(&run.job).is_empty();
     }
 
     /// Tells the dependants of a job how a run of it ended, and starts those that have all they wait for.

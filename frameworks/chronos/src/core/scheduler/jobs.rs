@@ -71,6 +71,7 @@ impl Scheduler {
             (true, false) => self.resumed(now, &name, out),
             _ => {}
         }
+        self.line_up_job(now, &name);
         self.trim(now, &name, out);
         self.watch(&name);
         Ok(Reply::Done)
@@ -101,6 +102,19 @@ impl Scheduler {
             None => {}
         }
         Ok(job)
+    }
+
+    /// What waits of a job may need something else by now, and stand elsewhere.
+    fn line_up_job(&mut self, now: Time, name: &Arc<str>) {
+        let wholes: Vec<RunId> = self.book.active_of(name).iter().map(|run| run.id()).collect();
+        let parts = wholes.iter().flat_map(|id| self.book.parts_of(id)).map(|part| part.id());
+        let ids: Vec<RunId> = parts.chain(wholes.iter().cloned()).collect();
+        for id in ids.iter().filter(|id| self.book.waiting.contains_key(*id)).collect::<Vec<_>>() {
+            self.park(id);
+            if let Some(run) = self.run(id) {
+                self.enqueue(now, &run);
+            }
+        }
     }
 
     fn check_graph(&self, job: &Job) -> Result<(), Refusal> {

@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use model::time::Time;
 use sdk::offer::{Need, Offer, Share};
 
-use super::super::book::Book;
 use super::super::constraint;
 use super::super::definition::{ConcurrencyPolicy, Definition};
 use super::super::fair;
 use super::super::job::{Job, Work};
 use super::super::message::{Effect, Launch};
 use super::super::run::{Ending, Run, RunId, State, Task, Trigger, task_id};
-use super::queue::{Line, Place};
 use super::{Scheduler, Timer};
 use crate::limits;
 
@@ -22,25 +21,30 @@ struct Round {
     open: Vec<(Offer, Vec<Launch>)>,
     /// Launches that are left.
     room: usize,
-    /// Needs that no offer could meet any more: of ten thousand equal runs only the first has to try.
-    hopeless: Vec<(Work, &'static str)>,
     /// Runs of which parts have begun, to be stored once.
     grown: BTreeSet<RunId>,
 }
 
 impl Scheduler {
-    /// Fills the offers with the runs whose turn it is. What fits nothing keeps its place in the queue.
+    /// Fills the offers with the runs whose turn it is, one launch at a time. What fits nothing keeps its place in the queue.
     pub(super) fn offers(&mut self, now: Time, offers: Vec<Offer>, out: &mut Vec<Effect>) {
         self.know_agents(&offers);
         let mut round = Round {
             open: offers.into_iter().map(|offer| (offer, Vec::new())).collect(),
             room: limits::LAUNCHES,
-            hopeless: Vec::new(),
             grown: BTreeSet::new(),
         };
-        for lines in self.queue.levels() {
-            self.serve_in_turn(now, lines, &mut round, out);
+        self.book.no_room = OrdMap::new();
+        while round.room > 0
+            && let Some((id, shape)) = self.queue.next()
+        {
+            self.considered += 1;
+            if let Err(why) = self.serve(now, &id, &mut round, out) {
+                self.queue.close(&shape);
+                self.book.no_room.insert(shape, why);
+            }
         }
+        self.queue.reopen();
         for id in &round.grown {
             if let Some(whole) = self.run(id) {
                 self.save((*whole).clone(), out);
@@ -52,60 +56,46 @@ impl Scheduler {
         out.extend(used.map(|(offer, launches)| Effect::Launch { offer, launches }));
     }
 
-    /// One launch at a time, always of the queue that has least for its weight.
-    fn serve_in_turn(&mut self, now: Time, lines: Vec<Line>, round: &mut Round, out: &mut Vec<Effect>) {
-        let next = |book: &Book, at: usize, line: &Line| {
-            let place = line.places.last()?.clone();
-            Some((book.share(&line.queue), place, at))
+    /// Launches a run, or one part of it; what is not to be launched now leaves the queue.
+    ///
+    /// # Errors
+    /// Why there is no room for it, for a person: it stays where it is.
+    fn serve(
+        &mut self,
+        now: Time,
+        id: &RunId,
+        round: &mut Round,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), &'static str> {
+        let whole = self.run(id).filter(|run| self.has_turn(run));
+        let (Some(whole), Some(job)) = (whole, self.book.job(&id.job).cloned()) else {
+            self.park(id);
+            return Ok(());
         };
-        let mut lines = lines;
-        let mut turns: BTreeSet<(u128, Place, usize)> =
-            lines.iter().enumerate().filter_map(|(at, line)| next(&self.book, at, line)).collect();
-        while let Some((_, place, at)) = turns.pop_first().filter(|_| round.room > 0) {
-            if !self.serve(now, &place.run, round, out) {
-                lines[at].places.pop();
-            }
-            turns.extend(next(&self.book, at, &lines[at]));
-        }
-    }
-
-    /// Launches a run, or one part of it. Whether it may have another go at once.
-    fn serve(&mut self, now: Time, id: &RunId, round: &mut Round, out: &mut Vec<Effect>) -> bool {
-        let Some(whole) = self.run(id).filter(|run| self.has_turn(run)) else { return false };
-        let Some(job) = self.book.job(&id.job).cloned() else { return false };
         let run = if whole.parts.is_some() { self.next_part(now, &whole) } else { Some((*whole).clone()) };
-        let Some(run) = run else { return false };
-        let work = job.work(run.part);
-        if let Some((_, why)) = round.hopeless.iter().find(|(other, _)| other.is_alike(&work)) {
-            self.book.unplaced.insert(id.clone(), why);
-            return false;
-        }
-        if self.must_wait(&job, &whole) {
-            self.book.unplaced.insert(id.clone(), "another run of the job has to end first");
-            return false;
-        }
-        let (at, share) = match place(&work, &mut round.open) {
-            Ok(placed) => placed,
-            Err(why) => {
-                self.book.unplaced.insert(id.clone(), why);
-                round.hopeless.push((work, why));
-                return false;
-            }
+        let Some(run) = run else {
+            self.park(id);
+            return Ok(());
         };
+        if self.must_wait(&job, &whole) {
+            self.hold(id);
+            return Ok(());
+        }
+        let (at, share) = place(&job.work(run.part), &mut round.open)?;
         let (begun, launched) = (run.id(), run.part.is_some() && run.task.is_none());
         let launch = self.launch(&job, run, &round.open[at].0, share, out);
         round.open[at].1.push(launch);
         round.room -= 1;
-        if !launched {
-            return false;
+        if launched {
+            self.part_begun(&begun);
+            round.grown.insert(id.clone());
+            match self.run(id).filter(|whole| self.has_turn(whole)) {
+                // Its next step may need something else.
+                Some(whole) => self.enqueue(now, &whole),
+                None => self.unqueue(id),
+            }
         }
-        self.part_begun(&begun);
-        round.grown.insert(id.clone());
-        let more = self.run(id).is_some_and(|whole| self.has_turn(&whole));
-        if !more {
-            self.unqueue(id);
-        }
-        more
+        Ok(())
     }
 
     /// Runs of a job that must not overlap go one after the other; a run that has begun is not in its own way.

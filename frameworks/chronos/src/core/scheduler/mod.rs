@@ -8,17 +8,19 @@ mod deadline;
 mod due;
 mod ends;
 mod history;
+mod hold;
 mod jobs;
 mod launch;
 mod parts;
 mod preempt;
 mod queue;
 mod requests;
+mod retry;
 mod suspension;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::id::{AgentId, TaskId};
@@ -26,20 +28,16 @@ use model::time::{Span, Time};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::hold::Held;
 use self::queue::Queue;
 use super::book::Book;
-use super::fair::Rule;
-use super::job::{Job, JobRecord, Status};
+use super::job::{Job, Status};
 use super::message::{Command, Effect, Event, Input, Notice, Reply};
 use super::refusal::Refusal;
 use super::run::{Run, RunId, State};
+use super::stored::{JOB, QUEUE, RUN, STATUS, Stored};
 use super::timers::Timers;
 use crate::limits;
-
-const JOB: &str = "job/";
-const STATUS: &str = "status/";
-const RUN: &str = "run/";
-const QUEUE: &str = "queue/";
 
 /// What an operator may choose.
 #[derive(Debug, Clone)]
@@ -64,6 +62,12 @@ pub struct Scheduler {
     timers: Timers<Timer>,
     /// Runs that may be launched now, in the order of their turn.
     queue: Queue,
+    /// Runs that may not be launched before another of their job has ended, by job.
+    held: BTreeMap<Arc<str>, Held>,
+    /// Jobs of these that something has happened to.
+    stirred: BTreeSet<Arc<str>>,
+    /// Runs that were looked at when offers came.
+    considered: u64,
     /// What agents said of themselves in their offers.
     agents: BTreeMap<String, BTreeMap<String, String>>,
     revived_at: Option<Time>,
@@ -102,6 +106,9 @@ impl Scheduler {
             book: Book::default(),
             timers: Timers::default(),
             queue: Queue::default(),
+            held: BTreeMap::new(),
+            stirred: BTreeSet::new(),
+            considered: 0,
             agents: BTreeMap::new(),
             revived_at: None,
             revive: false,
@@ -112,7 +119,11 @@ impl Scheduler {
     /// Takes in one input. Never fails, never blocks.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
         match input {
-            Input::Elected(records) => self.elected(now, records, out),
+            Input::Elected(records) => {
+                let read = |(key, value): (String, Value)| Stored::parsed(&key, value);
+                self.elected(now, records.into_iter().map(read).collect(), out);
+            }
+            Input::Restored(records) => self.elected(now, records, out),
             Input::Deposed => {
                 *self = Self::new(self.settings.clone());
                 return;
@@ -165,6 +176,11 @@ impl Scheduler {
         (self.queue.high(), self.queue.len())
     }
 
+    /// How many runs were looked at for a launch since this instance leads; one may have been looked at more than once.
+    pub fn considered(&self) -> u64 {
+        self.considered
+    }
+
     /// Records that could not be read, which were left alone.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
@@ -172,34 +188,26 @@ impl Scheduler {
 
     /// Goes on from what is stored. Nothing is launched because something is not known: the master is asked about every
     /// task that a record speaks of.
-    fn elected(&mut self, now: Time, records: Vec<(String, Value)>, out: &mut Vec<Effect>) {
+    fn elected(&mut self, now: Time, records: Vec<Stored>, out: &mut Vec<Effect>) {
         *self = Self::new(self.settings.clone());
-        let mut statuses: BTreeMap<String, Status> = BTreeMap::new();
-        let mut runs: Vec<Run> = Vec::new();
-        let mut jobs: Vec<Job> = Vec::new();
-        for (key, value) in records {
-            let read = if let Some(name) = key.strip_prefix(STATUS) {
-                read(value).map(|status| drop(statuses.insert(name.to_owned(), status)))
-            } else if key.starts_with(QUEUE) {
-                read(value).map(|rule: Rule| drop(self.book.queues.insert(Arc::clone(&rule.name), rule)))
-            } else if key.starts_with(RUN) {
-                read(value).map(|run| runs.push(run))
-            } else if key.starts_with(JOB) {
-                read(value).and_then(|record: JobRecord| {
-                    Job::from_record(record).map(|job| jobs.push(job)).map_err(|refusal| refusal.to_string())
-                })
-            } else {
-                Ok(())
-            };
-            if let Err(reason) = read {
-                self.unreadable.push(format!("{key}: {reason}"));
+        let mut statuses: BTreeMap<String, Box<Status>> = BTreeMap::new();
+        let mut runs: Vec<Box<Run>> = Vec::new();
+        let mut jobs: Vec<Box<Job>> = Vec::new();
+        for record in records {
+            match record {
+                Stored::Job(job) => jobs.push(job),
+                Stored::Status(name, status) => drop(statuses.insert(name, status)),
+                Stored::Run(run) => runs.push(run),
+                Stored::Queue(rule) => drop(self.book.queues.insert(Arc::clone(&rule.name), rule)),
+                Stored::Other => {}
+                Stored::Unreadable(key, reason) => self.unreadable.push(format!("{key}: {reason}")),
             }
         }
         for mut job in jobs {
-            job.status = statuses.remove(job.name()).unwrap_or_default();
-            self.book.put_job(job);
+            job.status = statuses.remove(job.name()).map(|status| *status).unwrap_or_default();
+            self.book.put_job(*job);
         }
-        let names: Vec<RunId> = runs.into_iter().map(|run| self.book.put_run(run).id()).collect();
+        let names: Vec<RunId> = runs.into_iter().map(|run| self.book.put_run(*run).id()).collect();
         for id in names.iter().filter(|id| id.part.is_some()) {
             if let Some(part) = self.run(id) {
                 self.mend(&part, out);
@@ -213,10 +221,12 @@ impl Scheduler {
                 self.resume(now, &run, out);
             }
         }
-        let names: Vec<Arc<str>> = self.book.jobs.keys().cloned().collect();
-        for name in names {
+        let ran: BTreeSet<Arc<str>> = names.into_iter().map(|id| id.job).collect();
+        for name in self.book.jobs.keys().cloned().collect::<Vec<_>>() {
             self.watch(&name);
-            self.trim(now, &name, out);
+            if ran.contains(&name) {
+                self.trim(now, &name, out);
+            }
         }
     }
 
@@ -265,6 +275,7 @@ impl Scheduler {
                 Timer::Revive => self.revive = true,
             }
         }
+        self.rouse_stirred(now);
         self.ask_for_offers(now, out);
     }
 
@@ -292,7 +303,13 @@ impl Scheduler {
 
     /// Stores a run as it is now.
     fn save(&mut self, run: Run, out: &mut Vec<Effect>) -> Arc<Run> {
+        let queue = |run: &Arc<Run>| Some(Arc::clone(&run.task.as_ref()?.queue));
+        let before = self.book.run(&run.id()).and_then(queue);
         let run = self.book.put_run(run);
+        for queue in before.into_iter().chain(queue(&run)) {
+            self.queue.reshare(&queue, self.book.share(&queue));
+        }
+        self.stir(&run.job);
         out.push(put(format!("{RUN}{}", run.id()), &*run));
         run
     }
@@ -305,7 +322,12 @@ impl Scheduler {
             Some(_) => Vec::new(),
         };
         for id in parts.iter().chain([id]) {
+            let task = self.book.run(id).and_then(|run| run.task.as_ref());
+            let queue = task.map(|task| Arc::clone(&task.queue));
             self.book.remove_run(id);
+            if let Some(queue) = queue {
+                self.queue.reshare(&queue, self.book.share(&queue));
+            }
             out.push(Effect::Remove { key: format!("{RUN}{id}") });
         }
     }
@@ -323,10 +345,6 @@ impl Scheduler {
             out.push(Effect::Notify(Notice { event, definition: Arc::clone(&job.definition), message }));
         }
     }
-}
-
-fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 fn put(key: String, record: &impl Serialize) -> Effect {

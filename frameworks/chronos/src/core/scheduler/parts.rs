@@ -26,6 +26,7 @@ impl Scheduler {
         run.arguments.clone_from(&whole.arguments);
         run.parameters.clone_from(&whole.parameters);
         run.deadline = whole.deadline;
+        run.attempt = whole.attempt;
         Some(run)
     }
 
@@ -73,6 +74,7 @@ impl Scheduler {
         part.reason = reason.to_owned();
         part.finished = Some(now);
         part.ending = None;
+        whole.attempt = whole.attempt.max(part.attempt);
         let Some(job) = self.book.job(&id.job).cloned() else { return self.forget(&id, out) };
         let soft = job.work(Some(index)).definition.soft_error;
         if let Some(parts) = &mut whole.parts {

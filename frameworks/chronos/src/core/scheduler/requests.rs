@@ -9,7 +9,7 @@ use super::super::message::{Command, Effect, Event, Reply};
 use super::super::refusal::Refusal;
 use super::super::run::{self, Ending, State, Trigger};
 use super::due::Wanted;
-use super::{QUEUE, Scheduler, Timer, put};
+use super::{JOB, QUEUE, STATUS, Scheduler, Timer, put};
 use crate::limits;
 
 impl Scheduler {
@@ -77,6 +77,7 @@ impl Scheduler {
                 self.kill_run(now, &found, "killed by request", out);
                 Ok(Reply::Done)
             }
+            Command::RetryRun { run } => self.retry(now, &run, out),
             Command::Progress { job, task, processed } => self.progress(&job, &task, processed, out),
             Command::Purge => {
                 let waits =
@@ -93,6 +94,7 @@ impl Scheduler {
 
     /// Lines up the runs of a queue anew: another priority may count.
     fn line_up(&mut self, now: Time, queue: &str) {
+        self.queue.reshare(queue, self.book.share(queue));
         for id in self.queue.of_queue(queue) {
             self.park(&id);
             if let Some(run) = self.run(&id) {
@@ -200,7 +202,7 @@ impl Scheduler {
             self.timers.set(timer(Arc::clone(name)), None);
         }
         self.book.remove_job(name);
-        for prefix in [super::JOB, super::STATUS] {
+        for prefix in [JOB, STATUS] {
             out.push(Effect::Remove { key: format!("{prefix}{name}") });
         }
     }

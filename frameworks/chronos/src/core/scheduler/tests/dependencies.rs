@@ -120,6 +120,28 @@ fn a_hundred_thousand_jobs_in_one_graph() {
     assert_eq!(world.scheduler.book().jobs.len(), 100_000);
 }
 
+/// A name is a key: who renames a job posts it under the new name, leads its dependants there, and deletes the old one.
+#[test]
+fn a_job_is_renamed_without_its_dependants_noticing() {
+    let mut world = World::new();
+    let top = |name: &str| json!({"name": name, "schedule": "R/2026-01-01T01:00:00Z/PT1H"});
+    world.job(top("old"));
+    world.job(json!({"name": "leaf", "parents": ["old"]}));
+    world.job(top("new"));
+    let leaf = world.post(json!({"name": "leaf", "parents": ["newer"]})).expect_err("refused").to_string();
+    assert_eq!(leaf, "parents name 'newer', which is no job");
+    world.job(json!({"name": "leaf", "parents": ["new"]}));
+    world
+        .command(Command::Delete { job: "old".to_owned(), orphans: Orphans::Refuse })
+        .expect("nobody's parent");
+    world.fail_over();
+    world.pass(Span::from_hours(1));
+    assert_eq!(launched(&mut world), "new");
+    world.end(TaskState::Finished);
+    assert_eq!(launched(&mut world), "leaf");
+    assert!(!world.store.keys().any(|key| key.contains("old")), "{:?}", world.store.keys());
+}
+
 #[test]
 fn children_of_a_deleted_job_lose_nothing() {
     let graph = || {

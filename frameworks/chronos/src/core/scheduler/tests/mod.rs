@@ -9,6 +9,7 @@ mod missed;
 mod policies;
 mod preemption;
 mod requests;
+mod retries;
 mod runs;
 mod turns;
 mod workflows;

@@ -3,10 +3,13 @@
 use expect_test::expect;
 use model::task::TaskState;
 use model::time::Span;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::super::super::message::{Command, Orphans, Reply};
+use super::super::super::fair::Rule;
+use super::super::super::message::{Command, Input, Orphans, Reply};
 use super::super::super::refusal::Refusal;
+use super::super::super::stored::Stored;
+use super::super::{Scheduler, Settings};
 use super::world::World;
 use crate::limits;
 
@@ -174,4 +177,27 @@ fn a_record_that_cannot_be_read_is_left_alone_and_named() {
     world.fail_over();
     assert_eq!(world.scheduler.book().jobs.len(), 1);
     assert_eq!((world.scheduler.unreadable().len(), world.store.len()), (2, 4));
+}
+
+/// The next leader has records as bytes.
+#[test]
+fn records_are_read_from_bytes_as_from_documents() {
+    let mut world = World::new();
+    world.job(
+        json!({"name": "a", "schedule": "@hourly", "constraints": [["rack", "LIKE", "a|b"]], "cpus": "0.5"}),
+    );
+    world.job(json!({"name": "b", "schedule": "R3/2026-01-01T00:00:00Z/PT1H", "completions": 3}));
+    let rule = Rule { name: "ann".into(), weight: 3, max_priority: None };
+    world.command(Command::PutQueue { rule }).expect("fine");
+    world.pass(Span::from_hours(1));
+    world.offer("cpus:9;mem:9999;disk:9999");
+    world.store.insert("run/x".to_owned(), json!(7));
+    world.fail_over();
+    let bytes = |(key, value): (&String, &Value)| Stored::read(key, value.to_string().as_bytes());
+    let stored = world.store.iter().map(bytes).collect();
+    let mut other = Scheduler::new(Settings::default());
+    other.handle(world.now, Input::Restored(stored), &mut Vec::new());
+    assert_eq!(format!("{:?}", other.book()), format!("{:?}", world.scheduler.book()));
+    assert_eq!((other.queued(), other.unreadable().len()), (world.scheduler.queued(), 1));
+    assert_eq!(other.next_deadline(), world.scheduler.next_deadline());
 }

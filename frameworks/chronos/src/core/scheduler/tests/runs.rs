@@ -6,6 +6,7 @@ use model::time::Span;
 use serde_json::json;
 
 use super::super::super::message::Command;
+use super::super::super::run::RunId;
 use super::world::World;
 
 const EVERY_MINUTE: &str = "R/2026-01-01T00:01:00Z/PT1M";
@@ -272,8 +273,9 @@ fn high_priority_goes_first_and_the_rest_in_turn() {
         launch ct:+20:0:urgent:
         launch ct:+0:0:slow:"#]]
     .assert_eq(&world.told());
-    let waiting = world.scheduler.book().unplaced.values().copied().collect::<Vec<_>>();
-    assert_eq!(waiting, ["no offer has enough resources"]);
+    let waiting = world.scheduler.book();
+    let waiting: Vec<_> = waiting.waiting.keys().map(|id| waiting.waits_for(id)).collect();
+    assert_eq!(waiting, [Some("no offer has enough resources")]);
 }
 
 #[test]
@@ -297,8 +299,9 @@ fn constraints_and_amounts_choose_the_agent() {
         launch ct:+0:0:like:
         launch ct:+0:0:unlike:"#]]
     .assert_eq(&world.told());
-    let why: Vec<String> =
-        world.scheduler.book().unplaced.iter().map(|(id, why)| format!("{}: {why}", id.job)).collect();
+    let book = world.scheduler.book();
+    let why = |id: &RunId| format!("{}: {}", id.job, book.waits_for(id).unwrap_or_default());
+    let why: Vec<String> = book.waiting.keys().map(why).collect();
     expect![[r#"
         half: no agent that is offered fits the constraints
         large: no offer has enough resources

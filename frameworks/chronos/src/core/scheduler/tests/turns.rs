@@ -8,8 +8,10 @@ use model::time::Span;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::super::super::definition::Definition;
 use super::super::super::fair::Rule;
-use super::super::super::message::Command;
+use super::super::super::message::{Command, Counters};
+use super::super::super::run::RunId;
 use super::world::World;
 
 /// The names of the jobs whose tasks were launched since the last look, in order.
@@ -268,4 +270,83 @@ proptest! {
         world.fail_over();
         prop_assert_eq!(&world.scheduler.book().usage, &usage);
     }
+}
+
+/// A turn looks at what it launches and at one run of each need, however many wait.
+#[test]
+fn a_turn_costs_what_it_launches_however_many_wait() {
+    const JOBS: usize = 100_000;
+    const NEEDS: usize = 3;
+    let mut world = World::new();
+    for index in 0..JOBS {
+        let cpus = json!([0.1, 0.5, 50.0][index % NEEDS]);
+        let owner = format!("owner{}", index % 1000);
+        let job = once(&format!("j{index}"), json!({"owner": owner, "cpus": cpus}));
+        let definition = Box::new(Definition::read(job).expect("a job"));
+        let put = Command::Put { definition, counters: Counters::default() };
+        world.scheduler.command(world.now, put, &mut Vec::new()).expect("accepted");
+    }
+    world.pass(Span::from_secs(1));
+    assert_eq!(world.scheduler.queued().1, JOBS);
+    for (room, launched) in [("cpus:1", 10), ("cpus:0.05", 0), ("cpus:1", 10)] {
+        let (before, running) = (world.scheduler.considered(), world.tasks.len());
+        world.offer(&format!("{room};mem:99999;disk:99999"));
+        let looked_at = world.scheduler.considered() - before;
+        let begun = world.tasks.len() - running;
+        assert!(begun <= launched && (begun > 0) == (launched > 0), "{begun}");
+        assert!(looked_at <= u64::try_from(begun + NEEDS).expect("few"), "{looked_at} for {begun}");
+    }
+    let book = world.scheduler.book();
+    let why = |job: &str| book.waits_for(&RunId::new(job, super::world::START));
+    assert_eq!(why("j99998"), Some("no offer has enough resources"));
+}
+
+/// Runs that wait for another of their job are looked at once, and then when that one has ended.
+#[test]
+fn what_stands_aside_is_not_looked_at_again() {
+    let mut world = World::new();
+    world.job(once("a", json!({"schedule": "R/2026-01-01T00:00:01Z/PT1S", "concurrencyPolicy": "Queue"})));
+    world.pass(Span::from_secs(100));
+    world.offer("cpus:9;mem:9999;disk:9999");
+    assert_eq!((world.tasks.len(), world.scheduler.wants_offers()), (1, false));
+    assert_eq!(world.scheduler.considered(), 100);
+    for round in 1..100 {
+        world.end(TaskState::Finished);
+        world.offer("cpus:9;mem:9999;disk:9999");
+        assert_eq!((world.tasks.len(), world.scheduler.considered()), (1, 100 + round), "{round}");
+    }
+    // What is killed or suspended while it stands aside, or first in line, blocks nobody.
+    world.pass(Span::from_secs(4));
+    world.offer("cpus:9;mem:9999;disk:9999");
+    let waiting: Vec<RunId> = world.scheduler.book().waiting.keys().cloned().collect();
+    assert_eq!(waiting.len(), 4);
+    world.command(Command::KillRun { run: waiting[1].clone() }).expect("known");
+    world.end(TaskState::Finished);
+    world.command(Command::KillRun { run: waiting[0].clone() }).expect("known");
+    world.offer("cpus:9;mem:9999;disk:9999");
+    assert!(world.tasks[0].contains(&waiting[2].due.as_millis().to_string()), "{:?}", world.tasks);
+    world.command(Command::Suspend { job: "a".to_owned() }).expect("known");
+    world.end(TaskState::Finished);
+    assert!(!world.scheduler.wants_offers());
+    world.command(Command::Resume { job: "a".to_owned() }).expect("known");
+    world.offer("cpus:9;mem:9999;disk:9999");
+    assert!(world.tasks[0].contains(&waiting[3].due.as_millis().to_string()), "{:?}", world.tasks);
+}
+
+/// What waits follows its job: it needs what the job needs now.
+#[test]
+fn a_job_that_is_changed_while_it_waits_is_lined_up_anew() {
+    let mut world = World::new();
+    let job = |cpus: f64, priority: i32| {
+        let schedule = "R/2026-01-01T00:00:01Z/PT1H";
+        json!({"name": "a", "schedule": schedule, "cpus": cpus, "priority": priority, "mem": 1, "disk": 1})
+    };
+    world.job(job(50.0, 0));
+    world.pass(Span::from_secs(1));
+    world.offer("cpus:1;mem:9999;disk:9999");
+    assert_eq!((world.tasks.len(), world.scheduler.queued()), (0, (0, 1)));
+    world.job(job(0.5, 5));
+    assert_eq!(world.scheduler.queued(), (1, 1));
+    world.offer("cpus:1;mem:9999;disk:9999");
+    assert_eq!(world.tasks.len(), 1);
 }
