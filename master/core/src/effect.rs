@@ -28,6 +28,8 @@ pub enum Effect {
     Notice { stream: StreamId, event: OperatorEvent },
     /// A record of a watch.
     Watch { stream: StreamId, record: WatchRecord },
+    /// Say `Reached` when all that was put on the stream before has left its queue. No record of its own.
+    Mark { stream: StreamId },
     /// A frame for an agent. `render::order` makes the wire message.
     Order { link: LinkId, term: Term, order: AgentOrder },
     /// End a stream in order (its queued records are still written) or hang up on an agent.

@@ -122,6 +122,8 @@ pub enum Input {
         link: LinkId,
         report: AgentReport,
     },
+    /// The reader of a stream has got as far as a `Mark`. Not reported of a stream that was closed before.
+    Reached(StreamId),
     /// The other side hung up, or the driver closed it: its queue was full (`limits::STREAM_RECORDS`,
     /// `limits::STREAM_BYTES`), or it broke the protocol. Not reported for what the core closed itself.
     Closed(Peer),

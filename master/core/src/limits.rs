@@ -10,6 +10,15 @@ pub const STREAM_RECORDS: usize = 16_384;
 /// the machine.
 pub const STREAM_BYTES: usize = 64 << 20;
 
+/// Answers to `RECONCILE` and `RECONCILE_OPERATIONS` that are given before the reader of the stream has got any further. A
+/// slice of them is some milliseconds of the one loop and a fraction of the stream's queue, and a call can ask for as many
+/// as there are tasks.
+pub const RECONCILE_SLICE: usize = 1_000;
+
+/// Tasks and operations one framework may have asked about by name without having been told: as many as a large cluster
+/// runs. Beyond it a call is refused with 503; counted as `reconciliations_refused`.
+pub const RECONCILIATIONS: usize = 500_000;
+
 /// Roles of one framework: each is a place in the allocator's order.
 pub const FRAMEWORK_ROLES: usize = 1024;
 

@@ -287,6 +287,7 @@ impl Driver {
             Effect::Event { stream, event } => self.record(stream, Record::Event(event)),
             Effect::Notice { stream, event } => self.record(stream, Record::Notice(event)),
             Effect::Watch { stream, record } => self.record(stream, Record::Watch(record)),
+            Effect::Mark { stream } => self.record(stream, Record::Mark),
             Effect::Order { link, term, order } => {
                 if self.links.get(&link).is_some_and(|sender| !sender.send(term, order)) {
                     self.links.remove(&link);

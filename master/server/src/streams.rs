@@ -31,11 +31,15 @@ pub(crate) enum Record {
     Event(SchedulerEvent),
     Notice(OperatorEvent),
     Watch(WatchRecord),
+    /// Nothing for the reader: the core is told that all before it is on its way.
+    Mark,
 }
 
 impl Record {
+    /// The chunk; empty for a mark.
     fn encode(&self, codec: Codec) -> Bytes {
         match self {
+            Self::Mark => Bytes::new(),
             Self::Event(event) => codec.encode_record(&render::scheduler_event(event)),
             Self::Notice(OperatorEvent::Subscribed { snapshot, heartbeat }) => {
                 wire::recordio::encode(&render::subscribed(snapshot, *heartbeat, codec))
@@ -56,7 +60,7 @@ impl Record {
             Self::Event(SchedulerEvent::Offers(offers)) => offers.len() * 2048,
             Self::Event(SchedulerEvent::Message { data, .. }) => data.len(),
             Self::Event(SchedulerEvent::Update(status)) => status.data.as_ref().map_or(0, |data| data.len()),
-            Self::Event(_) | Self::Notice(_) => 0,
+            Self::Event(_) | Self::Notice(_) | Self::Mark => 0,
             Self::Watch(WatchRecord::Events { events, .. }) => events.iter().map(event_weight).sum(),
             Self::Watch(_) => 0,
         }
@@ -123,7 +127,8 @@ impl StreamReader {
     pub(crate) fn into_body(self, codec: Codec) -> Body {
         let (chunks, rendered) = mpsc::channel(limits::RENDERED_AHEAD);
         let Self { queue, held, connection, goodbye } = self;
-        tokio::spawn(pump(queue, held, connection, codec, chunks));
+        let marks = Marks { id: goodbye.id.clone(), inbox: goodbye.inbox.clone() };
+        tokio::spawn(pump(queue, held, connection, codec, chunks, marks));
         Body::new(Records { rendered, _goodbye: goodbye })
     }
 }
@@ -134,8 +139,14 @@ async fn pump(
     connection: Connection,
     codec: Codec,
     chunks: mpsc::Sender<Bytes>,
+    marks: Marks,
 ) {
     while let Some((record, weight)) = queue.recv().await {
+        if matches!(record, Record::Mark) {
+            held.fetch_sub(weight, Ordering::Relaxed);
+            marks.reached().await;
+            continue;
+        }
         let Some(chunk) = render(record, codec).await else { return };
         let sent = if queue.is_closed() {
             // The stream was ended: what is left must be read soon or not at all.
@@ -148,6 +159,20 @@ async fn pump(
             Ok(Err(_)) => return,
             Err(_) => return connection.kill(),
         };
+    }
+}
+
+/// Tells the driver how far a reader has got.
+struct Marks {
+    id: StreamId,
+    inbox: mpsc::Sender<Message>,
+}
+
+impl Marks {
+    async fn reached(&self) {
+        let message = Message::Input(Box::new(Input::Reached(self.id.clone())));
+        // It is gone when the master ends, and so is whoever would care.
+        let _ = self.inbox.send(message).await;
     }
 }
 

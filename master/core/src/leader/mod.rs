@@ -189,6 +189,7 @@ impl Turn<'_> {
                 }
             }
             Input::Agent { link, report } => self.agent_report(link, report),
+            Input::Reached(stream) => self.mark_reached(&stream),
             Input::Closed(Peer::Stream(stream)) => self.stream_closed(&stream),
             Input::Closed(Peer::Link(link)) => self.link_closed(link),
         }
@@ -286,7 +287,10 @@ impl Turn<'_> {
         call: FrameworkCall,
     ) {
         let FrameworkCall { framework, verb } = call;
-        if let Err(refusal) = self.admit_call(&framework, stream.as_ref(), principal.as_deref()) {
+        let admitted = self
+            .admit_call(&framework, stream.as_ref(), principal.as_deref())
+            .and_then(|()| self.admit_questions(stream.as_ref(), &verb));
+        if let Err(refusal) = admitted {
             return self.answer(request, Err(refusal));
         }
         self.leader.counters.call(&verb);

@@ -229,24 +229,21 @@ impl Turn<'_> {
         }
     }
 
-    /// `RECONCILE_OPERATIONS`: without any named, all of the framework that are known.
-    pub(super) fn reconcile_operations(
+    /// All operations of a framework that it gave a name and that are known.
+    pub(super) fn own_operations(&self, framework: &FrameworkId) -> Vec<(OperationId, Option<AgentId>)> {
+        let own = self.leader.tables.operation_names.range((framework.clone(), OperationId::from(""))..);
+        own.take_while(|((owner, _), _)| owner == framework).map(|((_, id), _)| (id.clone(), None)).collect()
+    }
+
+    /// Says of an operation what is known of it.
+    pub(super) fn tell_operation(
         &mut self,
         framework: &FrameworkId,
-        operations: Vec<(OperationId, Option<AgentId>)>,
+        operation: OperationId,
+        agent: Option<AgentId>,
     ) {
-        let asked = if operations.is_empty() {
-            let own = self.leader.tables.operation_names.range((framework.clone(), OperationId::from(""))..);
-            own.take_while(|((owner, _), _)| owner == framework)
-                .map(|((_, id), _)| (id.clone(), None))
-                .collect()
-        } else {
-            operations
-        };
-        for (operation, agent) in asked {
-            let status = self.operation_answer(framework, operation, agent);
-            self.event(framework, SchedulerEvent::Operation(Arc::new(status)));
-        }
+        let status = self.operation_answer(framework, operation, agent);
+        self.event(framework, SchedulerEvent::Operation(Arc::new(status)));
     }
 
     /// An answer has no uuid: there is nothing to acknowledge.

@@ -1,31 +1,167 @@
 //! `RECONCILE`: what the master knows of tasks, or that it knows nothing (spec mesos-v1, section 8.9).
 
+use std::collections::VecDeque;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use model::id::{AgentId, FrameworkId, TaskId};
+use imbl::OrdMap;
+use model::id::{AgentId, FrameworkId, OperationId, TaskId};
 use model::task::TaskState;
 use model::time::Time;
 use wire::v1::task_status::{Reason as Why, Source};
 use wire::v1::{self, TaskStatus};
 
 use super::Turn;
-use crate::effect::SchedulerEvent;
+use super::streams::Listener;
+use crate::call::Verb;
+use crate::effect::{Effect, SchedulerEvent};
+use crate::input::StreamId;
+use crate::limits;
+use crate::refusal::Refusal;
 use crate::registry::Presence;
 use crate::snapshot::Task;
 
-impl Turn<'_> {
-    pub(super) fn reconcile(&mut self, framework: &FrameworkId, tasks: Vec<(TaskId, Option<AgentId>)>) {
-        if tasks.is_empty() {
-            let Some(record) = self.framework(framework) else { return };
-            let known: Vec<Arc<Task>> = record.tasks.values().cloned().collect();
-            for task in known {
-                self.tell_latest(framework, &task);
+/// What a scheduler has asked for and has not been told yet. One for each stream that ever asked.
+///
+/// The answers to one call can be more than the stream's queue holds, and a scheduler that lost its stream over them would
+/// come back and ask the same again. So they are given in slices: after each the stream is marked, and the next follows
+/// when the reader has got as far as the mark.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// Answers since the last mark was reached.
+    slice: usize,
+    /// The stream has a mark that was not reached yet.
+    marked: bool,
+    /// Asked by name, oldest first, at most [`limits::RECONCILIATIONS`].
+    named: VecDeque<Question>,
+    round: Option<Round>,
+}
+
+#[derive(Debug)]
+enum Question {
+    Task(TaskId, Option<AgentId>),
+    Operation(OperationId, Option<AgentId>),
+}
+
+/// A walk over all tasks of a framework. A scheduler that asks for all while it goes on is not answered twice over: the
+/// walk goes on to the end and then once more up to where it was, so that every call is followed by a whole walk, and one
+/// who asks all the time gets no further behind.
+#[derive(Debug, Default)]
+struct Round {
+    /// The task told last.
+    at: Option<TaskId>,
+    /// Where it ends; at the last task when absent.
+    until: Option<TaskId>,
+    /// After the last task it begins again and ends here.
+    again: Option<TaskId>,
+}
+
+impl Round {
+    fn join(&mut self) {
+        if self.at.is_some() {
+            self.again.clone_from(&self.at);
+            self.until = None;
+        }
+    }
+
+    /// The next task, and the place moved to it. `None` at the end.
+    fn step(&mut self, tasks: &OrdMap<TaskId, Arc<Task>>) -> Option<Arc<Task>> {
+        loop {
+            let from = self.at.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let next = tasks.range::<_, TaskId>((from, Bound::Unbounded)).next();
+            let within = next.filter(|(id, _)| self.until.as_ref().is_none_or(|until| *id <= until));
+            if let Some((id, task)) = within {
+                self.at = Some(id.clone());
+                return Some(Arc::clone(task));
             }
-            return;
+            self.until = Some(self.again.take()?);
+            self.at = None;
         }
-        for (task, agent) in tasks {
-            self.reconcile_one(framework, &task, agent.as_ref());
+    }
+}
+
+impl Turn<'_> {
+    /// Whether so many more questions can wait for a stream.
+    pub(super) fn admit_questions(&mut self, stream: Option<&StreamId>, verb: &Verb) -> Result<(), Refusal> {
+        let more = match verb {
+            Verb::Reconcile { tasks } => tasks.len(),
+            Verb::ReconcileOperations { operations } => operations.len(),
+            _ => return Ok(()),
+        };
+        let waiting = stream.and_then(|stream| self.leader.streams.asked.get(stream));
+        if waiting.map_or(0, |asked| asked.named.len()) + more <= limits::RECONCILIATIONS {
+            return Ok(());
         }
+        self.leader.counters.count("reconciliations_refused");
+        Err(Refusal::TooMany { what: "questions of this framework", limit: limits::RECONCILIATIONS })
+    }
+
+    /// `RECONCILE`: without any named, all of the framework that are known.
+    pub(super) fn reconcile(&mut self, framework: &FrameworkId, tasks: Vec<(TaskId, Option<AgentId>)>) {
+        let Some(asked) = self.asked(framework) else { return };
+        if tasks.is_empty() {
+            match &mut asked.round {
+                Some(round) => round.join(),
+                None => asked.round = Some(Round::default()),
+            }
+        }
+        asked.named.extend(tasks.into_iter().map(|(task, agent)| Question::Task(task, agent)));
+        self.tell_on(framework);
+    }
+
+    /// `RECONCILE_OPERATIONS`: without any named, all of the framework that are known.
+    pub(super) fn reconcile_operations(
+        &mut self,
+        framework: &FrameworkId,
+        operations: Vec<(OperationId, Option<AgentId>)>,
+    ) {
+        let all = if operations.is_empty() { self.own_operations(framework) } else { operations };
+        let Some(asked) = self.asked(framework) else { return };
+        asked.named.extend(all.into_iter().map(|(operation, agent)| Question::Operation(operation, agent)));
+        self.tell_on(framework);
+    }
+
+    /// The reader has got as far as the mark.
+    pub(super) fn mark_reached(&mut self, stream: &StreamId) {
+        let Some(Listener::Framework(framework)) = self.leader.streams.table.get(stream) else { return };
+        let framework = framework.clone();
+        let Some(asked) = self.leader.streams.asked.get_mut(stream) else { return };
+        asked.marked = false;
+        asked.slice = 0;
+        self.tell_on(&framework);
+    }
+
+    fn asked(&mut self, framework: &FrameworkId) -> Option<&mut Asked> {
+        let stream = self.framework(framework)?.stream.clone()?;
+        Some(self.leader.streams.asked.entry(stream).or_default())
+    }
+
+    /// Answers what was asked, up to a whole slice.
+    fn tell_on(&mut self, framework: &FrameworkId) {
+        let Some(record) = self.framework(framework) else { return };
+        let (Some(stream), tasks) = (record.stream.clone(), record.tasks.clone()) else { return };
+        // Taken out while it is answered: nothing in here asks.
+        let Some(mut asked) = self.leader.streams.asked.remove(&stream) else { return };
+        while !asked.marked {
+            let round = |asked: &mut Asked| asked.round.as_mut()?.step(&tasks);
+            if let Some(question) = asked.named.pop_front() {
+                match question {
+                    Question::Task(task, agent) => self.reconcile_one(framework, &task, agent.as_ref()),
+                    Question::Operation(operation, agent) => self.tell_operation(framework, operation, agent),
+                }
+            } else if let Some(task) = round(&mut asked) {
+                self.tell_latest(framework, &task);
+            } else {
+                asked.round = None;
+                break;
+            }
+            asked.slice += 1;
+            if asked.slice == limits::RECONCILE_SLICE {
+                asked.marked = true;
+                self.out.push(Effect::Mark { stream: stream.clone() });
+            }
+        }
+        self.leader.streams.asked.insert(stream, asked);
     }
 
     /// Answers about one task; the first that fits.

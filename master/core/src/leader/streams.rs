@@ -11,6 +11,7 @@ use model::id::FrameworkId;
 use model::limits::{HEARTBEAT, OPERATOR_STREAMS};
 use wire::state::WatchRecord;
 
+use super::reconcile::Asked;
 use super::timers::Timer;
 use super::{Turn, state_api::Watch};
 use crate::effect::{Effect, OperatorEvent, Reason, SchedulerEvent};
@@ -34,6 +35,8 @@ pub(crate) struct Streams {
     pub(crate) watches: usize,
     /// Watches by namespace: a commit concerns few of them, and looking at each would cost more than the commit.
     pub(crate) watched: BTreeMap<Text, BTreeSet<StreamId>>,
+    /// What schedulers asked about their tasks and operations.
+    pub(super) asked: BTreeMap<StreamId, Asked>,
     /// Whoever is concerned by the commits up to this one has been told, or is known to be behind.
     pub(crate) looked: Index,
 }
@@ -79,6 +82,7 @@ impl Turn<'_> {
 
     fn forget_stream(&mut self, stream: &StreamId) -> Option<Listener> {
         let listener = self.leader.streams.table.remove(stream)?;
+        self.leader.streams.asked.remove(stream);
         self.leader.timers.cancel(&Timer::Heartbeat(stream.clone()));
         match &listener {
             Listener::Operator => self.leader.streams.operators.retain(|other| other != stream),

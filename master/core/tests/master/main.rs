@@ -1,6 +1,8 @@
 //! Tests of the whole master core, driven through its one door.
 
 mod laws;
+mod reconciling;
+mod refusals;
 mod render;
 mod transcripts;
 mod world;

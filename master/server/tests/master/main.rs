@@ -1,6 +1,7 @@
 //! Whole masters on loopback, spoken to byte by byte.
 
 mod abuse;
+mod agent;
 mod alone;
 mod client;
 mod group;
@@ -9,5 +10,6 @@ mod links;
 mod logs;
 mod maintenance;
 mod policy;
+mod reconciling;
 mod scheduler;
 mod state_api;

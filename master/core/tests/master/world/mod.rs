@@ -38,6 +38,9 @@ pub(crate) struct World {
     requests: u64,
     /// Links that do not answer pings.
     pub(crate) silent: BTreeSet<u64>,
+    /// Streams nobody reads, and marks on them that are not reached.
+    pub(crate) stalled: BTreeSet<StreamId>,
+    marks: Vec<StreamId>,
     /// The framework each stream was told it is.
     pub(crate) frameworks: BTreeMap<StreamId, FrameworkId>,
 }
@@ -54,6 +57,8 @@ impl World {
             effects: Vec::new(),
             requests: 0,
             silent: BTreeSet::new(),
+            stalled: BTreeSet::new(),
+            marks: Vec::new(),
             frameworks: BTreeMap::new(),
         }
     }
@@ -71,6 +76,7 @@ impl World {
             match effect {
                 Effect::Propose { ticket, command } => self.proposed.push((*ticket, command.clone())),
                 Effect::Barrier(barrier) => self.asked.push(*barrier),
+                Effect::Mark { stream } => self.marks.push(stream.clone()),
                 Effect::Event { stream, event: SchedulerEvent::Subscribed { framework, .. } } => {
                     self.frameworks.insert(stream.clone(), framework.clone());
                 }
@@ -101,6 +107,11 @@ impl World {
             if !self.hold && self.decide() {
                 continue;
             }
+            if let Some(at) = self.marks.iter().position(|stream| !self.stalled.contains(stream)) {
+                let stream = self.marks.remove(at);
+                self.handle(Input::Reached(stream));
+                continue;
+            }
             if self.master.next_deadline().is_none_or(|at| at > self.now) {
                 return;
             }
@@ -129,6 +140,14 @@ impl World {
         let outcome = self.registry.apply(index, command);
         let view = self.registry.clone();
         self.handle(Input::Applied { index, ticket, outcome, view });
+    }
+
+    /// Reads a stalled stream up to the next mark, if there is one.
+    pub(crate) fn read(&mut self, stream: &StreamId) {
+        if let Some(at) = self.marks.iter().position(|other| other == stream) {
+            let stream = self.marks.remove(at);
+            self.feed(Input::Reached(stream));
+        }
     }
 
     /// Decides all that was held back.

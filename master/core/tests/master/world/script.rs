@@ -145,6 +145,24 @@ impl Script {
         std::mem::take(&mut self.world.effects)
     }
 
+    /// A call as it stands, on the stream `s1` of the first framework; all it brought about.
+    pub(crate) fn call(&mut self, mut call: Call) -> Vec<Effect> {
+        call.framework_id = Some(v1::FrameworkId { value: format!("{MASTER}-0000") });
+        let stream = StreamId("s1".into());
+        let taken = self.world.scheduler(&stream.clone(), Some(stream), call);
+        taken.expect("the edge lets it through");
+        std::mem::take(&mut self.world.effects)
+    }
+
+    /// A subscription as it stands, on a stream of its own; all it brought about.
+    pub(crate) fn subscribe_as(&mut self, subscribe: call::Subscribe) -> Vec<Effect> {
+        let call =
+            Call { r#type: Some(Type::Subscribe.into()), subscribe: Some(subscribe), ..Call::default() };
+        let taken = self.world.scheduler(&StreamId("other".into()), None, call);
+        taken.expect("the edge lets it through");
+        std::mem::take(&mut self.world.effects)
+    }
+
     pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
         self.world.snapshot()
     }
@@ -185,6 +203,10 @@ impl Script {
             "unsilence" => {
                 self.world.silent.remove(&link(args.at(0)));
             }
+            "stall" => {
+                self.world.stalled.insert(StreamId(args.at(0).into()));
+            }
+            "read" => self.world.read(&StreamId(args.at(0).into())),
             "close" => self.close(args.at(0)),
             "state" => return Some(show::summary(&self.world.snapshot()).join("\n")),
             "hello" => self.hello(args),
@@ -639,7 +661,7 @@ pub(crate) fn resources(text: &str) -> Vec<v1::Resource> {
 
 /// As `resources`, where `cpus[a/b+c]:1` is reserved dynamically, first to `a/b`, then to `c`; `disk[a#v]:9` is the
 /// volume `v`.
-fn reserved(text: &str) -> Vec<v1::Resource> {
+pub(crate) fn reserved(text: &str) -> Vec<v1::Resource> {
     let mut all = Vec::new();
     for entry in text.split(';') {
         let Some((name, rest)) = entry.split_once('[').filter(|(name, _)| !name.contains(':')) else {
@@ -685,7 +707,7 @@ fn target(args: &Args<'_>) -> Vec<v1::Resource> {
     args.get("target").map(reserved).unwrap_or_default()
 }
 
-fn change(kind: &str, resources: &[v1::Resource]) -> v1::offer::Operation {
+pub(crate) fn change(kind: &str, resources: &[v1::Resource]) -> v1::offer::Operation {
     use v1::offer::operation::{Create, Destroy, Reserve, Unreserve};
     let resources = resources.to_vec();
     let mut operation = v1::offer::Operation {
@@ -751,7 +773,7 @@ pub(crate) fn task_info(id: &str, agent: &str, text: &str) -> v1::TaskInfo {
     }
 }
 
-fn executor_info(id: &str, text: Option<&str>) -> v1::ExecutorInfo {
+pub(crate) fn executor_info(id: &str, text: Option<&str>) -> v1::ExecutorInfo {
     v1::ExecutorInfo {
         executor_id: executor_id(id),
         command: Some(v1::CommandInfo { value: Some("./executor".to_owned()), ..v1::CommandInfo::default() }),

@@ -41,6 +41,7 @@ pub(crate) fn effect(effect: &Effect) -> String {
         Effect::Event { stream, event } => format!("{stream} <- {}", scheduler_event(event)),
         Effect::Notice { stream, event } => format!("{stream} <- {}", operator_event(event)),
         Effect::Watch { stream, record } => format!("{stream} <- {}", json(record)),
+        Effect::Mark { stream } => format!("{stream} marked"),
         Effect::Order { link, term, order } => format!("a{} <- [{}] {}", link.0, term.0, self::order(order)),
         Effect::Close { peer: Peer::Stream(stream), reason } => format!("close {stream}: {reason:?}"),
         Effect::Close { peer: Peer::Link(link), reason } => format!("close a{}: {reason:?}", link.0),

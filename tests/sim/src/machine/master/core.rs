@@ -97,6 +97,12 @@ impl Master {
                 self.record(&stream, Frame::Event(Box::new(render::scheduler_event(&event))), cx);
             }
             Effect::Watch { stream, record } => self.record(&stream, Frame::Watch(record), cx),
+            // Readers of this world take what comes: what `record` cuts is what never left.
+            Effect::Mark { stream } => {
+                if run.streams.contains_key(&stream) {
+                    run.own.push_back(Input::Reached(stream));
+                }
+            }
             // No operator listens in this world.
             Effect::Notice { .. } => {}
             Effect::Order { link, term, order } => self.order(link, term, &order, cx),
