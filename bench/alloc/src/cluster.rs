@@ -42,11 +42,13 @@ impl Cluster {
                 suppressed: Default::default(),
                 capabilities: Default::default(),
                 minimums: Default::default(),
+                constraints: Default::default(),
             };
             cluster.allocator.framework(&cluster.framework(n), change);
         }
         for n in 0..shape.agents {
-            let facts = AgentFacts { total: bag(TOTAL), active: true, remote: false };
+            let facts =
+                AgentFacts { total: bag(TOTAL), active: true, remote: false, ..AgentFacts::default() };
             cluster.allocator.agent_up(cluster.agent(n), facts, []);
         }
         cluster

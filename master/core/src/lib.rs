@@ -2,6 +2,7 @@
 
 pub mod alloc;
 pub mod call;
+pub mod constraints;
 pub mod effect;
 pub mod input;
 pub mod leader;

@@ -19,6 +19,12 @@ pub const RECONCILE_SLICE: usize = 1_000;
 /// runs. Beyond it a call is refused with 503; counted as `reconciliations_refused`.
 pub const RECONCILIATIONS: usize = 500_000;
 
+/// Attribute constraints of one framework, in all its roles: all of a role's are asked of each agent it is compared with.
+pub const OFFER_CONSTRAINTS: usize = 64;
+
+/// Memory one regular expression of them may take, and again as much while it is in use.
+pub const PATTERN_BYTES: usize = 64 << 10;
+
 /// Roles of one framework: each is a place in the allocator's order.
 pub const FRAMEWORK_ROLES: usize = 1024;
 

@@ -18,6 +18,7 @@ use wire::v1::{
     AgentInfo, ExecutorInfo, FrameworkInfo, MasterInfo, OperationState, OperationStatus, TaskInfo, TaskStatus,
 };
 
+use crate::constraints::OfferConstraints;
 use crate::input::{LinkId, StreamId};
 use crate::profile::Profile;
 use crate::registry::{Drain, Registry, Unavailability};
@@ -59,6 +60,8 @@ pub struct Framework {
     /// Where its scheduler listens, while it is connected.
     pub stream: Option<StreamId>,
     pub suppressed: BTreeSet<Role>,
+    /// As its scheduler last gave them: nothing keeps them over an election.
+    pub constraints: Arc<OfferConstraints>,
     /// Known from the registry or from agents; no scheduler has subscribed since the election.
     pub recovered: bool,
     pub registered_at: Time,

@@ -1,6 +1,7 @@
 //! What happens, and what it may have made possible.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
 use model::resources::{Bag, Lacking};
@@ -13,8 +14,16 @@ use super::grant::{AgentFacts, FrameworkChange, Held, Minimum, Misuse, PolicyCha
 use super::ledger::{Agent, Index, Touch};
 use super::order::Place;
 use super::quota::Part;
-use super::{Allocator, Client};
+use super::{Allocator, Client, Constraints, Contender};
 use crate::profile::Capabilities;
+
+/// How a framework that is connected wants its offers.
+struct Wants {
+    suppressed: BTreeSet<Role>,
+    capabilities: Capabilities,
+    minimums: BTreeMap<Role, Minimum>,
+    constraints: BTreeMap<Role, Arc<Constraints>>,
+}
 
 /// A movement in an agent's books: `None` when the client holds nothing there.
 type Booked = Option<Result<(), Lacking>>;
@@ -81,8 +90,9 @@ impl Allocator {
 
     pub fn framework(&mut self, id: &FrameworkId, change: FrameworkChange) {
         match change {
-            FrameworkChange::Subscribed { roles, suppressed, capabilities, minimums } => {
-                self.subscribed(id, roles, &suppressed, capabilities, minimums);
+            FrameworkChange::Subscribed { roles, suppressed, capabilities, minimums, constraints } => {
+                let wants = Wants { suppressed, capabilities, minimums, constraints };
+                self.subscribed(id, roles, wants);
             }
             FrameworkChange::Disconnected => {
                 for client in self.clients_of(id, &BTreeSet::new()) {
@@ -132,14 +142,7 @@ impl Allocator {
         }
     }
 
-    fn subscribed(
-        &mut self,
-        id: &FrameworkId,
-        roles: BTreeSet<Role>,
-        suppressed: &BTreeSet<Role>,
-        capabilities: Capabilities,
-        mut minimums: BTreeMap<Role, Minimum>,
-    ) {
+    fn subscribed(&mut self, id: &FrameworkId, roles: BTreeSet<Role>, mut wants: Wants) {
         let known = self.frameworks.get(id).into_iter().flatten();
         let left: Vec<Client> =
             known.filter(|(role, _)| !roles.contains(*role)).map(|(_, client)| *client).collect();
@@ -148,14 +151,18 @@ impl Allocator {
         }
         for role in roles {
             let client = self.client_or_new(id, &role);
-            let minimum = minimums.remove(&role);
             let contender = self.contender_mut(client);
-            let before = (contender.waits(), contender.capabilities, contender.minimum.take());
+            let state = |contender: &Contender| {
+                let (minimum, constraints) = (contender.minimum.clone(), contender.constraints.clone());
+                (contender.waits(), contender.capabilities, minimum, constraints)
+            };
+            let before = state(contender);
             contender.subscribed = true;
-            contender.suppressed = suppressed.contains(&role);
-            contender.capabilities = capabilities;
-            contender.minimum = minimum;
-            let after = (contender.waits(), contender.capabilities, contender.minimum.clone());
+            contender.suppressed = wants.suppressed.contains(&role);
+            contender.capabilities = wants.capabilities;
+            contender.minimum = wants.minimums.remove(&role);
+            contender.constraints = wants.constraints.remove(&role);
+            let after = state(contender);
             self.own_minimums -= usize::from(before.2.is_some());
             self.own_minimums += usize::from(after.2.is_some());
             let place = self.contender(client).place();

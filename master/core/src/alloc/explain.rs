@@ -177,6 +177,7 @@ impl Why {
             (self.quota_limit, "are withheld because its role has reached the limit of its quota"),
             (self.kept_for_guarantees, "are kept for roles that have less than their quota guarantees"),
             (self.incapable, "need a capability it has not announced: GPU_RESOURCES or REGION_AWARE"),
+            (self.constrained, "are left out by its own offer constraints"),
             (self.inactive, "are disconnected, draining or deactivated"),
         ];
         reasons.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
@@ -202,6 +203,7 @@ impl WhyAgent {
             Self::Inactive => "inactive",
             Self::NeedsGpuCapability => "needs_gpu_capability",
             Self::NeedsRegionCapability => "needs_region_capability",
+            Self::Constrained => "constrained",
             Self::TooLittle => "too_little",
             Self::QuotaLimit => "quota_limit",
             Self::KeptForGuarantees => "kept_for_guarantees",

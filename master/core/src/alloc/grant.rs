@@ -1,12 +1,14 @@
 //! What goes into the allocator and what comes out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
 use model::quantity::Quantity;
 use model::resources::{Bag, Lacking, Name, Quantities};
 use model::role::Role;
 
+use super::constraint::{Constraints, Traits};
 use crate::profile::Capabilities;
 
 /// Resources of one agent for one role of one framework: they are booked as offered until `returned` or `launched`.
@@ -36,6 +38,8 @@ pub struct AgentFacts {
     pub active: bool,
     /// In another region than the master: only for frameworks that know regions.
     pub remote: bool,
+    /// What constraints can ask of it.
+    pub traits: Traits,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub enum FrameworkChange {
         capabilities: Capabilities,
         /// Roles for which it wants other offers than the usual ones.
         minimums: BTreeMap<Role, Minimum>,
+        /// Roles in which it does not want every agent.
+        constraints: BTreeMap<Role, Arc<Constraints>>,
     },
     /// It is away, for a while or for good. What it holds stays booked until `returned` or `freed`; its refusals are
     /// forgotten.

@@ -15,6 +15,7 @@
 //! Nothing here depends on time passing by itself, on the order of hash maps or on floating point. A cursor that
 //! goes around the agents stands where the original shuffles them.
 
+mod constraint;
 mod events;
 mod explain;
 mod filters;
@@ -28,12 +29,14 @@ mod share;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
 use model::resources::Quantities;
 use model::role::Role;
 use model::time::Time;
 
+pub use constraint::{Constraint, Constraints, Pattern, Predicate, Trait, Traits};
 pub use explain::{Account, Refused, Standing, Tally, View};
 pub use grant::{AgentFacts, FrameworkChange, Grant, Held, Minimum, Misuse, PolicyChange, Quota};
 pub use why::{Why, WhyAgent};
@@ -79,6 +82,8 @@ struct Contender {
     top: Role,
     capabilities: Capabilities,
     minimum: Option<Minimum>,
+    /// Which agents it wants; all, when absent.
+    constraints: Option<Arc<Constraints>>,
     subscribed: bool,
     suppressed: bool,
     /// It let an offer lapse, and comes after those who did not until then.
@@ -176,6 +181,7 @@ impl Allocator {
             top: role.top(),
             capabilities: Capabilities::default(),
             minimum: None,
+            constraints: None,
             subscribed: false,
             suppressed: false,
             behind: None,

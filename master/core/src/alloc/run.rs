@@ -176,6 +176,9 @@ impl Allocator {
         if agent.facts.remote && !capabilities.region_aware {
             return (Err(WhyAgent::NeedsRegionCapability), Vec::new());
         }
+        if contender.constraints.as_ref().is_some_and(|constraints| !constraints.hold(&agent.facts.traits)) {
+            return (Err(WhyAgent::Constrained), Vec::new());
+        }
         let offerable = |item: &Item| {
             item.is_allocatable_to(&contender.role)
                 && (capabilities.revocable || !item.is_revocable())

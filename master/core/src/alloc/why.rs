@@ -20,6 +20,8 @@ pub enum WhyAgent {
     NeedsGpuCapability,
     /// It is in another region, and the framework has not said that it knows regions.
     NeedsRegionCapability,
+    /// The framework's own constraints leave it out.
+    Constrained,
     /// What is free of it, not held by others and not reserved to others, is below the least worth offering.
     TooLittle,
     /// Its role has as much as its quota allows, or what is left of that is too little to offer.
@@ -41,6 +43,7 @@ pub struct Why {
     pub offered: usize,
     pub inactive: usize,
     pub incapable: usize,
+    pub constrained: usize,
     pub too_little: usize,
     pub quota_limit: usize,
     pub kept_for_guarantees: usize,
@@ -56,6 +59,7 @@ impl Why {
             WhyAgent::Offered => self.offered += 1,
             WhyAgent::Inactive => self.inactive += 1,
             WhyAgent::NeedsGpuCapability | WhyAgent::NeedsRegionCapability => self.incapable += 1,
+            WhyAgent::Constrained => self.constrained += 1,
             WhyAgent::TooLittle => self.too_little += 1,
             WhyAgent::QuotaLimit => self.quota_limit += 1,
             WhyAgent::KeptForGuarantees => self.kept_for_guarantees += 1,

@@ -32,8 +32,8 @@ pub struct Subscribe {
     pub info: Arc<FrameworkInfo>,
     /// Roles that want no offers. Checked against the roles of `info` by the leader.
     pub suppressed: Vec<String>,
-    /// Whether offer constraints came along, which this master does not know how to keep.
-    pub constrained: bool,
+    /// As they came, to be read by the leader together with the roles.
+    pub constraints: Option<wire::scheduler::OfferConstraints>,
 }
 
 /// A call of a subscribed framework.
@@ -130,7 +130,7 @@ impl SchedulerCall {
             return Ok(Self::Subscribe(Subscribe {
                 info: Arc::new(info),
                 suppressed: subscribe.suppressed_roles,
-                constrained: constrains(subscribe.offer_constraints.as_ref()),
+                constraints: subscribe.offer_constraints,
             }));
         }
         let framework = FrameworkId::from(outer.ok_or_else(|| missing("framework_id"))?.value);
@@ -249,7 +249,7 @@ impl SchedulerCall {
                 Verb::UpdateFramework(Subscribe {
                     info: Arc::new(update.framework_info),
                     suppressed: update.suppressed_roles,
-                    constrained: constrains(update.offer_constraints.as_ref()),
+                    constraints: update.offer_constraints,
                 })
             }
         };
@@ -267,10 +267,6 @@ fn invalid(fault: impl Into<String>) -> Refusal {
 
 fn missing(member: &str) -> Refusal {
     invalid(format!("Expecting '{member}' to be present"))
-}
-
-fn constrains(constraints: Option<&wire::scheduler::OfferConstraints>) -> bool {
-    constraints.is_some_and(|constraints| !constraints.role_constraints.is_empty())
 }
 
 fn offer_ids(ids: Vec<v1::OfferId>) -> Vec<OfferId> {

@@ -13,6 +13,7 @@ use wire::v1::{AgentInfo, DomainInfo};
 use super::timers::Timer;
 use super::{Standing, Turn};
 use crate::alloc::{AgentFacts, FrameworkChange, Grant, Held, Misuse, PolicyChange};
+use crate::constraints;
 use crate::effect::{Observation, SchedulerEvent};
 use crate::limits::{IGNORED_GROWTH, IGNORED_PAUSE};
 use crate::registry::Text;
@@ -251,6 +252,7 @@ impl Turn<'_> {
             suppressed: record.suppressed.clone(),
             capabilities: record.profile.capabilities,
             minimums: record.profile.minimums.clone(),
+            constraints: record.constraints.by_role.clone(),
         };
         self.allocator.framework(id, change);
         self.ask_framework(id);
@@ -276,6 +278,7 @@ impl Turn<'_> {
             total: agent.total.clone(),
             active: agent.link.is_some() && !agent.deactivated,
             remote: self.is_remote(&agent.info),
+            traits: constraints::traits(&agent.info),
         };
         let used = self.usage(id).into_iter().map(|((framework, role), resources)| Held {
             framework,

@@ -108,7 +108,8 @@ impl Turn<'_> {
         let profile = Profile::read(&info).unwrap_or_default();
         let grace = profile.failover_timeout.max(self.leader.settings.framework_window);
         let suppressed = BTreeSet::new();
-        self.install(Admission { id: id.clone(), info, profile: Arc::new(profile), suppressed }, true);
+        let (profile, constraints) = (Arc::new(profile), Arc::default());
+        self.install(Admission { id: id.clone(), info, profile, suppressed, constraints }, true);
         self.leader.timers.set(Timer::Failover(id), self.now + grace);
     }
 
@@ -127,6 +128,7 @@ impl Turn<'_> {
                 info: Arc::clone(&framework.info),
                 profile: Arc::clone(&framework.profile),
                 suppressed: BTreeSet::new(),
+                constraints: Arc::default(),
             };
             let command = self.admit_command(&admission);
             self.propose(command, Proposal::Quiet);

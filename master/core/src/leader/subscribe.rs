@@ -14,6 +14,7 @@ use super::streams::Listener;
 use super::timers::Timer;
 use super::{Standing, Turn};
 use crate::call::Subscribe;
+use crate::constraints::OfferConstraints;
 use crate::effect::{AgentOrder, Effect, Observation, OperatorEvent, Reason, Reply, SchedulerEvent};
 use crate::input::{RequestId, StreamId};
 use crate::limits;
@@ -29,6 +30,7 @@ pub(crate) struct Admission {
     pub(crate) info: Arc<FrameworkInfo>,
     pub(crate) profile: Arc<Profile>,
     pub(crate) suppressed: BTreeSet<role::Role>,
+    pub(crate) constraints: Arc<OfferConstraints>,
 }
 
 impl Turn<'_> {
@@ -81,14 +83,12 @@ impl Turn<'_> {
 
     /// Whether, and as what, a framework may subscribe; otherwise the text of the ERROR event.
     fn judge(&mut self, call: Subscribe) -> Result<Admission, String> {
-        let Subscribe { mut info, suppressed, constrained } = call;
+        let Subscribe { mut info, suppressed, constraints } = call;
         let profile = Profile::read(&info)?;
         let suppressed = profile
             .own_roles(&suppressed)
             .map_err(|role| format!("Suppressed role '{role}' is not contained in the set of roles"))?;
-        if constrained {
-            return Err("'offer_constraints' are not supported by this master".to_owned());
-        }
+        let constraints = Arc::new(OfferConstraints::read(constraints, &profile.roles)?);
         let id = match &info.id {
             Some(id) => FrameworkId::from(id.value.as_str()),
             None => self.next_framework_id(),
@@ -110,7 +110,7 @@ impl Turn<'_> {
         if info.id.is_none() {
             Arc::make_mut(&mut info).id = Some(v1::FrameworkId { value: id.to_string() });
         }
-        Ok(Admission { id, info, profile: Arc::new(profile), suppressed })
+        Ok(Admission { id, info, profile: Arc::new(profile), suppressed, constraints })
     }
 
     fn next_framework_id(&mut self) -> FrameworkId {
@@ -197,11 +197,12 @@ impl Turn<'_> {
     /// Makes the framework's record, or brings it up to date. Whether there was one.
     pub(super) fn install(&mut self, admission: Admission, recovered: bool) -> bool {
         let now = self.now;
-        let Admission { id, info, profile, suppressed } = admission;
+        let Admission { id, info, profile, suppressed, constraints } = admission;
         if let Some(framework) = self.framework_mut(&id) {
             framework.info = info;
             framework.profile = profile;
             framework.suppressed = suppressed;
+            framework.constraints = constraints;
             if !recovered {
                 framework.reregistered_at = now;
             }
@@ -213,6 +214,7 @@ impl Turn<'_> {
             profile,
             stream: None,
             suppressed,
+            constraints,
             recovered,
             registered_at: now,
             reregistered_at: now,
@@ -307,7 +309,7 @@ impl Turn<'_> {
                 "Updating 'FrameworkInfo.{field}' is unsupported; attempted to update from '{from}' to '{to}'"
             )
         };
-        let Subscribe { info, suppressed, constrained } = update;
+        let Subscribe { info, suppressed, constraints } = update;
         if known.info.user != info.user {
             return Err(unsupported("user", &known.info.user, &info.user));
         }
@@ -323,10 +325,8 @@ impl Turn<'_> {
         let suppressed = profile
             .own_roles(&suppressed)
             .map_err(|role| format!("Suppressed role '{role}' is not contained in the set of roles"))?;
-        if constrained {
-            return Err("'offer_constraints' are not supported by this master".to_owned());
-        }
-        Ok(Admission { id: id.clone(), info, profile: Arc::new(profile), suppressed })
+        let constraints = Arc::new(OfferConstraints::read(constraints, &profile.roles)?);
+        Ok(Admission { id: id.clone(), info, profile: Arc::new(profile), suppressed, constraints })
     }
 
     pub(super) fn framework_updated(&mut self, request: RequestId, admission: Admission) {

@@ -150,7 +150,7 @@ pub(super) fn framework_record(framework: &Framework) -> frameworks::Framework {
         inverse_offers: framework.inverse_offers.values().map(|offer| super::inverse_offer(offer)).collect(),
         allocated_resources: super::framework_usage(framework).to_wire(Notation::Both),
         offered_resources: super::framework_offered(framework).to_wire(Notation::Both),
-        offer_constraints: Some(wire::scheduler::OfferConstraints::default()),
+        offer_constraints: Some(framework.constraints.given.clone()),
     }
 }
 

@@ -176,6 +176,7 @@ fn agents(why: &Why) -> Value {
         "quota_limit": why.quota_limit,
         "kept_for_guarantees": why.kept_for_guarantees,
         "incapable": why.incapable,
+        "constrained": why.constrained,
         "inactive": why.inactive,
     })
 }

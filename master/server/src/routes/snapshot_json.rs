@@ -270,7 +270,7 @@ impl Serialize for Whole<'_> {
         if let Some(all) = &info.labels {
             out.serialize_entry("labels", &labels(all))?;
         }
-        out.serialize_entry("offer_constraints", &json!({}))?;
+        out.serialize_entry("offer_constraints", &v1_shape(&framework.constraints.given))?;
         out.end()
     }
 }

@@ -42,7 +42,7 @@ impl Cluster {
             let facts = AgentFacts {
                 total: bag(&format!("cpus:{CPUS};mem:{}", CPUS * 100)),
                 active: true,
-                remote: false,
+                ..AgentFacts::default()
             };
             allocator.agent_up(format!("a{n}").into(), facts, []);
         }
@@ -56,6 +56,7 @@ impl Cluster {
             suppressed: Default::default(),
             capabilities: Capabilities::default(),
             minimums: BTreeMap::new(),
+            constraints: BTreeMap::new(),
         };
         self.allocator.framework(&format!("f-{name}").into(), change);
     }

@@ -2,6 +2,7 @@
 //! would still give, and its books stay right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
 use model::quantity::Quantity;
@@ -10,7 +11,10 @@ use model::role::Role;
 use model::time::Span;
 use proptest::prelude::*;
 
-use super::super::{AgentFacts, Allocator, FrameworkChange, Grant, Held, Minimum, PolicyChange, Quota};
+use super::super::{
+    AgentFacts, Allocator, Constraint, Constraints, FrameworkChange, Grant, Held, Minimum, PolicyChange,
+    Predicate, Quota, Trait, Traits,
+};
 use super::oracle::{Oracle, Piece, State, Subscription};
 use crate::profile::Capabilities;
 
@@ -20,7 +24,7 @@ enum Step {
     AgentDown(u8),
     AgentActive(u8, bool),
     AgentTotal(u8, u8),
-    Subscribe { framework: u8, roles: u8, suppressed: u8, can: u8, least: u8 },
+    Subscribe { framework: u8, roles: u8, suppressed: u8, can: u8, least: u8, wants: u8 },
     Disconnect(u8),
     Suppress(u8, u8),
     Revive(u8, u8),
@@ -45,8 +49,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => agent.clone().prop_map(Step::AgentDown),
         1 => (agent.clone(), any::<bool>()).prop_map(|(agent, active)| Step::AgentActive(agent, active)),
         1 => (agent, 0u8..6).prop_map(|(agent, total)| Step::AgentTotal(agent, total)),
-        3 => (framework.clone(), 1u8..32, 0u8..32, 0u8..8, 0u8..6).prop_map(
-            |(framework, roles, suppressed, can, least)| Step::Subscribe { framework, roles, suppressed, can, least },
+        3 => (framework.clone(), 1u8..32, 0u8..32, 0u8..8, 0u8..6, 0u8..5).prop_map(
+            |(framework, roles, suppressed, can, least, wants)| {
+                Step::Subscribe { framework, roles, suppressed, can, least, wants }
+            },
         ),
         1 => framework.clone().prop_map(Step::Disconnect),
         1 => (framework.clone(), 0u8..32).prop_map(|(framework, roles)| Step::Suppress(framework, roles)),
@@ -120,6 +126,19 @@ fn least(n: u8) -> Option<Minimum> {
     }
 }
 
+/// Mostly every agent; else two of them by their names, or all but one.
+fn wants(n: u8) -> Option<Arc<Constraints>> {
+    let hostname = |holds| Constraint { of: Trait::Hostname, holds };
+    match n {
+        0 => {
+            let equals = |name: &str| vec![hostname(Predicate::Equals(name.to_owned()))];
+            Some(Arc::new(Constraints(vec![equals("a0"), equals("a2")])))
+        }
+        1 => Some(Arc::new(Constraints(vec![vec![hostname(Predicate::NotEquals("a1".to_owned()))]]))),
+        _ => None,
+    }
+}
+
 /// A promise and a limit; none is possible, and so is a limit of nothing.
 fn quota(promise: u8, limit: u8) -> Quota {
     let amounts = |text: &str| Quantities::of_bag(&Bag::parse(text).unwrap(), |_| true);
@@ -169,13 +188,21 @@ impl Pair {
                 let known = self.plain.agents.get_mut(&agent(n)).map(|facts| facts.total = total(t));
                 assert_eq!(self.clever.agent_total(&agent(n), total(t)).is_ok(), known.is_some());
             }
-            Step::Subscribe { framework: n, roles: bits, suppressed, can: able, least: minimum } => {
+            Step::Subscribe {
+                framework: n,
+                roles: bits,
+                suppressed,
+                can: able,
+                least: minimum,
+                wants: wanted,
+            } => {
                 self.subscribe(
                     &framework(n),
                     roles(bits),
                     roles(suppressed & bits),
                     can(able),
                     least(minimum),
+                    wants(wanted),
                 );
             }
             Step::Disconnect(n) => {
@@ -227,7 +254,8 @@ impl Pair {
     }
 
     fn agent_up(&mut self, n: u8, t: u8, remote: bool, pieces: &[(u8, u8, u8)]) {
-        let (id, facts) = (agent(n), AgentFacts { total: total(t), active: true, remote });
+        let traits = Traits { hostname: agent(n).to_string(), ..Traits::default() };
+        let (id, facts) = (agent(n), AgentFacts { total: total(t), active: true, remote, traits });
         self.lose(&id);
         self.plain.tidy();
         let held: Vec<Held> = pieces
@@ -256,21 +284,25 @@ impl Pair {
         suppressed: BTreeSet<Role>,
         can: Capabilities,
         minimum: Option<Minimum>,
+        wanted: Option<Arc<Constraints>>,
     ) {
         self.leave(id, &roles);
         self.plain.tidy();
-        let mut minimums = BTreeMap::new();
+        let (mut minimums, mut constraints) = (BTreeMap::new(), BTreeMap::new());
         for role in &roles {
             let subscription = Subscription {
                 suppressed: suppressed.contains(role),
                 capabilities: can,
                 minimum: minimum.clone().unwrap_or_default(),
+                constraints: wanted.clone(),
             };
             self.plain.joined(&(id.clone(), role.clone()));
             self.plain.subscriptions.insert((id.clone(), role.clone()), subscription);
+            constraints.extend(wanted.clone().map(|wanted| (role.clone(), wanted)));
             minimums.extend(minimum.clone().map(|minimum| (role.clone(), minimum)));
         }
-        let change = FrameworkChange::Subscribed { roles, suppressed, capabilities: can, minimums };
+        let change =
+            FrameworkChange::Subscribed { roles, suppressed, capabilities: can, minimums, constraints };
         self.clever.framework(id, change);
     }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
 use model::limits;
@@ -10,7 +11,7 @@ use model::resources::{Bag, Item, Name, Value};
 use model::role::Role;
 use model::time::{Span, Time};
 
-use super::super::{AgentFacts, Grant, Minimum, Quota};
+use super::super::{AgentFacts, Constraints, Grant, Minimum, Quota};
 use crate::profile::Capabilities;
 
 type Who = (FrameworkId, Role);
@@ -34,6 +35,7 @@ pub(super) struct Subscription {
     pub(super) suppressed: bool,
     pub(super) capabilities: Capabilities,
     pub(super) minimum: Minimum,
+    pub(super) constraints: Option<Arc<Constraints>>,
 }
 
 #[derive(Debug, Default)]
@@ -211,7 +213,7 @@ impl Oracle {
 
     fn give(&self, agent: &AgentId, who: &Who, rest: &mut Bag, grants: &mut Vec<Grant>) {
         let facts = &self.agents[agent];
-        let Subscription { capabilities: can, minimum, .. } = &self.subscriptions[who];
+        let Subscription { capabilities: can, minimum, constraints, .. } = &self.subscriptions[who];
         let part = rest.filter(|item| {
             let reserved = item.reserved_to();
             reserved.is_none_or(|owner| *owner == who.1 || owner.is_ancestor_of(&who.1))
@@ -225,7 +227,8 @@ impl Oracle {
             .any(|(on, by, until, bag)| on == agent && by == who && *until > self.now && bag.contains(&part));
         let gpus = !facts.total.gpus().is_zero();
         let understood = (can.gpu || !gpus) && (can.region_aware || !facts.remote);
-        if facts.active && understood && !refused && !part.is_empty() && minimum.met_by(&part) {
+        let wanted = constraints.as_ref().is_none_or(|constraints| constraints.hold(&facts.traits));
+        if facts.active && wanted && understood && !refused && !part.is_empty() && minimum.met_by(&part) {
             *rest = rest.checked_sub(&part).unwrap();
             grants.push(Grant {
                 framework: who.0.clone(),

@@ -90,6 +90,7 @@ impl Stage {
                     suppressed: Default::default(),
                     capabilities: capabilities(rest),
                     minimums: minimums(rest),
+                    constraints: Default::default(),
                 };
                 self.allocator.framework(&(*id).into(), change);
             }
@@ -144,7 +145,12 @@ impl Stage {
     }
 
     fn agent(&mut self, id: &str, total: &str, rest: &[&str]) {
-        let facts = AgentFacts { total: bag(total), active: true, remote: rest.contains(&"remote") };
+        let facts = AgentFacts {
+            total: bag(total),
+            active: true,
+            remote: rest.contains(&"remote"),
+            ..AgentFacts::default()
+        };
         let mut used = Vec::new();
         for words in rest.windows(4).filter(|words| words[0] == "used") {
             let held = Held { framework: words[1].into(), role: role(words[2]), resources: bag(words[3]) };
