@@ -12,7 +12,7 @@ fn capabilities_withhold_what_would_not_be_understood() {
         > subscribe f1 web
         > run
         > why f1 web
-        Some(Why { subscribed: true, suppressed: false, free: 0, offered: 0, inactive: 0, incapable: 2, too_little: 0, quota_limit: 0, kept_for_guarantees: 0, refused: 0, refused_until: None })
+        Some(Why { subscribed: true, suppressed: false, free: 0, offered: 0, inactive: 0, incapable: 2, constrained: 0, too_little: 0, quota_limit: 0, kept_for_guarantees: 0, refused: 0, refused_until: None })
         > subscribe f2 web +gpu
         > run
         o1: f2 web a1 cpus:4; gpus:1; mem:4096
@@ -74,7 +74,7 @@ fn every_agent_has_its_reason() {
         > why f1 web offered
         Some(Offered)
         > why f1 web
-        Some(Why { subscribed: true, suppressed: false, free: 0, offered: 2, inactive: 1, incapable: 2, too_little: 1, quota_limit: 0, kept_for_guarantees: 0, refused: 1, refused_until: Some(Time(5000)) })
+        Some(Why { subscribed: true, suppressed: false, free: 0, offered: 2, inactive: 1, incapable: 2, constrained: 0, too_little: 1, quota_limit: 0, kept_for_guarantees: 0, refused: 1, refused_until: Some(Time(5000)) })
         > why f9 web
         None
     "#]]

@@ -104,7 +104,7 @@ fn others_are_offered_what_one_refused() {
         > run
         next at 60000
         > why f1 web
-        Some(Why { subscribed: true, suppressed: false, free: 0, offered: 0, inactive: 0, incapable: 0, too_little: 0, quota_limit: 0, kept_for_guarantees: 0, refused: 1, refused_until: Some(Time(60000)) })
+        Some(Why { subscribed: true, suppressed: false, free: 0, offered: 0, inactive: 0, incapable: 0, constrained: 0, too_little: 0, quota_limit: 0, kept_for_guarantees: 0, refused: 1, refused_until: Some(Time(60000)) })
         > revive f2
         > run
         o3: f2 web a1 cpus:4; mem:4096
@@ -138,7 +138,7 @@ fn suppression_keeps_offers_and_stops_new_ones() {
         > agent a2 cpus:4;mem:4096
         > run
         > why f1 web
-        Some(Why { subscribed: true, suppressed: true, free: 1, offered: 0, inactive: 0, incapable: 0, too_little: 1, quota_limit: 0, kept_for_guarantees: 0, refused: 0, refused_until: None })
+        Some(Why { subscribed: true, suppressed: true, free: 1, offered: 0, inactive: 0, incapable: 0, constrained: 0, too_little: 1, quota_limit: 0, kept_for_guarantees: 0, refused: 0, refused_until: None })
         > revive f1 ops
         > run
         o2: f1 ops a2 cpus:4; mem:4096

@@ -149,7 +149,7 @@ fn frameworks_may_choose_what_is_worth_an_offer() {
         > subscribe f1 web >cpus:2;mem:10
         > run
         > why f1 web
-        Some(Why { subscribed: true, suppressed: false, free: 0, offered: 0, inactive: 0, incapable: 0, too_little: 2, quota_limit: 0, kept_for_guarantees: 0, refused: 0, refused_until: None })
+        Some(Why { subscribed: true, suppressed: false, free: 0, offered: 0, inactive: 0, incapable: 0, constrained: 0, too_little: 2, quota_limit: 0, kept_for_guarantees: 0, refused: 0, refused_until: None })
         > subscribe f2 web >
         > run
         o1: f2 web a1 cpus:1.9; mem:64
