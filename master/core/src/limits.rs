@@ -25,6 +25,10 @@ pub const OFFER_CONSTRAINTS: usize = 64;
 /// Memory one regular expression of them may take, and again as much while it is in use.
 pub const PATTERN_BYTES: usize = 64 << 10;
 
+/// Frameworks whose calls, events and tasks are counted one by one: each is some eighty names of the metrics. Those that come
+/// when there is no room are counted in `frameworks_uncounted`.
+pub const FRAMEWORK_METRICS: usize = 256;
+
 /// Roles of one framework: each is a place in the allocator's order.
 pub const FRAMEWORK_ROLES: usize = 1024;
 

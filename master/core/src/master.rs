@@ -63,6 +63,12 @@ impl Master {
         &self.allocator
     }
 
+    /// How many operators listen.
+    #[must_use]
+    pub fn operators(&self) -> usize {
+        self.leader.operators()
+    }
+
     /// What was counted since the program started, and the sizes of the leader's tables, for metrics.
     #[must_use]
     pub fn counters(&self) -> &Counters {

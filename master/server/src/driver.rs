@@ -3,7 +3,7 @@
 //! Nothing else touches the core, so there is nothing to lock; and nothing in here waits for anybody: queues that are full
 //! are closed or answered with "later".
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::app::{App, Standing};
 use crate::link::LinkSender;
 use crate::machine::Registrar;
+use crate::recent::Recent;
 use crate::streams::{Record, StreamSender};
 use crate::{limits, who};
 
@@ -47,6 +48,12 @@ pub(crate) struct Measures {
     pub(crate) counters: Counters,
     pub(crate) streams: usize,
     pub(crate) links: usize,
+    /// Operators who listen.
+    pub(crate) operators: usize,
+    /// Refusals of offers in force, by role.
+    pub(crate) refusals: BTreeMap<model::role::Role, usize>,
+    pub(crate) allocations: Recent,
+    pub(crate) stores: Recent,
 }
 
 struct Waiting {
@@ -72,6 +79,12 @@ pub(crate) struct Driver {
     leading: Option<Role>,
     /// The core doubts it, and the group has been asked.
     in_doubt: bool,
+    /// What is on its way through the log, and since when.
+    proposed: HashMap<u64, Instant>,
+    /// How long the turns took in which the allocator ran.
+    allocations: Recent,
+    /// How long proposals took to be applied.
+    stores: Recent,
 }
 
 /// The core counts its barriers from below; this one is the driver's own.
@@ -100,6 +113,9 @@ impl Driver {
             effects: Vec::new(),
             leading: None,
             in_doubt: false,
+            proposed: HashMap::new(),
+            allocations: Recent::default(),
+            stores: Recent::default(),
         }
     }
 
@@ -179,6 +195,10 @@ impl Driver {
                     counters: self.master.counters().clone(),
                     streams: self.streams.len(),
                     links: self.links.len(),
+                    operators: self.master.operators(),
+                    refusals: self.master.allocator().refusals(),
+                    allocations: self.allocations.clone(),
+                    stores: self.stores.clone(),
                 });
             }
         }
@@ -187,7 +207,10 @@ impl Driver {
     fn event(&mut self, event: Event<Registrar>) -> Result<(), Fatal> {
         match event {
             Event::Output(output) => self.output(output),
-            Event::Refused(Ticket(ticket), _) => self.handle(Input::Busy(input::Ticket(ticket))),
+            Event::Refused(Ticket(ticket), _) => {
+                self.proposed.remove(&ticket);
+                self.handle(Input::Busy(input::Ticket(ticket)));
+            }
             Event::RefusedBarrier(OWN_BARRIER, _) => self.in_doubt = false,
             Event::RefusedBarrier(Barrier(barrier), _) => {
                 self.handle(Input::Refuted(input::Barrier(barrier)))
@@ -206,10 +229,16 @@ impl Driver {
             Output::Applied { index, ticket, outcome, view, .. } => {
                 self.view = view.clone();
                 let ticket = ticket.map(|Ticket(ticket)| input::Ticket(ticket));
+                if let Some(since) = ticket.and_then(|ticket| self.proposed.remove(&ticket.0)) {
+                    self.stores.push(since.elapsed());
+                }
                 self.handle(Input::Applied { index, ticket, outcome, view });
             }
             Output::Installed { view, .. } => self.view = view,
-            Output::Lost(Ticket(ticket)) => self.handle(Input::Lost(input::Ticket(ticket))),
+            Output::Lost(Ticket(ticket)) => {
+                self.proposed.remove(&ticket);
+                self.handle(Input::Lost(input::Ticket(ticket)));
+            }
             Output::Passed(OWN_BARRIER) => self.still_leading(),
             Output::Failed(OWN_BARRIER) => self.in_doubt = false,
             Output::Passed(Barrier(barrier)) => self.handle(Input::Passed(input::Barrier(barrier))),
@@ -258,9 +287,13 @@ impl Driver {
 
     fn step(&mut self, input: Input) {
         let begun = Instant::now();
+        let runs = self.master.counters().allocation_runs();
         let mut effects = std::mem::take(&mut self.effects);
         self.master.handle(self.app.clock.now(), input, &mut effects);
         let took = begun.elapsed();
+        if self.master.counters().allocation_runs() > runs {
+            self.allocations.push(took);
+        }
         self.app.metrics.handled(took, self.inbox.len(), self.events.len());
         if took > limits::SLOW_INPUT {
             tracing::warn!(millis = took.as_millis() as u64, "handling one input took long");
@@ -274,8 +307,12 @@ impl Driver {
     fn execute(&mut self, effect: Effect) {
         match effect {
             Effect::Propose { ticket, command } => {
-                if self.replica.propose(Ticket(ticket.0), command).is_err() {
-                    self.own.push_back(Input::Busy(ticket));
+                match self.replica.propose(Ticket(ticket.0), command) {
+                    // The core proposes no more than `limits::PROPOSALS` at a time.
+                    Ok(_) => {
+                        self.proposed.insert(ticket.0, Instant::now());
+                    }
+                    Err(_) => self.own.push_back(Input::Busy(ticket)),
                 }
             }
             Effect::Barrier(barrier) => {

@@ -33,6 +33,7 @@ mod membership;
 mod metrics;
 mod path;
 mod peers;
+mod recent;
 mod redirect;
 mod routes;
 mod streams;

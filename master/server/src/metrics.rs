@@ -125,6 +125,11 @@ impl Metrics {
         self.lag.set(signed(status.last.saturating_sub(slowest)));
     }
 
+    /// Proposals of this master that are not decided yet.
+    pub(crate) fn open_proposals(&self) -> i64 {
+        self.tickets.get()
+    }
+
     /// Term, applied index and open proposals, for the status page.
     pub(crate) fn raft(&self) -> (i64, i64) {
         (self.term.get(), self.applied.get())

@@ -1,6 +1,8 @@
 //! What a framework was offered and declined, and why it is not offered more: counted as it happens where that costs
 //! an addition, and found when asked for the rest.
 
+use std::collections::BTreeMap;
+
 use model::id::{AgentId, FrameworkId};
 use model::resources::{Bag, Name};
 use model::role::Role;
@@ -138,6 +140,15 @@ impl Allocator {
         self.frameworks.iter().flat_map(move |(framework, roles)| {
             roles.iter().map(move |(role, client)| (framework, role, &self.contender(*client).tally))
         })
+    }
+
+    /// How many refusals keep agents from frameworks, by role.
+    pub fn refusals(&self) -> BTreeMap<Role, usize> {
+        let mut all = BTreeMap::new();
+        for (role, client) in self.frameworks.values().flatten() {
+            *all.entry(role.clone()).or_default() += self.filters.count(*client);
+        }
+        all
     }
 
     fn view(&self, client: Client) -> View {

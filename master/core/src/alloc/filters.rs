@@ -136,6 +136,11 @@ impl Filters {
         on.and_then(|on| on.earliest).is_some_and(|earliest| earliest <= now)
     }
 
+    /// On how many agents the client refuses something.
+    pub(super) fn count(&self, client: Client) -> usize {
+        self.by_client.get(&client).map_or(0, BTreeSet::len)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.by_time.first().map(|(time, ..)| *time)
     }

@@ -13,8 +13,8 @@ use model::task::TaskState;
 use wire::v1::task_status::Reason as Why;
 use wire::v1::{self, OperationState, OperationStatus};
 
-use super::Turn;
 use super::validate::{Launch, Site};
+use super::{Turn, activity};
 use crate::call::{Accept, GroupSpec, Operation, OperationKind, TaskSpec};
 use crate::effect::{AgentOrder, OperatorEvent, SchedulerEvent};
 use crate::snapshot::{Executor, Offer, Task};
@@ -49,6 +49,7 @@ impl Turn<'_> {
             self.operate(framework, &mut deal, operation);
         }
         self.leader.counters.add("offers_accepted", deal.offers.len() as u64);
+        self.tally(framework, "offers/accepted", deal.offers.len() as u64);
         let used = deal.all.without(&deal.rest);
         self.use_offered(framework, &deal.role, &deal.agent, &used);
         self.return_offered(framework, &deal.role, &deal.agent, &deal.rest, Some(call.refuse));
@@ -122,6 +123,9 @@ impl Turn<'_> {
     }
 
     fn operate(&mut self, framework: &FrameworkId, deal: &mut Deal, operation: Operation) {
+        if let Some(name) = activity::operation(&operation.kind) {
+            self.tally(framework, name, 1);
+        }
         match operation.kind {
             OperationKind::Launch(tasks) if operation.id.is_some() => {
                 self.refuse_tasks(

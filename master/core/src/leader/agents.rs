@@ -135,6 +135,10 @@ impl Turn<'_> {
             return self.refuse_agent(link, refusal);
         }
         self.leader.links.insert(link, Link::Waiting);
+        self.leader.counters.count(match hello.agent {
+            None => "messages_register_slave",
+            Some(_) => "messages_reregister_slave",
+        });
         let term = self.leader.leads().unwrap_or_default();
         #[cfg(feature = "mutants")]
         let term = if mutant::planted("leader-ignores-newer-terms") { Term(u64::MAX) } else { term };
@@ -240,7 +244,7 @@ impl Turn<'_> {
         self.leader.links.insert(link, Link::Registered(id.clone()));
         self.leader.pulses.start(&id, self.now);
         self.leader.tables.recovered.remove(&id);
-        self.leader.reaper.spare(&id);
+        self.spare(&id);
         let new = self.install_agent(link, &id, &hello);
         self.leader.counters.count(if new { "slave_registrations" } else { "slave_reregistrations" });
         self.recover_frameworks(&hello.frameworks);
@@ -272,6 +276,13 @@ impl Turn<'_> {
         self.observe(Observation::AgentRegistered { agent: id.clone(), hostname, tasks });
         self.drain_goes_on(&id);
         self.recovery_progresses();
+    }
+
+    /// A sign of life.
+    fn spare(&mut self, agent: &AgentId) {
+        if self.leader.reaper.spare(agent) {
+            self.leader.counters.count("slave_unreachable_canceled");
+        }
     }
 
     fn detach_old_link(&mut self, id: &AgentId, link: LinkId) {
@@ -352,7 +363,7 @@ impl Turn<'_> {
         if let Some(pulse) = self.leader.pulses.table.get_mut(&agent) {
             pulse.heard = self.now;
         }
-        self.leader.reaper.spare(&agent);
+        self.spare(&agent);
         Some(agent)
     }
 

@@ -28,6 +28,7 @@ impl Turn<'_> {
         if !due || self.leader.holds_offers(self.view) {
             return;
         }
+        self.leader.counters.allocation_runs += 1;
         let grants = self.allocator.run(self.now, self.leader.settings.allocation_budget);
         let mut events: BTreeMap<FrameworkId, Vec<Arc<Offer>>> = BTreeMap::new();
         for grant in grants {
@@ -38,6 +39,7 @@ impl Turn<'_> {
         }
         for (framework, offers) in events {
             self.leader.counters.add("offers_sent", offers.len() as u64);
+            self.tally(&framework, "offers/sent", offers.len() as u64);
             self.event(&framework, SchedulerEvent::Offers(offers));
         }
     }
@@ -121,6 +123,7 @@ impl Turn<'_> {
     fn withdraw(&mut self, id: &OfferId) -> Option<Arc<Offer>> {
         let offer = self.take_offer(id)?;
         self.leader.counters.count("offers_rescinded");
+        self.tally(&offer.framework, "offers/rescinded", 1);
         self.event(&offer.framework, SchedulerEvent::Rescind(id.clone()));
         Some(offer)
     }

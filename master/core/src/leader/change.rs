@@ -35,7 +35,10 @@ impl Turn<'_> {
     ) {
         let (bag, rest) = match self.judge_change(framework, deal, id.as_ref(), change) {
             Ok(judged) => judged,
-            Err(fault) => return self.fail_operation(framework, id.as_ref(), &fault),
+            Err(fault) => {
+                self.leader.counters.operation(change.kind.name(), OperationState::OperationError);
+                return self.fail_operation(framework, id.as_ref(), &fault);
+            }
         };
         let (given, taken) = (deal.rest.without(&rest), rest.without(&deal.rest));
         deal.all = deal.all.without(&given) + &taken;

@@ -15,6 +15,7 @@ impl Turn<'_> {
             let own = self.leader.tables.offers.get(id).is_some_and(|offer| offer.framework == *framework);
             if own {
                 self.leader.counters.count("offers_declined");
+                self.tally(framework, "offers/declined", 1);
                 self.release_offer(id, Some(refuse));
                 self.answers_offers(framework);
             }

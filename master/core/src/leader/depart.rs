@@ -36,6 +36,9 @@ impl Turn<'_> {
     /// The registry holds that the agent is unreachable.
     pub(super) fn agent_unreachable(&mut self, id: &AgentId, message: &'static str) {
         self.leader.counters.count("slave_unreachable_completed");
+        if self.leader.tables.recovered.contains(id) {
+            self.leader.counters.count("recovery_slave_removals");
+        }
         let departure = Departure {
             state: TaskState::Unreachable,
             reason: Why::AgentRemoved,
@@ -88,6 +91,7 @@ impl Turn<'_> {
             may_return: false,
         };
         self.leader.counters.count("slave_removals");
+        self.leader.counters.count("slave_removals/reason_unregistered");
         self.depart(id, &departure);
         self.observe(Observation::AgentRemoved { agent: id.clone() });
         self.recovery_progresses();
@@ -104,6 +108,7 @@ impl Turn<'_> {
         }
         if departure.may_return {
             self.leader.counters.count("slave_removals");
+            self.leader.counters.count("slave_removals/reason_unhealthy");
         } else {
             self.complete_unreachable(id, departure);
         }

@@ -4,6 +4,7 @@
 //! This file only dispatches; each command has its own, and each file adds its methods to [`Turn`].
 
 mod accept;
+mod activity;
 mod adopt;
 mod agents;
 mod allocation;
@@ -50,6 +51,7 @@ use crate::report::AgentReport;
 use crate::settings::Settings;
 use crate::snapshot::{Agent, Framework, Snapshot, Tables};
 
+pub use activity::Activity;
 pub use counters::Counters;
 
 use agents::{Link, Pulses};
@@ -142,6 +144,11 @@ impl Leader {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Operators who listen.
+    pub(crate) fn operators(&self) -> usize {
+        self.streams.operators()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
@@ -294,6 +301,9 @@ impl Turn<'_> {
             return self.answer(request, Err(refusal));
         }
         self.leader.counters.call(&verb);
+        if let Some(name) = activity::call(&verb) {
+            self.tally(&framework, name, 1);
+        }
         if !matches!(verb, Verb::UpdateFramework(_) | Verb::Unknown) {
             self.answer(request, Ok(Reply::Accepted));
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::id::{AgentId, FrameworkId, OperationId};
+use wire::v1::offer::operation::Type as Kind;
 use wire::v1::{self, OperationState, OperationStatus};
 
 use super::Turn;
@@ -56,6 +57,7 @@ impl Turn<'_> {
     pub(super) fn operation_reported(&mut self, agent: &AgentId, report: OperationReport) {
         self.leader.counters.count("messages_operation_status_update");
         let (uuid, state) = (report.uuid.clone(), report.state);
+        self.count_end(&uuid, state);
         let status = self.take_report(agent, report);
         if matches!(
             state,
@@ -76,6 +78,18 @@ impl Turn<'_> {
         if !retried || !self.leader.tables.operations.get(&uuid).is_some_and(|record| self.is_awaited(record))
         {
             self.forget_operation(&uuid);
+        }
+    }
+
+    /// Counts an end that is news: agents repeat themselves until they are acknowledged.
+    fn count_end(&mut self, uuid: &Bytes, state: OperationState) {
+        let Some(record) = self.leader.tables.operations.get(uuid) else { return };
+        if record.state != OperationState::OperationPending || state == OperationState::OperationPending {
+            return;
+        }
+        let kind = record.info.r#type.and_then(|kind| Kind::try_from(kind).ok());
+        if let Some(kind) = kind {
+            self.leader.counters.operation(kind.as_str_name(), state);
         }
     }
 
@@ -179,6 +193,7 @@ impl Turn<'_> {
 
     /// Ends an operation by the master's own finding, and tells its framework unless it knows of another end.
     fn end_operation(&mut self, uuid: &Bytes, state: OperationState, message: &str) {
+        self.count_end(uuid, state);
         let Some(record) = self.forget_operation(uuid) else { return };
         let waits = record.state == OperationState::OperationPending;
         if let (true, true, Some(framework)) = (waits, self.is_awaited(&record), &record.framework) {

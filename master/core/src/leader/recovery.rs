@@ -61,9 +61,9 @@ impl Allowance {
 }
 
 impl Reaper {
-    /// A sign of life: nothing is held against the agent any more.
-    pub(super) fn spare(&mut self, agent: &AgentId) {
-        self.overdue.remove(agent);
+    /// A sign of life: nothing is held against the agent any more. Whether it was about to be given up.
+    pub(super) fn spare(&mut self, agent: &AgentId) -> bool {
+        self.overdue.remove(agent)
     }
 
     pub(super) fn forget(&mut self, agent: &AgentId) {

@@ -92,6 +92,7 @@ impl Turn<'_> {
         let fresh = self.remember(&framework, task, &status);
         if fresh {
             self.leader.counters.task(state, &status);
+            self.tally_state(&framework, state);
             self.publish_update(&framework, task, &status);
         }
         #[cfg(feature = "mutants")]
@@ -190,6 +191,7 @@ impl Turn<'_> {
             keep_status(record, &status);
         }
         self.leader.counters.task(state, &status);
+        self.tally_state(framework, state);
         self.publish_update(framework, task, &status);
     }
 
@@ -247,6 +249,12 @@ impl Turn<'_> {
         data: Bytes,
     ) {
         self.leader.counters.count("messages_executor_to_framework");
+        let heard = self.framework(framework).is_some_and(|framework| framework.connected());
+        self.leader.counters.count(if heard {
+            "valid_executor_to_framework_messages"
+        } else {
+            "invalid_executor_to_framework_messages"
+        });
         self.event(framework, SchedulerEvent::Message { agent: agent.clone(), executor, data });
     }
 

@@ -13,7 +13,7 @@ use wire::state::WatchRecord;
 
 use super::reconcile::Asked;
 use super::timers::Timer;
-use super::{Turn, state_api::Watch};
+use super::{Turn, activity, state_api::Watch};
 use crate::effect::{Effect, OperatorEvent, Reason, SchedulerEvent};
 use crate::input::{Peer, StreamId};
 use crate::registry::{Index, Text};
@@ -39,6 +39,12 @@ pub(crate) struct Streams {
     pub(super) asked: BTreeMap<StreamId, Asked>,
     /// Whoever is concerned by the commits up to this one has been told, or is known to be behind.
     pub(crate) looked: Index,
+}
+
+impl Streams {
+    pub(super) fn operators(&self) -> usize {
+        self.operators.len()
+    }
 }
 
 impl Turn<'_> {
@@ -114,8 +120,9 @@ impl Turn<'_> {
             None | Some(Listener::Candidate) => {
                 return self.leader.timers.cancel(&Timer::Heartbeat(stream.clone()));
             }
-            Some(Listener::Framework(_)) => {
-                Effect::Event { stream: stream.clone(), event: SchedulerEvent::Heartbeat }
+            Some(Listener::Framework(framework)) => {
+                let framework = framework.clone();
+                return self.event(&framework, SchedulerEvent::Heartbeat);
             }
             Some(Listener::Operator) => {
                 Effect::Notice { stream: stream.clone(), event: OperatorEvent::Heartbeat }
@@ -133,6 +140,7 @@ impl Turn<'_> {
         let Some(stream) = self.framework(framework).and_then(|framework| framework.stream.clone()) else {
             return;
         };
+        self.tally(framework, activity::event(&event), 1);
         self.out.push(Effect::Event { stream, event });
     }
 

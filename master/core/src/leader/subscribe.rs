@@ -174,7 +174,8 @@ impl Turn<'_> {
         }
         self.replace_stream(&id, &stream);
         self.leader.timers.cancel(&Timer::Failover(id.clone()));
-        self.greet(&id, &stream);
+        self.meet(&id);
+        self.greet(&id);
         self.tell_agents(&id, true);
         self.leader.counters.count(if known {
             "messages_reregister_framework"
@@ -235,6 +236,7 @@ impl Turn<'_> {
     fn replace_stream(&mut self, id: &FrameworkId, stream: &StreamId) {
         let old = self.framework(id).and_then(|framework| framework.stream.clone());
         if let Some(old) = old {
+            self.tally(id, "events/error", 1);
             self.refuse_stream(&old, "Framework failed over".to_owned());
         }
         self.discard_offers(id);
@@ -246,15 +248,15 @@ impl Turn<'_> {
     }
 
     /// SUBSCRIBED and at once a HEARTBEAT: some clients only see a record when the next begins.
-    fn greet(&mut self, id: &FrameworkId, stream: &StreamId) {
+    fn greet(&mut self, id: &FrameworkId) {
         let Standing::Leading(reign) = &self.leader.standing else { return };
         let subscribed = SchedulerEvent::Subscribed {
             framework: id.clone(),
             heartbeat: HEARTBEAT_ANNOUNCED,
             master: Arc::clone(&reign.master),
         };
-        self.out.push(Effect::Event { stream: stream.clone(), event: subscribed });
-        self.out.push(Effect::Event { stream: stream.clone(), event: SchedulerEvent::Heartbeat });
+        self.event(id, subscribed);
+        self.event(id, SchedulerEvent::Heartbeat);
     }
 
     /// Tells the agents that run something of the framework how it describes itself now.

@@ -1,6 +1,7 @@
 //! What is served, one file per API.
 
 mod allocation;
+mod flat;
 mod internal;
 mod legacy;
 mod logs;

@@ -16,8 +16,8 @@ use model::time::Time;
 use wire::master::call::{ListFiles, ReadFile, SetLoggingLevel, Type};
 use wire::master::{Call, Response as Answer, response};
 
+use super::flat::flat_metrics;
 use super::logs;
-use super::metrics::flat_metrics;
 use super::scheduler::{connection, request_codec, response_codec, streaming};
 use super::{ask, ask_for_stream, plain, refused, stream_id};
 use crate::app::App;

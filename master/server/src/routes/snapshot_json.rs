@@ -143,6 +143,11 @@ fn status(status: &v1::TaskStatus) -> Value {
     out
 }
 
+/// JSON has no infinity, which is a limit all the same.
+fn amount(value: f64) -> Value {
+    if value.is_infinite() { json!("Infinity") } else { json!(value) }
+}
+
 pub(super) fn task(task: &Task) -> Value {
     let info = &task.info;
     let mut out = json!({
@@ -156,6 +161,9 @@ pub(super) fn task(task: &Task) -> Value {
         "role": task.role.as_str(),
         "statuses": task.statuses.iter().map(|one| status(one)).collect::<Vec<_>>(),
     });
+    if !info.limits.is_empty() {
+        out["limits"] = info.limits.iter().map(|(name, limit)| (name.clone(), amount(limit.value))).collect();
+    }
     if let Some(user) = info.command.as_ref().and_then(|command| command.user.as_ref()) {
         out["user"] = json!(user);
     }
@@ -185,6 +193,9 @@ fn executor(executor: &Executor) -> Value {
         "role": executor.role.as_str(),
         "slave_id": executor.agent.as_str(),
     });
+    if let Some(kind) = info.r#type.and_then(|kind| v1::executor_info::Type::try_from(kind).ok()) {
+        out["type"] = json!(kind.as_str_name());
+    }
     if let Some(all) = &info.labels {
         out["labels"] = labels(all);
     }
