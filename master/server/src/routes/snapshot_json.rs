@@ -182,13 +182,30 @@ pub(super) fn task(task: &Task) -> Value {
     out
 }
 
+/// With lists that are there when they are empty.
+fn command(info: &v1::CommandInfo) -> Value {
+    let uri = |uri: &v1::command_info::Uri| json!({"value": uri.value, "executable": uri.executable.unwrap_or_default()});
+    let mut out = json!({
+        "shell": info.shell.unwrap_or(true),
+        "argv": info.arguments,
+        "uris": info.uris.iter().map(uri).collect::<Vec<_>>(),
+    });
+    if let Some(value) = &info.value {
+        out["value"] = json!(value);
+    }
+    if let Some(environment) = &info.environment {
+        out["environment"] = v1_shape(environment);
+    }
+    out
+}
+
 fn executor(executor: &Executor) -> Value {
     let info = &executor.info;
     let mut out = json!({
         "executor_id": executor.id.as_str(),
         "name": info.name.clone().unwrap_or_default(),
         "framework_id": executor.framework.as_str(),
-        "command": info.command.as_ref().map(v1_shape).unwrap_or_default(),
+        "command": info.command.as_ref().map(command).unwrap_or_default(),
         "resources": amounts(&executor.resources),
         "role": executor.role.as_str(),
         "slave_id": executor.agent.as_str(),

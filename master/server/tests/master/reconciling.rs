@@ -4,12 +4,28 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use wire::link::TaskRecord;
-use wire::v1::{FrameworkId, FrameworkInfo, TaskInfo, TaskState};
+use wire::v1::{FrameworkId, TaskInfo, TaskState};
 
 use crate::agent::{TestAgent, hello, scalar};
 use crate::client::{JSON, TestMaster, framework, post, raw, request, subscribe, until};
 
 const TASKS: usize = 50_000;
+
+const AGENTS: usize = 25;
+
+fn task(framework: &str, id: &str) -> TaskRecord {
+    TaskRecord {
+        framework_id: FrameworkId { value: framework.to_owned() },
+        info: TaskInfo {
+            name: "t".to_owned(),
+            task_id: wire::v1::TaskId { value: id.to_owned() },
+            resources: vec![scalar("cpus", 1.0)],
+            ..TaskInfo::default()
+        },
+        latest_state: TaskState::TaskRunning.into(),
+        ..TaskRecord::default()
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_thousand_tasks_are_reconciled_on_one_stream() {
@@ -17,28 +33,12 @@ async fn fifty_thousand_tasks_are_reconciled_on_one_stream() {
     let master = TestMaster::alone(temp.path()).await;
     let at = master.address;
     let (mut stream, id, token) = subscribe(at, &framework("large")).await;
-    let mut machine = hello("box", vec![scalar("cpus", 1e6), scalar("mem", 1e6)]);
-    machine.agent_id = None;
-    machine.frameworks = vec![FrameworkInfo {
-        user: "root".to_owned(),
-        name: "large".to_owned(),
-        id: Some(FrameworkId { value: id.clone() }),
-        ..FrameworkInfo::default()
-    }];
-    machine.tasks = (0..TASKS)
-        .map(|n| TaskRecord {
-            framework_id: FrameworkId { value: id.clone() },
-            info: TaskInfo {
-                name: "t".to_owned(),
-                task_id: wire::v1::TaskId { value: format!("t{n}") },
-                resources: vec![scalar("cpus", 1.0)],
-                ..TaskInfo::default()
-            },
-            latest_state: TaskState::TaskRunning.into(),
-            ..TaskRecord::default()
-        })
-        .collect();
-    let _agent = TestAgent::start(at, machine).await;
+    let mut agents = Vec::new();
+    for number in 0..AGENTS {
+        let mut machine = hello(&format!("box{number}"), vec![scalar("cpus", 1e6)]);
+        machine.tasks = (0..TASKS / AGENTS).map(|n| task(&id, &format!("t{number}-{n}"))).collect();
+        agents.push(TestAgent::start(at, machine).await);
+    }
     let call = async |body: serde_json::Value| {
         let headers = format!("{JSON}Mesos-Stream-Id: {token}\r\n");
         raw(at, &request("/api/v1/scheduler", &headers, body.to_string().as_bytes())).await
