@@ -80,7 +80,8 @@ async fn a_framework_reads_why_it_is_not_offered_more() {
     let one = get(at, &format!("/allocation?framework_id={id}&role=*")).await.json();
     let role = &one["frameworks"][0]["roles"][0];
     assert_eq!((&role["role"], &role["why"]), (&json!("*"), &json!("there is no agent")));
-    assert_eq!(role["offers"], json!({"made": 0, "used": 0, "refused": 0, "withdrawn": 0}));
+    assert_eq!(role["offers"], json!({"made": 0, "used": 0, "refused": 0, "lapsed": 0, "withdrawn": 0}));
+    assert_eq!(role["standing"], json!("newcomer"));
     for (query, status) in [
         ("framework_id=nobody".to_owned(), 404),
         (format!("framework_id={id}&role=other"), 404),
