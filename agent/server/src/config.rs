@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use front::credential::Credential;
+use front::guard::Guard;
+
 /// The configuration of one agent process. Texts are checked by [`crate::run`] before anything is started or written.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -20,6 +23,10 @@ pub struct Config {
     pub attributes: String,
     /// The name in offers; absent: the host of the advertised address.
     pub hostname: Option<String>,
+    /// Who the agent says it is to masters that ask.
+    pub credential: Option<Credential>,
+    /// Whom its own API serves; absent: everybody. Executors have no credentials and are not asked.
+    pub guard: Option<Guard>,
     /// End all tasks when the agent is asked to end.
     pub kill_tasks_on_exit: bool,
 }

@@ -13,6 +13,7 @@ use agent_core::{
     Agent, Call, CallRefusal, Effect, Ending, Event, ExecutorKey, Input, Job, LinkDown, ProbeId, Record,
     Report, Sandbox, StreamId, Summary, View, Volume, convert,
 };
+use http::HeaderValue;
 use model::id::ContainerId;
 use model::time::{Span, Time};
 use prost::Message;
@@ -68,6 +69,8 @@ pub(crate) struct Hands {
     pub(crate) sandboxes: PathBuf,
     pub(crate) done: UnboundedSender<Input>,
     pub(crate) link: Sender<Input>,
+    /// What the agent says of itself to masters.
+    pub(crate) own: Option<HeaderValue>,
     pub(crate) surroundings: Surroundings,
 }
 
@@ -268,7 +271,12 @@ impl Driver {
                 Effect::Checkpoint { seq, record } => self.write(seq, record),
                 Effect::Dial { link, address } => {
                     self.dialled.clone_from(&address);
-                    self.connection = Some(Connection::dial(link, address, self.hands.link.clone()));
+                    self.connection = Some(Connection::dial(
+                        link,
+                        address,
+                        self.hands.own.clone(),
+                        self.hands.link.clone(),
+                    ));
                 }
                 Effect::Hangup { link } => {
                     if let Some(connection) = self.connection.take_if(|connection| connection.id == link) {

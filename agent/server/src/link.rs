@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agent_core::{Input, LinkDown, LinkId, convert};
 use bytes::{Buf, Bytes};
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -46,11 +46,11 @@ impl Closing {
 impl Connection {
     /// Dials `address`. What comes of it, and every frame after, is told to `inputs`; a full queue there stops the
     /// reading, not the driver.
-    pub(crate) fn dial(id: LinkId, address: String, inputs: Sender<Input>) -> Self {
+    pub(crate) fn dial(id: LinkId, address: String, own: Option<HeaderValue>, inputs: Sender<Input>) -> Self {
         let (frames, outbox) = channel(limits::FRAMES_OUT);
         let (writing, open) = oneshot::channel();
         let reader = tokio::spawn(async move {
-            let why = match connect(&address).await {
+            let why = match connect(&address, own).await {
                 Ok(stream) => carry(id, stream, outbox, writing, &inputs).await,
                 Err(why) => why,
             };
@@ -74,14 +74,14 @@ impl Connection {
 }
 
 /// Connects and upgrades.
-async fn connect(address: &str) -> Result<Stream, LinkDown> {
-    match timeout(limits::DIAL, upgrade(address)).await {
+async fn connect(address: &str, own: Option<HeaderValue>) -> Result<Stream, LinkDown> {
+    match timeout(limits::DIAL, upgrade(address, own)).await {
         Ok(result) => result,
         Err(_) => Err(LinkDown::Broken(format!("no answer within {} s", limits::DIAL.as_secs()))),
     }
 }
 
-async fn upgrade(address: &str) -> Result<Stream, LinkDown> {
+async fn upgrade(address: &str, own: Option<HeaderValue>) -> Result<Stream, LinkDown> {
     let broken = |what: &'static str| {
         move |error: &dyn std::fmt::Display| LinkDown::Broken(format!("{what}: {error}"))
     };
@@ -91,7 +91,11 @@ async fn upgrade(address: &str) -> Result<Stream, LinkDown> {
     let handshake = hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(tcp));
     let (mut sender, connection) = handshake.await.map_err(|e| broken("cannot speak HTTP")(&e))?;
     tokio::spawn(connection.with_upgrades());
-    let request = Request::get(PATH)
+    let mut request = Request::get(PATH);
+    if let Some(own) = own {
+        request = request.header(header::AUTHORIZATION, own);
+    }
+    let request = request
         .header(header::HOST, address)
         .header(header::CONNECTION, "upgrade")
         .header(header::UPGRADE, PROTOCOL)
@@ -105,6 +109,9 @@ async fn upgrade(address: &str) -> Result<Stream, LinkDown> {
         }
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => Err(redirect(&answer)),
         StatusCode::SERVICE_UNAVAILABLE => Err(LinkDown::Unavailable),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(LinkDown::Broken("the master does not let this agent in: see --credential".to_owned()))
+        }
         status => Err(LinkDown::Broken(format!("the master answered {status}"))),
     }
 }

@@ -99,6 +99,7 @@ impl Process {
                 next_stream: 1.into(),
                 connections,
                 registry,
+                guard: config.guard.clone(),
             },
         );
         let hands = Hands {
@@ -112,6 +113,7 @@ impl Process {
             sandboxes: sandboxes.clone(),
             done,
             link,
+            own: config.credential.as_ref().map(front::guard::authorization),
             surroundings: Surroundings::new(address),
         };
         Ok(Self {

@@ -155,6 +155,8 @@ mod tests {
             resources: Some("cpus:2;mem:512".into()),
             attributes: "rack:a".into(),
             hostname: None,
+            credential: None,
+            guard: None,
             kill_tasks_on_exit: false,
         }
     }

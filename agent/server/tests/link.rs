@@ -365,6 +365,36 @@ async fn connections_of_readers_are_counted_and_their_heads_bounded() {
 }
 
 #[tokio::test]
+async fn an_agent_says_who_it_is_and_asks_who_comes() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let parse = |text: &str| text.parse::<front::credential::Credential>().unwrap();
+    let config = agent::Config {
+        credential: Some(parse("node:no-pw")),
+        guard: Some(front::guard::Guard::of_one(parse("ops:op-pw"))),
+        ..config(master.name(), data.path())
+    };
+    let starting = tokio::spawn(Agent::with(config, short()));
+    let head = master.refuse("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
+    assert!(head.to_lowercase().contains("authorization: basic bm9kztpuby1wdw==\r\n"), "{head}");
+    let agent = starting.await.unwrap();
+    let (_link, _) = master.welcome().await;
+    assert_eq!(get(agent.address, "/health").await.0, 200);
+    for (path, realm) in
+        [("/state", "readonly"), ("/files/browse?path=/", "readonly"), ("/api/v1", "readwrite")]
+    {
+        let (status, head, body) = http(agent.address, "GET", path, "", "").await;
+        assert_eq!((status, body.as_str()), (401, "401 Unauthorized."), "{path}");
+        assert!(head.to_lowercase().contains(&format!("realm=\"mesos-agent-{realm}\"")), "{head}");
+        let wrong = http(agent.address, "GET", path, "Authorization: Basic b3BzOm9wLXB3eA==\r\n", "").await;
+        assert_eq!(wrong.0, 401, "{path}");
+    }
+    let right = http(agent.address, "GET", "/state", "Authorization: Basic b3BzOm9wLXB3\r\n", "").await;
+    assert_eq!(right.0, 200);
+    assert_ne!(executor_call(agent.address, "{}").await.0, 401, "executors have no credentials");
+    agent.stop().await.expect("an orderly end");
+}
+
+#[tokio::test]
 async fn calls_of_executors_are_refused_in_the_words_clients_know() {
     let (master, data) = (Master::start().await, TempDir::new().unwrap());
     let agent = Agent::start(vec![master.name()], &data, short()).await;

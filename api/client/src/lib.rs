@@ -11,4 +11,4 @@ pub mod scheduler;
 pub mod session;
 pub mod state;
 
-pub use masters::Masters;
+pub use masters::{Credentials, Masters};

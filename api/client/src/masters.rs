@@ -1,7 +1,9 @@
 //! Which master to ask: the one that answered last, the one it named, or the next on the list.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
 
 /// The addresses of the masters and a guess at which of them leads, shared by all clients of a process.
@@ -9,6 +11,35 @@ use reqwest::header::HeaderMap;
 pub struct Masters {
     addresses: Arc<[String]>,
     guess: Arc<Mutex<String>>,
+    credentials: Option<Credentials>,
+}
+
+/// A principal and its secret, which is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    principal: Arc<str>,
+    secret: Arc<str>,
+}
+
+impl Credentials {
+    /// Whatever the masters have on their list.
+    pub fn new(principal: &str, secret: &str) -> Self {
+        Self { principal: principal.into(), secret: secret.into() }
+    }
+
+    /// Has a request say who it comes from, by HTTP's Basic scheme.
+    pub(crate) fn sign(this: Option<&Self>, request: RequestBuilder) -> RequestBuilder {
+        match this {
+            Some(own) => request.basic_auth(&own.principal, Some(&own.secret)),
+            None => request,
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Credentials({})", self.principal)
+    }
 }
 
 impl Masters {
@@ -19,7 +50,18 @@ impl Masters {
             some => some.to_vec(),
         };
         let guess = Arc::new(Mutex::new(list[0].clone()));
-        Self { addresses: list.into(), guess }
+        Self { addresses: list.into(), guess, credentials: None }
+    }
+
+    /// Who all clients of these masters say they are.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Option<Credentials>) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
     }
 
     /// `HOST:PORT` of the master to ask now.

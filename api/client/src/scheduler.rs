@@ -15,7 +15,7 @@ use wire::v1::FrameworkId;
 use wire::{Codec, media};
 
 use crate::session::{Effect, Input, Session};
-use crate::{Masters, body, limits};
+use crate::{Credentials, Masters, body, limits};
 
 /// The path of the API.
 const PATH: &str = "/api/v1/scheduler";
@@ -67,6 +67,7 @@ struct Subscription {
 #[derive(Clone, Debug)]
 pub struct Caller {
     http: reqwest::Client,
+    credentials: Option<Credentials>,
     subscription: Arc<Mutex<Option<Subscription>>>,
 }
 
@@ -86,6 +87,7 @@ impl Caller {
             .header(STREAM_ID, live.stream_id)
             .timeout(limits::ANSWER)
             .body(Codec::Protobuf.encode(&call));
+        let request = Credentials::sign(self.credentials.as_ref(), request);
         let answer = request.send().await.map_err(|error| CallError::Unknown(error.to_string()))?;
         if answer.status().is_success() {
             return Ok(());
@@ -105,7 +107,8 @@ pub fn subscribe(
 ) -> (Caller, mpsc::Receiver<Notice>) {
     let http = http();
     let subscription = Arc::new(Mutex::new(None));
-    let caller = Caller { http: http.clone(), subscription: subscription.clone() };
+    let credentials = masters.credentials().cloned();
+    let caller = Caller { http: http.clone(), credentials, subscription: subscription.clone() };
     let (notices, receiver) = mpsc::channel(limits::EVENT_QUEUE);
     let driver = Driver {
         masters,
@@ -246,6 +249,7 @@ impl Driver {
             .header(CONTENT_TYPE, media::PROTOBUF)
             .header(ACCEPT, media::PROTOBUF)
             .body(Codec::Protobuf.encode(&call));
+        let request = Credentials::sign(self.masters.credentials(), request);
         let answer = match tokio::time::timeout(limits::ANSWER, request.send()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return self.no_luck(&address, &error.to_string()),

@@ -14,7 +14,7 @@ use wire::state::{
 };
 
 use crate::body::BodyError;
-use crate::{Masters, body, limits};
+use crate::{Credentials, Masters, body, limits};
 
 const PATH: &str = "/api/v1/state";
 
@@ -43,20 +43,20 @@ pub struct State {
     http: reqwest::Client,
     masters: Masters,
     namespace: String,
-    /// The principal and its secret.
-    credentials: Option<(String, String)>,
+    credentials: Option<Credentials>,
 }
 
 impl State {
     /// A client of the masters for `namespace`.
     pub fn new(masters: Masters, namespace: &str) -> Self {
-        Self { http: crate::scheduler::http(), masters, namespace: namespace.to_owned(), credentials: None }
+        let credentials = masters.credentials().cloned();
+        Self { http: crate::scheduler::http(), masters, namespace: namespace.to_owned(), credentials }
     }
 
     /// As a principal, which reaches the namespace of its name and those below it.
     #[must_use]
     pub fn with_credentials(self, principal: &str, secret: &str) -> Self {
-        Self { credentials: Some((principal.to_owned(), secret.to_owned())), ..self }
+        Self { credentials: Some(Credentials::new(principal, secret)), ..self }
     }
 
     /// The namespace of every call.
@@ -198,11 +198,9 @@ impl State {
     }
 
     async fn attempt(&self, address: &str, body: Bytes, wanted: Wanted) -> Attempt {
-        let mut request =
+        let request =
             self.http.post(format!("http://{address}{PATH}")).header(CONTENT_TYPE, media::JSON).body(body);
-        if let Some((principal, secret)) = &self.credentials {
-            request = request.basic_auth(principal, Some(secret));
-        }
+        let request = Credentials::sign(self.credentials.as_ref(), request);
         let mut answer = match tokio::time::timeout(limits::ANSWER, request.send()).await {
             Ok(Ok(answer)) => answer,
             // A connection that was never made carried nothing.

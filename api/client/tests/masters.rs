@@ -311,6 +311,21 @@ async fn a_principal_is_named_in_each_call() {
 }
 
 #[tokio::test]
+async fn credentials_of_the_masters_go_with_each_call_and_are_not_shown() {
+    let master = Master::start().await;
+    let masters = alone(&master).with_credentials(Some(client::Credentials::new("alice", "secret")));
+    let state = State::new(masters, "alice/jobs");
+    assert!(!format!("{state:?}").contains("secret"));
+    let script = async {
+        let request = master.request().await;
+        assert_eq!(header(&request.head, "authorization"), Some("Basic YWxpY2U6c2VjcmV0"));
+        request.answer("403 Forbidden", &[], r#"{"error":"no"}"#).await;
+    };
+    let (answer, ()) = tokio::join!(state.get("a"), script);
+    assert_eq!(answer.unwrap_err().to_string(), "refused with 403: no");
+}
+
+#[tokio::test]
 async fn a_watch_ends_with_its_master() {
     let master = Master::start().await;
     let state = State::new(alone(&master), "test");

@@ -1,53 +1,90 @@
 //! Requests of the prompt's commands: one place that follows redirects and turns a server's error into a sentence.
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use front::credential::Credential;
+use front::guard;
+use reqwest::header::{AUTHORIZATION, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use super::Target;
 
+/// A master may send us to another; more hops than this are a circle.
+const REDIRECTS: usize = 5;
+
 /// One of the APIs, and whether its answers are wanted raw.
 pub(crate) struct Api {
-    http: reqwest::Client,
+    http: Client,
     base: String,
+    credential: Option<Credential>,
     pub(crate) json: bool,
 }
 
 impl Api {
     pub(crate) fn marathon(target: &Target) -> Self {
-        Self::new(&target.marathon, target.json)
+        Self::new(&target.marathon, target.credential.clone(), target.json)
     }
 
     pub(crate) fn chronos(target: &Target) -> Self {
-        Self::new(&target.chronos, target.json)
+        Self::new(&target.chronos, target.credential.clone(), target.json)
     }
 
     pub(crate) fn master(target: &Target) -> Self {
-        Self::new(&target.master, target.json)
+        Self::new(&target.master, target.credential.clone(), target.json)
     }
 
-    fn new(address: &str, json: bool) -> Self {
+    fn new(address: &str, credential: Option<Credential>, json: bool) -> Self {
         let base = match address.contains("://") {
             true => address.trim_end_matches('/').to_owned(),
             false => format!("http://{address}"),
         };
-        Self { http: reqwest::Client::new(), base, json }
+        // Redirects are followed here: the library would drop the credentials on the way to another master. Only a broken TLS
+        // set-up of the machine fails here; without TLS there is nothing to fail.
+        let http = Client::builder().redirect(Policy::none()).build().unwrap_or_default();
+        Self { http, base, credential, json }
     }
 
     /// The same API of another server.
     pub(crate) fn at(&self, address: &str) -> Self {
-        Self::new(address, self.json)
+        Self::new(address, self.credential.clone(), self.json)
+    }
+
+    /// The answer, wherever the server says that it is to be had, the credentials going along.
+    async fn follow(&self, request: RequestBuilder) -> Result<Response, reqwest::Error> {
+        let mut request = request.build()?;
+        for _ in 0..REDIRECTS {
+            let again = request.try_clone();
+            let answer = self.http.execute(request).await?;
+            let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let target = location
+                .filter(|_| answer.status().is_redirection())
+                .and_then(|location| answer.url().join(location).ok());
+            match (again, target) {
+                (Some(mut next), Some(target)) => {
+                    *next.url_mut() = target;
+                    request = next;
+                }
+                _ => return Ok(answer),
+            }
+        }
+        self.http.execute(request).await
     }
 
     /// The status, and for an error its sentence.
     pub(crate) async fn outcome(&self, request: RequestBuilder) -> Result<(StatusCode, String), String> {
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let answer = self.follow(request).await.map_err(|error| self.unreachable(&error))?;
         let status = answer.status();
         let body = answer.text().await.unwrap_or_default();
         Ok((status, if status.is_success() { body } else { refusal(status, &body) }))
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base)).header("Accept", "application/json")
+        let request =
+            self.http.request(method, format!("{}{path}", self.base)).header("Accept", "application/json");
+        match &self.credential {
+            Some(own) => request.header(AUTHORIZATION, guard::authorization(own)),
+            None => request,
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, String> {
@@ -66,7 +103,7 @@ impl Api {
     }
 
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let answer = self.follow(request).await.map_err(|error| self.unreachable(&error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -96,6 +133,9 @@ impl Api {
 fn refusal(status: StatusCode, body: &str) -> String {
     let Ok(value) = serde_json::from_str::<Value>(body) else {
         let text = body.trim();
+        if status == StatusCode::UNAUTHORIZED {
+            return format!("{status}: say who you are by STOA_CREDENTIAL or --credential");
+        }
         return if text.is_empty() { status.to_string() } else { format!("{status}: {text}") };
     };
     let mut text = value["message"].as_str().map_or_else(|| status.to_string(), str::to_owned);

@@ -19,6 +19,7 @@ mod turns;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use front::credential::Credential;
 
 use http::Api;
 
@@ -52,6 +53,16 @@ pub(crate) struct Target {
         default_value = "127.0.0.1:4400"
     )]
     chronos: String,
+    /// Who you are to servers that ask; `PRINCIPAL:SECRET@` before an address does it as well. Other users of the machine can
+    /// read flags of processes, but not their environment
+    #[arg(
+        long,
+        global = true,
+        env = "STOA_CREDENTIAL",
+        value_name = "PRINCIPAL:SECRET",
+        hide_env_values = true
+    )]
+    credential: Option<Credential>,
     /// Print what the API said instead of a table
     #[arg(long, global = true)]
     json: bool,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Common, Ending, play, sentence};
+use super::{Common, Door, Ending, Identity, play, sentence};
 use crate::signals;
 
 /// An agent: runs tasks on this machine
@@ -14,6 +14,10 @@ use crate::signals;
 pub(crate) struct AgentArgs {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    identity: Identity,
+    #[command(flatten)]
+    door: Door,
     /// The masters; any of them will do, the agent finds the leader
     #[arg(
         long,
@@ -47,7 +51,13 @@ pub(crate) struct AgentArgs {
 }
 
 pub(crate) fn main(args: AgentArgs) -> ExitCode {
+    let credential = match args.identity.credential() {
+        Ok(credential) => credential,
+        Err(problem) => return crate::usage(&problem),
+    };
     let config = agent::Config {
+        credential,
+        guard: args.door.guard(),
         masters: args.master,
         listen: args.listen,
         advertise: args.advertise,

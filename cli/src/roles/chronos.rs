@@ -8,7 +8,7 @@ use chronos::{Channels, Hook, Mail, RunError, Secret, Security};
 use clap::{Args, ValueEnum};
 use model::time::Span;
 
-use super::{Common, Ending, play, sentence};
+use super::{Common, Door, Ending, Identity, play, sentence};
 use crate::signals;
 
 /// The batch scheduler: the Chronos v1 REST API
@@ -16,6 +16,10 @@ use crate::signals;
 pub(crate) struct ChronosArgs {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    identity: Identity,
+    #[command(flatten)]
+    door: Door,
     /// The masters; any of them will do
     #[arg(
         long,
@@ -145,7 +149,13 @@ fn secret(file: &Path) -> Result<String, String> {
 
 pub(crate) fn main(args: ChronosArgs) -> ExitCode {
     let channels = args.notify.channels();
+    let credential = match args.identity.credential() {
+        Ok(credential) => credential,
+        Err(problem) => return crate::usage(&problem),
+    };
     let config = chronos::Config {
+        credential,
+        guard: args.door.guard(),
         masters: args.master,
         listen: args.listen,
         advertise: args.advertise.unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Common, Ending, play, sentence};
+use super::{Common, Ending, Identity, play, sentence};
 use crate::signals;
 
 /// The HAProxy sidecar: routes service ports to healthy instances
@@ -14,6 +14,8 @@ use crate::signals;
 pub(crate) struct HaproxyArgs {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    identity: Identity,
     /// The supervisors; any of them will do
     #[arg(
         long,
@@ -62,7 +64,12 @@ pub(crate) fn main(args: HaproxyArgs) -> ExitCode {
     let Some(program) = find_program(&args.haproxy) else {
         return crate::usage(&format!("--haproxy: there is no program `{}`", args.haproxy.display()));
     };
+    let credential = match args.identity.credential() {
+        Ok(credential) => credential,
+        Err(problem) => return crate::usage(&problem),
+    };
     let config = haproxy::Config {
+        credential,
         marathon: args.marathon,
         groups: args.group,
         bind: args.bind,

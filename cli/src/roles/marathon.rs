@@ -7,7 +7,7 @@ use clap::Args;
 use marathon::RunError;
 use model::time::Span;
 
-use super::{Common, Ending, play, sentence};
+use super::{Common, Door, Ending, Identity, play, sentence};
 use crate::signals;
 
 /// The app supervisor: the Marathon v2 REST API
@@ -15,6 +15,10 @@ use crate::signals;
 pub(crate) struct MarathonArgs {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    identity: Identity,
+    #[command(flatten)]
+    door: Door,
     /// The masters; any of them will do
     #[arg(
         long,
@@ -51,7 +55,13 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
 }
 
 pub(crate) fn main(args: MarathonArgs) -> ExitCode {
+    let credential = match args.identity.credential() {
+        Ok(credential) => credential,
+        Err(problem) => return crate::usage(&problem),
+    };
     let config = marathon::Config {
+        credential,
+        guard: args.door.guard(),
         masters: args.master,
         listen: args.listen,
         advertise: args.advertise.unwrap_or_default(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use front::guard::Guard;
 
 use super::{Common, Ending, play, sentence};
 use crate::{logs, signals};
@@ -31,13 +32,22 @@ pub(crate) struct MasterArgs {
     /// Where the log, snapshots and identity live
     #[arg(long, env = "STOA_MASTER_DATA_DIR", value_name = "DIR", default_value = "stoa-master")]
     data_dir: PathBuf,
+    /// A file of who may ask for what, a line each: PRINCIPAL SECRET ROLE,... with the roles operator, framework, agent,
+    /// master, reader; absent: everybody for everything
+    #[arg(long, env = "STOA_MASTER_CREDENTIALS", value_name = "FILE")]
+    credentials: Option<PathBuf>,
     /// Seconds after which an offer that its framework does not answer is taken back for others; 0: never
     #[arg(long, env = "STOA_MASTER_OFFER_TIMEOUT", value_name = "SECONDS", default_value_t = 60)]
     offer_timeout: u64,
 }
 
 pub(crate) fn main(args: MasterArgs) -> ExitCode {
+    let guard = match args.credentials.as_deref().map(Guard::read).transpose() {
+        Ok(guard) => guard,
+        Err(error) => return crate::usage(&format!("--credentials: {error}")),
+    };
     let config = master::Config {
+        guard,
         listen: args.listen,
         advertise: args.advertise,
         peers: args.peers,

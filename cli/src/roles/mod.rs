@@ -11,6 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use front::credential::Credential;
+use front::guard::{self, Guard};
 
 use crate::logs::{self, LogFormat};
 
@@ -26,6 +28,40 @@ pub(crate) struct Common {
     /// A file that log lines go to as well; at 64 MiB it is renamed to FILE.1 and begun anew
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
+}
+
+/// Who a role says it is to the servers it asks, and whom its own API serves.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Authentication")]
+pub(crate) struct Identity {
+    /// A file with one line, PRINCIPAL:SECRET: what this process calls itself to the masters, or supervisors, it asks
+    #[arg(long, env = "STOA_CREDENTIAL_FILE", value_name = "FILE")]
+    credential_file: Option<PathBuf>,
+}
+
+impl Identity {
+    /// # Errors
+    /// A file that cannot be read or that others can read, in a sentence.
+    pub(crate) fn credential(&self) -> Result<Option<Credential>, String> {
+        let file = self.credential_file.as_deref();
+        file.map(guard::credential).transpose().map_err(|error| format!("--credential-file: {error}"))
+    }
+}
+
+/// Whom the API of a role serves.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Authentication")]
+pub(crate) struct Door {
+    /// The one principal that its API serves, and the secret; absent: everybody. Other users of the machine can read flags of
+    /// processes, but not their environment
+    #[arg(long, env = "STOA_HTTP_CREDENTIALS", value_name = "PRINCIPAL:SECRET", hide_env_values = true)]
+    http_credentials: Option<Credential>,
+}
+
+impl Door {
+    pub(crate) fn guard(&self) -> Option<Guard> {
+        self.http_credentials.clone().map(Guard::of_one)
+    }
 }
 
 /// How a role ended.

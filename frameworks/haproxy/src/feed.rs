@@ -129,7 +129,7 @@ mod tests {
         let server = tokio::spawn(async move {
             axum::serve(listener, Router::new().route("/v2/events", get(events))).await
         });
-        let supervisors = Arc::new(Supervisors::new(vec![url], "east".to_owned()).unwrap());
+        let supervisors = Arc::new(Supervisors::new(vec![url], None, "east".to_owned()).unwrap());
         let (sender, mut news) = mpsc::channel(8);
         let feed = tokio::spawn(follow(supervisors, Arc::new(Shared::new().unwrap()), sender));
         // The stream ends after its one event; the next asks for what follows it, is refused, and begins without.

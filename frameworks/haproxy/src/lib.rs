@@ -62,6 +62,8 @@ use crate::view::Settings;
 pub struct Config {
     /// The supervisors, as `http://host:port`; any of them will do.
     pub marathon: Vec<String>,
+    /// Who the sidecar says it is to supervisors that ask.
+    pub credential: Option<front::credential::Credential>,
     /// The groups of apps to route (label `HAPROXY_GROUP`); `*` routes all.
     pub groups: Vec<String>,
     /// The address service ports are bound on unless a label says otherwise.
@@ -154,8 +156,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'st
     let clock = Clock::start();
     let shared = Arc::new(Shared::new().map_err(|error| Error::Start(error.to_string()))?);
     let urls = config.marathon.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
-    let supervisors =
-        Supervisors::new(urls, config.name.clone()).map_err(|error| Error::Start(error.to_string()))?;
+    let supervisors = Supervisors::new(urls, config.credential.as_ref(), config.name.clone())
+        .map_err(|error| Error::Start(error.to_string()))?;
     let supervisors = Arc::new(supervisors);
     let haproxy = Haproxy::new(&config.haproxy, &files);
     let (stats, master) = (files.stats_socket(), files.master_socket());

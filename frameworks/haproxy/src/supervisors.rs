@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
-use http::header::ACCEPT;
+use front::credential::Credential;
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Response};
 use serde_json::Value;
 use wire::marathon::{AppInfo, DrainAcknowledgement};
@@ -58,9 +59,16 @@ pub(crate) struct Supervisors {
 impl Supervisors {
     /// # Errors
     /// The client cannot be made.
-    pub(crate) fn new(urls: Vec<String>, drainer: String) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(
+        urls: Vec<String>,
+        credential: Option<&Credential>,
+        drainer: String,
+    ) -> Result<Self, reqwest::Error> {
+        let own = credential.map(|own| (AUTHORIZATION, front::guard::authorization(own)));
+        let headers: HeaderMap = own.into_iter().collect();
         let client = || {
             Client::builder()
+                .default_headers(headers.clone())
                 .connect_timeout(CONNECT_TIMEOUT.into())
                 .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
         };

@@ -36,7 +36,7 @@ pub mod update;
 
 pub use client::scheduler::{CallError, Caller, Notice, subscribe};
 pub use client::state::{State, StateError};
-pub use client::{Masters, session};
+pub use client::{Credentials, Masters, session};
 pub use model::id::{AgentId, FrameworkId, OfferId, TaskId};
 pub use model::task::TaskState;
 pub use model::time::{Span, Time};

@@ -66,8 +66,8 @@
 
 use std::fmt;
 
-use client::Masters;
 use client::state::State;
+use client::{Credentials, Masters};
 use model::id::{AgentId, FrameworkId, OfferId, TaskId};
 use model::time::{Span, Time};
 use serde::de::DeserializeOwned;
@@ -193,6 +193,9 @@ fn read<T: DeserializeOwned>(record: &Record) -> Result<T, RunError> {
 pub struct Settings {
     /// `HOST:PORT` of masters; any will do.
     pub masters: Vec<String>,
+    /// Who the framework says it is to masters that ask. Its namespace then is the principal's name, or begins with it and
+    /// a slash.
+    pub credentials: Option<Credentials>,
     /// The key-value namespace of the records; instances of one framework share it.
     pub namespace: String,
     /// What standbys are told of this instance when it leads: its address, if it has one.
@@ -218,6 +221,7 @@ impl Settings {
         ];
         Self {
             masters: masters.to_vec(),
+            credentials: None,
             namespace: name.to_owned(),
             instance: format!("{name}-{}", std::process::id()),
             refuse: model::limits::REFUSE_DEFAULT,
@@ -299,7 +303,8 @@ impl<S: Scheduler> Runner<S> {
     /// # Errors
     /// See [`RunError`].
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Option<S>, RunError> {
-        let masters = Masters::new(&self.settings.masters);
+        let masters =
+            Masters::new(&self.settings.masters).with_credentials(self.settings.credentials.clone());
         let state = State::new(masters.clone(), &self.settings.namespace);
         let terms =
             Terms { state: state.clone(), key: LEADER.to_owned(), name: self.settings.instance.clone() };

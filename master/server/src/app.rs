@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use front::guard::Guard;
 use master_core::input::{LinkId, RequestId};
 use model::time::Time;
 use replica::disk::DirectoryFiles;
@@ -50,6 +51,8 @@ pub(crate) struct App {
     pub(crate) about: About,
     /// An offer nobody answers is taken back after so long.
     pub(crate) offer_timeout: Option<Duration>,
+    /// Who may ask for what; absent: everybody for everything.
+    pub(crate) guard: Option<Guard>,
     /// The process's log.
     pub(crate) logging: Arc<Logging>,
     pub(crate) standing: watch::Sender<Standing>,
@@ -89,7 +92,7 @@ impl App {
         forming: Forming,
         metrics: Metrics,
         inbox: mpsc::Sender<Message>,
-        (offer_timeout, logs): (Option<Duration>, Option<Logs>),
+        (offer_timeout, guard, logs): (Option<Duration>, Option<Guard>, Option<Logs>),
     ) -> Self {
         let clock = Clock::start();
         let missing = forming.missing().into_iter().map(str::to_owned).collect();
@@ -99,6 +102,7 @@ impl App {
             ip,
             clock,
             offer_timeout,
+            guard,
             logging: Arc::new(Logging::new(logs)),
             standing: watch::Sender::new(Standing::Forming { missing }),
             inbox,

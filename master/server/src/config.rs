@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use front::guard::Guard;
+
 /// The settings of one master.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -21,6 +23,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// An offer that nobody answers is taken back after so long; absent: never.
     pub offer_timeout: Option<Duration>,
+    /// Who may ask for what; absent: everybody for everything.
+    pub guard: Option<Guard>,
     /// What the process logs, where operators may read it and ask for more of it.
     pub logs: Option<Logs>,
 }
@@ -125,6 +129,7 @@ mod tests {
             join: None,
             data_dir: PathBuf::new(),
             offer_timeout: None,
+            guard: None,
             logs: None,
         }
     }

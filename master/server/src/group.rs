@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::app::{App, Group, Standing};
 use crate::config::Error;
+use crate::guard;
 use crate::join::Acquaintances;
 use crate::limits;
 use crate::machine::Registrar;
@@ -151,7 +152,7 @@ pub(crate) fn start(
     let members = replica.members().clone();
     check_address(app, &dir, &members)?;
     let (view, files) = (replica.view(), replica.files());
-    let peers = Peers::new(dir.node(), acquaintances);
+    let peers = Peers::new(dir.node(), guard::own(app.guard.as_ref()), acquaintances);
     let expelled = peers.expelled();
     let group = Group {
         node: dir.node(),

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::config::Error;
 use crate::group::Storage;
 use crate::wireup::{self, within};
-use crate::{limits, redirect};
+use crate::{guard, limits, redirect};
 
 /// What a leader tells a newcomer. Fields not known here are a later version's.
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,7 @@ pub(crate) async fn join(
     let node = storage.dir.node();
     let mut told: Option<Instant> = None;
     let admission = loop {
-        match ask(node, &app.advertise, through).await {
+        match ask(app, node, through).await {
             Ok(admission) => break admission,
             Err(Refused::ForGood(reason)) => {
                 return Err(Error::Config(format!("cannot join the group at {through}: {reason}")));
@@ -104,12 +104,12 @@ impl From<io::Error> for Refused {
 }
 
 /// One attempt, to the leader wherever it is.
-async fn ask(node: NodeId, advertise: &str, through: &str) -> Result<Admission, Refused> {
-    let body = Bytes::from(json!({ "id": node.to_string(), "address": advertise }).to_string());
+async fn ask(app: &App, node: NodeId, through: &str) -> Result<Admission, Refused> {
+    let body = Bytes::from(json!({ "id": node.to_string(), "address": &*app.advertise }).to_string());
     let mut address = through.to_owned();
     for _ in 0..limits::JOIN_HOPS {
         let mut sender = wireup::dial(&address).await?;
-        let request = wireup::request(&address, "/members", body.clone())
+        let request = wireup::request(&address, "/members", body.clone(), guard::own(app.guard.as_ref()))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body.clone()))
             .map_err(io::Error::other)?;

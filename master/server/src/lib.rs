@@ -2,6 +2,7 @@
 //!
 //! | file | its one subject |
 //! |---|---|
+//! | `guard.rs` | who may ask for what |
 //! | `driver.rs` | the loop that owns the core: inputs in, effects out |
 //! | `door.rs` | the accept loop, and what a connection may cost |
 //! | `routes/` | one file per API |
@@ -23,6 +24,7 @@ mod body;
 mod config;
 mod driver;
 mod group;
+mod guard;
 mod join;
 mod large;
 mod limits;
@@ -95,6 +97,12 @@ impl Master {
             None if config.peers.is_empty() => vec![advertise.clone()],
             None => config.peers.clone(),
         };
+        if peers.len() > 1 && config.guard.is_some() && guard::own(config.guard.as_ref()).is_none() {
+            return Err(Error::Config(
+                "--credentials names nobody with the role `master`, by whom the masters would know each other"
+                    .to_owned(),
+            ));
+        }
         // Refused before anything is written.
         Forming::new(NodeId(1), &advertise, &peers)?;
         let metrics = metrics::Metrics::new();
@@ -124,7 +132,7 @@ impl Master {
             forming,
             metrics,
             sender,
-            (config.offer_timeout, config.logs),
+            (config.offer_timeout, config.guard, config.logs),
         ));
         let join = config.join.filter(|_| !member);
         Ok(Self { listener, address, app, inbox, storage, join })
@@ -280,6 +288,7 @@ fn flags(config: &Config, advertise: &str) -> Vec<(&'static str, String)> {
     let log_file = config.logs.as_ref().and_then(|logs| logs.file.as_ref());
     vec![
         ("advertise", advertise.to_owned()),
+        ("authenticate", config.guard.is_some().to_string()),
         ("data_dir", config.data_dir.display().to_string()),
         ("join", config.join.clone().unwrap_or_default()),
         ("listen", config.listen.to_string()),

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use replica::disk::DirectoryFiles;
 use replica::snapshot::{Intake, load};
@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::guard;
 use crate::join::Acquaintances;
 use crate::limits;
 use crate::machine::Registrar;
@@ -37,6 +38,8 @@ pub(crate) struct Peers {
     runtime: tokio::runtime::Handle,
     queues: RwLock<HashMap<NodeId, Queue>>,
     handle: OnceLock<Handle<Registrar>>,
+    /// What this master says of itself to the others.
+    own: Option<HeaderValue>,
     /// Set when another member says that this one was removed, or belongs elsewhere.
     expelled: watch::Sender<Option<Fatal>>,
 }
@@ -54,9 +57,10 @@ impl Drop for Queue {
 }
 
 impl Peers {
-    pub(crate) fn new(node: NodeId, acquaintances: Acquaintances) -> Arc<Self> {
+    pub(crate) fn new(node: NodeId, own: Option<HeaderValue>, acquaintances: Acquaintances) -> Arc<Self> {
         Arc::new(Self {
             node,
+            own,
             acquaintances,
             runtime: tokio::runtime::Handle::current(),
             queues: RwLock::default(),
@@ -135,11 +139,11 @@ impl Peers {
 
     /// Gets a snapshot's file from a member, reads it, and reports to the replica.
     pub(crate) fn fetch(self: &Arc<Self>, files: DirectoryFiles, from: NodeId, descriptor: Descriptor) {
-        let peers = self.clone();
+        let (peers, own) = (self.clone(), self.own.clone());
         self.runtime.spawn(async move {
             let id = descriptor.id;
             let pulled = match peers.address(from) {
-                Some(address) => pull(&address, files.clone(), descriptor.clone()).await,
+                Some(address) => pull(&address, own, files.clone(), descriptor.clone()).await,
                 None => Err(io::Error::other("the leader's address is not known")),
             };
             let finish = move || {
@@ -155,12 +159,17 @@ impl Peers {
     }
 }
 
-async fn pull(address: &str, files: DirectoryFiles, descriptor: Descriptor) -> io::Result<()> {
+async fn pull(
+    address: &str,
+    own: Option<HeaderValue>,
+    files: DirectoryFiles,
+    descriptor: Descriptor,
+) -> io::Result<()> {
     let SnapshotId { index, term } = descriptor.id;
     let path = format!("{SNAPSHOT_PATH}?index={index}&term={term}");
     let mut sender = wireup::dial(address).await?;
     let request =
-        wireup::request(address, &path, Bytes::new()).body(Full::default()).map_err(io::Error::other)?;
+        wireup::request(address, &path, Bytes::new(), own).body(Full::default()).map_err(io::Error::other)?;
     let answer =
         within(limits::DIAL_TIME, async { sender.send_request(request).await.map_err(io::Error::other) })
             .await?;
@@ -234,7 +243,7 @@ impl Link {
     /// Dials, upgrades, and exchanges greetings.
     async fn open(&self) -> io::Result<Stream> {
         let mut sender = wireup::dial(&self.address).await?;
-        let request = wireup::request(&self.address, PATH, Bytes::new())
+        let request = wireup::request(&self.address, PATH, Bytes::new(), self.peers.own.clone())
             .header(header::CONNECTION, "upgrade")
             .header(header::UPGRADE, PROTOCOL)
             .body(Full::default())
@@ -368,8 +377,10 @@ pub(crate) async fn greet(app: &App, address: &str) -> io::Result<Frame> {
     let hello = Frame::Hello(app.with_forming(|forming| forming.hello()));
     let body = Bytes::from(hello.encode());
     let mut sender = wireup::dial(address).await?;
-    let request =
-        wireup::request(address, HELLO_PATH, body.clone()).body(Full::new(body)).map_err(io::Error::other)?;
+    let own = guard::own(app.guard.as_ref());
+    let request = wireup::request(address, HELLO_PATH, body.clone(), own)
+        .body(Full::new(body))
+        .map_err(io::Error::other)?;
     let answer = within(Duration::from_secs(2), async {
         sender.send_request(request).await.map_err(io::Error::other)
     });

@@ -57,9 +57,17 @@ pub(crate) async fn dial(address: &str) -> io::Result<SendRequest<Full<Bytes>>> 
     .await
 }
 
-/// A request to another master; `path` is one of ours.
-pub(crate) fn request(address: &str, path: &str, body: Bytes) -> http::request::Builder {
-    let builder = Request::builder().uri(path).header(header::HOST, address);
+/// A request to another master; `path` is one of ours. With `own` this master says who it is.
+pub(crate) fn request(
+    address: &str,
+    path: &str,
+    body: Bytes,
+    own: Option<HeaderValue>,
+) -> http::request::Builder {
+    let mut builder = Request::builder().uri(path).header(header::HOST, address);
+    if let Some(own) = own {
+        builder = builder.header(header::AUTHORIZATION, own);
+    }
     if body.is_empty() { builder } else { builder.method(http::Method::POST) }
 }
 

@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("haproxy", &["wire", "model", "front"]),
     // What an author of a scheduler has: the kit and nothing behind it.
     ("batch", &["sdk"]),
-    ("stoa", &["wire", "model", "master", "agent", "marathon", "chronos", "haproxy", "sandbox"]),
+    ("stoa", &["wire", "model", "front", "master", "agent", "marathon", "chronos", "haproxy", "sandbox"]),
 ];
 
 fn manifests() -> BTreeMap<String, toml::Table> {

@@ -22,6 +22,7 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
 use front::door::{self, Bounds, Tally};
+use front::guard::{self, Guard};
 use model::id::ContainerId;
 use model::time::Time;
 use sandbox::Usage;
@@ -53,6 +54,8 @@ pub(crate) struct Site {
     /// Figures of the accept loop.
     pub(crate) connections: Tally,
     pub(crate) registry: prometheus::Registry,
+    /// Whom the API serves; absent: everybody.
+    pub(crate) guard: Option<Guard>,
 }
 
 /// What connections of readers and executors may cost.
@@ -106,6 +109,15 @@ fn normal(path: &str) -> String {
 async fn route(site: &Site, request: Request<Body>) -> Response<Body> {
     let path = normal(request.uri().path());
     let (parts, body) = request.into_parts();
+    if let Some(guard) = &site.guard
+        // Executors have no credentials; what they may say depends on what runs here.
+        && !matches!(path.as_str(), "health" | "version" | "api/v1/executor")
+        && guard.authenticate(&parts.headers).is_none()
+    {
+        let writes = path == "api/v1" || path.starts_with("api/v1/");
+        let realm = if writes { "mesos-agent-readwrite" } else { "mesos-agent-readonly" };
+        return guard::unauthorized(realm, "text/plain; charset=utf-8", "401 Unauthorized.");
+    }
     let answer = match path.as_str() {
         "api/v1/executor" => executor::handle(site, &parts, body).await,
         // As the first implementation, which drops trailing segments until it knows the rest.

@@ -47,6 +47,15 @@ impl Master {
         stream.shutdown().await.expect("closed");
     }
 
+    /// As [`answer`](Self::answer); what was asked.
+    pub(crate) async fn refuse(&self, head: &str) -> String {
+        let mut stream = self.accept().await;
+        let asked = request(&mut stream).await;
+        stream.write_all(head.as_bytes()).await.expect("answered");
+        stream.shutdown().await.expect("closed");
+        asked
+    }
+
     async fn accept(&self) -> TcpStream {
         soon("a dial", self.listener.accept()).await.expect("accepted").0
     }
@@ -306,6 +315,8 @@ pub(crate) fn config(master: String, data_dir: &std::path::Path) -> agent::Confi
         resources: Some("cpus:8;mem:8192;disk:1000;ports:[31000-31100]".into()),
         attributes: "rack:a".into(),
         hostname: Some("node-1".into()),
+        credential: None,
+        guard: None,
         kill_tasks_on_exit: false,
     }
 }

@@ -6,7 +6,10 @@ mod task;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use front::credential::Credential;
+use front::guard::Guard;
 use model::time::{Span, Time};
+use sdk::Credentials;
 use sdk::scheduler::{Runner, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -36,6 +39,11 @@ pub struct Config {
     pub disable_after_failures: u64,
     /// Where owners of jobs are told what went wrong.
     pub channels: Channels,
+    /// Who the scheduler says it is to masters that ask: the namespace then is the principal's name, or begins with it and
+    /// a slash.
+    pub credential: Option<Credential>,
+    /// Whom the API serves; absent: everybody.
+    pub guard: Option<Guard>,
     /// The key-value namespace that holds the state; instances of one scheduler share it.
     pub namespace: String,
 }
@@ -51,6 +59,8 @@ impl Default for Config {
             failure_retry: limits::FAILURE_RETRY,
             disable_after_failures: 0,
             channels: Channels::default(),
+            credential: None,
+            guard: None,
             namespace: "chronos".to_owned(),
         }
     }
@@ -96,7 +106,7 @@ pub async fn run(
     })?;
     // They end with this function.
     let _couriers = notify::start(&config.channels, &runner.handle(), &bell).map_err(RunError::Config)?;
-    let api = Api::new(&config.advertise, runner.handle());
+    let api = Api::new(&config.advertise, config.guard.clone(), runner.handle());
     let (stop, mut stopped) = watch::channel(false);
     let server = api.serve(listener, async move {
         // The sender lives until the end of this function.
@@ -114,6 +124,8 @@ pub async fn run(
 
 fn settings(config: &Config) -> Settings {
     let mut settings = Settings::new("chronos", &config.masters);
+    settings.credentials =
+        config.credential.as_ref().map(|own| Credentials::new(own.principal(), own.secret()));
     settings.namespace.clone_from(&config.namespace);
     settings.instance.clone_from(&config.advertise);
     settings.info.roles = vec![config.role.clone()];

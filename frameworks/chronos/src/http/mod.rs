@@ -16,6 +16,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State as Extract};
 use axum::response::Response;
 use front::door::{self, Bounds};
+use front::guard::Guard;
 use front::standby::{Standby, Unforwarded};
 use http::header::HeaderName;
 use http::request::Parts;
@@ -42,6 +43,7 @@ pub(crate) struct Api(Arc<Inner>);
 struct Inner {
     scheduler: Handle<Batch>,
     advertise: String,
+    guard: Option<Guard>,
     standby: Standby,
     metrics: Metrics,
     room: Semaphore,
@@ -71,10 +73,11 @@ const BOUNDS: Bounds = Bounds {
 };
 
 impl Api {
-    pub(crate) fn new(advertise: &str, scheduler: Handle<Batch>) -> Self {
+    pub(crate) fn new(advertise: &str, guard: Option<Guard>, scheduler: Handle<Batch>) -> Self {
         Self(Arc::new(Inner {
             scheduler,
             advertise: advertise.to_owned(),
+            guard,
             standby: Standby::new(advertise, VIA, limits::PROXY_ANSWER),
             metrics: Metrics::new(),
             room: Semaphore::new(limits::REQUESTS),
@@ -105,6 +108,12 @@ impl Api {
         }
         let path = steps(parts.uri.path())?;
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        if let Some(guard) = &self.0.guard
+            && !matches!(names[..], ["ping"])
+            && guard.authenticate(&parts.headers).is_none()
+        {
+            return Ok(respond::unauthorized());
+        }
         if let Some(response) = routes::local(self, &parts, &names).await {
             return response;
         }

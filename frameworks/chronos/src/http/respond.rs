@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use front::guard;
 use http::StatusCode;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
@@ -49,6 +50,11 @@ pub(super) fn with_type(status: StatusCode, media: &'static str, body: Vec<u8>) 
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
     response
+}
+
+/// 401 without a body, which is what clients test (spec chronos-v1, section 1.2).
+pub(super) fn unauthorized() -> Response {
+    guard::unauthorized("Mesosphere", TEXT, "")
 }
 
 /// What every answer carries.

@@ -70,6 +70,7 @@ impl Sidecar {
         let config = Config {
             // The first is nobody: the second has to do.
             marathon: vec![format!("http://127.0.0.1:{}", free_port()), supervisor.url()],
+            credential: None,
             groups: vec!["*".into()],
             bind: Ipv4Addr::LOCALHOST.into(),
             haproxy: PathBuf::from("haproxy"),

@@ -8,10 +8,12 @@ mod store;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use front::credential::Credential;
+use front::guard::Guard;
 use model::time::Span;
 use sdk::leadership::Standing;
 use sdk::terms::Terms;
-use sdk::{Masters, State as KeyValues};
+use sdk::{Credentials, Masters, State as KeyValues};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -38,6 +40,11 @@ pub struct Config {
     pub service_ports: (u16, u16),
     /// How long load balancers may take to let go of an instance before it is killed.
     pub drain_timeout: Span,
+    /// Who the supervisor says it is to masters that ask: the namespace then is the principal's name, or begins with it and
+    /// a slash.
+    pub credential: Option<Credential>,
+    /// Whom the API serves; absent: everybody.
+    pub guard: Option<Guard>,
     /// The key-value namespace that holds the state; instances of one supervisor share it.
     pub namespace: String,
 }
@@ -51,6 +58,8 @@ impl Default for Config {
             role: "*".to_owned(),
             service_ports: (10_000, 20_000),
             drain_timeout: Span::from_secs(10),
+            credential: None,
+            guard: None,
             namespace: "marathon".to_owned(),
         }
     }
@@ -152,7 +161,8 @@ async fn conduct(
     abdicate: &Notify,
     shutdown: impl Future<Output = ()>,
 ) {
-    let masters = Masters::new(&config.masters);
+    let credentials = config.credential.as_ref().map(|own| Credentials::new(own.principal(), own.secret()));
+    let masters = Masters::new(&config.masters).with_credentials(credentials);
     let state = KeyValues::new(masters.clone(), &config.namespace);
     let settings = Settings {
         role: config.role.clone(),

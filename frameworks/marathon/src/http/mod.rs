@@ -133,6 +133,12 @@ impl Api {
         }
         let path = steps(parts.uri.path())?;
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        if let Some(guard) = &self.config().guard
+            && !matches!(names[..], ["ping"])
+            && guard.authenticate(&parts.headers).is_none()
+        {
+            return Ok(respond::unauthorized());
+        }
         if let Some(response) = routes::local(self, &parts, &names).await {
             return response;
         }

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use front::guard;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderName, HeaderValue, LOCATION, PRAGMA};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -73,6 +74,11 @@ pub(crate) fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
+}
+
+/// 401 with the realm of the reference (spec marathon-v2).
+pub(crate) fn unauthorized() -> Response {
+    guard::unauthorized("Mesosphere", JSON, r#"{"message":"Credentials are missing or wrong"}"#)
 }
 
 /// The answer to an accepted change.

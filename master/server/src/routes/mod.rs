@@ -32,6 +32,7 @@ use tokio::sync::oneshot;
 use crate::answer;
 use crate::app::App;
 use crate::driver::Message;
+use crate::guard;
 use crate::path::Original;
 use crate::peers;
 use crate::redirect;
@@ -78,6 +79,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/machine/down", any(maintenance::down))
         .route("/machine/up", any(maintenance::up))
         .fallback(async || answer::not_found())
+        .layer(from_fn_with_state(app.clone(), guard::admit))
         .layer(from_fn_with_state(app.clone(), count))
         .with_state(app)
 }

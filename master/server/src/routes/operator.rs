@@ -22,7 +22,7 @@ use super::scheduler::{connection, request_codec, response_codec, streaming};
 use super::{ask, ask_for_stream, plain, refused, stream_id};
 use crate::app::App;
 use crate::path::Original;
-use crate::{answer, body, large, redirect, who};
+use crate::{answer, body, guard, large, redirect, who};
 
 pub(super) async fn call(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(&app, request).await.unwrap_or_else(|refusal| refusal)
@@ -40,6 +40,9 @@ async fn respond(app: &Arc<App>, request: Request) -> Result<Response, Response>
     let decode = move |bytes: &[u8]| codec.decode::<Call>(bytes);
     let call = body::decode(bytes, decode, |error| answer::bad(error.to_string())).await?;
     let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok());
+    if let Some(kind) = kind {
+        guard::may_call(&parts.extensions, kind)?;
+    }
     // A call that cannot be is refused before the question how to answer it.
     let local = kind.is_some_and(is_local);
     let stream = stream_id();

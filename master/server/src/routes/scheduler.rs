@@ -14,7 +14,7 @@ use wire::Codec;
 use super::{ask, ask_for_stream, plain, refused, stream_id};
 use crate::app::App;
 use crate::path::Original;
-use crate::{answer, body, redirect};
+use crate::{answer, body, guard, redirect};
 
 const STREAM_ID: HeaderName = HeaderName::from_static("mesos-stream-id");
 /// Clients must allow so much; ours have 36 characters.
@@ -38,6 +38,7 @@ async fn respond(app: &App, request: Request) -> Result<Response, Response> {
     let call = call.map_err(|refusal| refused(app, &refusal, original))?;
     let accept = response_codec(&parts.headers);
     let header = given_stream(&parts.headers)?;
+    let principal = guard::name(&parts.extensions);
     match call {
         SchedulerCall::Subscribe(call) => {
             let codec = accept?;
@@ -48,7 +49,7 @@ async fn respond(app: &App, request: Request) -> Result<Response, Response> {
                 request,
                 stream: own,
                 header,
-                principal: None,
+                principal,
                 call,
             })
             .await;
@@ -67,7 +68,7 @@ async fn respond(app: &App, request: Request) -> Result<Response, Response> {
                 accept?;
             }
             let asked =
-                ask(app, |request| Input::Scheduler { request, stream: header, principal: None, call }).await;
+                ask(app, |request| Input::Scheduler { request, stream: header, principal, call }).await;
             match asked.answer().await {
                 Ok(reply) => Ok(plain(&reply)),
                 Err(refusal) => Err(refused(app, &refusal, original)),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use front::credential::Credential;
+use front::guard::Role;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
 use master_core::call::StateCall;
 use master_core::effect::Reply;
 use master_core::input::Input;
@@ -20,7 +21,7 @@ use super::scheduler::{connection, request_codec, streaming};
 use super::{ask, ask_for_stream, plain, refused, stream_id};
 use crate::app::App;
 use crate::path::Original;
-use crate::{answer, body, redirect};
+use crate::{answer, body, guard, redirect};
 
 pub(super) async fn call(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(&app, request).await.unwrap_or_else(|refusal| refusal)
@@ -37,7 +38,7 @@ async fn respond(app: &App, request: Request) -> Result<Response, Response> {
         let text = "Expecting 'Content-Type' of application/json";
         return Err(answer::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
-    let principal = principal(&parts.headers)?;
+    let principal = principal(app, &parts)?;
     let bytes = body::read(app, &parts.headers, payload).await?;
     let call = body::decode(bytes, Call::from_slice, |error| {
         failure(StatusCode::BAD_REQUEST, error.reason, Some(error.field))
@@ -99,17 +100,23 @@ fn registry_refused(refusal: &Refused) -> Response {
     failure(status, refusal.to_string(), refusal.field().map(str::to_owned))
 }
 
-/// Whom the caller says it is, by HTTP's basic scheme. The secret is not looked at: there is no list of secrets.
-fn principal(headers: &HeaderMap) -> Result<Option<String>, Response> {
-    let Some(given) = headers.get(AUTHORIZATION) else { return Ok(None) };
-    let basic = given.to_str().ok().and_then(|text| text.split_once(' '));
-    let coded =
-        basic.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic")).map(|(_, coded)| coded.trim());
-    let pair =
-        coded.and_then(|coded| STANDARD.decode(coded).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
-    match pair.as_deref().and_then(|pair| pair.split_once(':')) {
-        Some((principal, _)) if !principal.is_empty() => Ok(Some(principal.to_owned())),
-        _ => {
+/// Whose namespaces the caller may reach; `None` for all of them. A master without a list of principals takes the caller's
+/// word, and does not look at the secret.
+fn principal(app: &App, parts: &Parts) -> Result<Option<String>, Response> {
+    if app.guard.is_some() {
+        return match guard::principal(&parts.extensions) {
+            Some(known) if known.is(Role::Operator) => Ok(None),
+            Some(known) if known.is(Role::Framework) => Ok(Some(known.name.to_string())),
+            _ => {
+                let error = "records are kept for principals with the role 'framework'".to_owned();
+                Err(failure(StatusCode::FORBIDDEN, error, None))
+            }
+        };
+    }
+    let Some(given) = parts.headers.get(AUTHORIZATION) else { return Ok(None) };
+    match given.to_str().ok().and_then(Credential::of_basic) {
+        Some(credential) => Ok(Some(credential.principal().to_owned())),
+        None => {
             let error = "Authorization must be 'Basic' and the base64 of 'principal:secret'".to_owned();
             let response = failure(StatusCode::UNAUTHORIZED, error, Some("Authorization".to_owned()));
             Err(answer::with(response, WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"stoa\"")))

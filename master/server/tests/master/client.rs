@@ -39,9 +39,28 @@ impl TestMaster {
             join: None,
             data_dir: data_dir.to_owned(),
             offer_timeout: None,
+            guard: None,
             logs: None,
         })
         .await
+    }
+
+    /// A master alone that serves whom the list names.
+    pub(crate) async fn guarded(data_dir: &Path, list: &Path) -> Self {
+        let master = Self::open(master::Config {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            advertise: None,
+            peers: Vec::new(),
+            join: None,
+            data_dir: data_dir.to_owned(),
+            offer_timeout: None,
+            guard: Some(front::guard::Guard::read(list).expect("a lawful list")),
+            logs: None,
+        })
+        .await
+        .expect("starts");
+        master.until_health(200).await;
+        master
     }
 
     /// A master alone whose log is in that file; what levels it was told ends up in `levels`.
@@ -57,6 +76,7 @@ impl TestMaster {
             join: None,
             data_dir: data_dir.to_owned(),
             offer_timeout: None,
+            guard: None,
             logs: Some(master::Logs {
                 file: Some(file),
                 set_level: std::sync::Arc::new(move |level| levels.send(level).unwrap_or_default()),
@@ -77,6 +97,7 @@ impl TestMaster {
             join: Some(member.to_owned()),
             data_dir: data_dir.to_owned(),
             offer_timeout: None,
+            guard: None,
             logs: None,
         })
         .await

@@ -3,6 +3,7 @@
 mod abuse;
 mod agent;
 mod alone;
+mod authentication;
 mod client;
 mod group;
 mod key_value;

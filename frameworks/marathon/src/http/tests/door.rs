@@ -58,3 +58,24 @@ async fn a_head_has_its_bounds() {
         assert_eq!(answer, format!("HTTP/1.1 {status}").as_bytes());
     }
 }
+
+#[tokio::test]
+async fn whoever_does_not_know_the_secret_gets_nothing_but_a_pong() {
+    let server = Server::guarded("ops:s3cret").await;
+    assert_eq!(server.send("GET", "/ping", None, &[]).await.status(), 200);
+    for headers in [
+        &[][..],
+        &[("authorization", "Basic b3BzOndyb25n")],
+        &[("authorization", "Bearer s3cret")],
+        &[("authorization", "token=s3cret")],
+    ] {
+        for path in ["/v2/apps", "/v2/events", "/metrics", "/version", "/", "/ui/", "/nosuch"] {
+            let answer = server.send("GET", path, None, headers).await;
+            assert_eq!(answer.status(), 401, "{path}");
+            assert_eq!(answer.headers()["www-authenticate"], "Basic realm=\"Mesosphere\"");
+            assert_eq!(answer.text().await.unwrap(), r#"{"message":"Credentials are missing or wrong"}"#);
+        }
+    }
+    let right = [("authorization", "Basic b3BzOnMzY3JldA==")];
+    assert_eq!(server.send("GET", "/version", None, &right).await.status(), 200);
+}

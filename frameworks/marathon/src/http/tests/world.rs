@@ -145,6 +145,16 @@ impl Server {
         Self::standby_within(leader, BOUNDS).await
     }
 
+    /// One that follows, and serves one principal.
+    pub(super) async fn guarded(credential: &str) -> Self {
+        let guard = Some(front::guard::Guard::of_one(credential.parse().unwrap()));
+        let (_, view) = watch::channel(None);
+        let (_, hub) = watch::channel(None);
+        let (requests, _) = mpsc::channel(1);
+        let standing = Standing::Following { leader: None };
+        Self::serve_guarded(guard, standing, view, hub, requests, BOUNDS).await
+    }
+
     /// One that follows, with bounds of its own.
     pub(super) async fn standby_within(leader: Option<&str>, bounds: Bounds) -> Self {
         let (_, view) = watch::channel(None);
@@ -161,11 +171,22 @@ impl Server {
         requests: mpsc::Sender<Request>,
         bounds: Bounds,
     ) -> Self {
+        Self::serve_guarded(None, standing, view, hub, requests, bounds).await
+    }
+
+    async fn serve_guarded(
+        guard: Option<front::guard::Guard>,
+        standing: Standing,
+        view: watch::Receiver<Option<Arc<crate::supervisor::state::State>>>,
+        hub: watch::Receiver<Option<sdk::hub::Hub>>,
+        requests: mpsc::Sender<Request>,
+        bounds: Bounds,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (standing, seen) = watch::channel(standing);
         let api = Api::new(Surroundings {
-            config: Arc::new(config(&address)),
+            config: Arc::new(Config { guard, ..config(&address) }),
             standing: seen,
             view,
             hub,
