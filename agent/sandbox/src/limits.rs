@@ -46,3 +46,7 @@ pub const MAX_COMMAND_PROBES: usize = 64;
 
 /// Bytes read of the answer to an HTTP probe: only its status matters, the rest is not waited for.
 pub const MAX_PROBE_ANSWER_BYTES: usize = 64 << 10;
+
+/// Redirections one HTTP probe follows: an application's front door may send on to its health page, but a circle is no
+/// health, and each step takes a part of the probe's time.
+pub const PROBE_REDIRECTS: usize = 5;

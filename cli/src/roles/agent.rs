@@ -36,7 +36,8 @@ pub(crate) struct AgentArgs {
     /// Where checkpoints, sandboxes and the fetch cache live
     #[arg(long, env = "STOA_AGENT_DATA_DIR", value_name = "DIR", default_value = "stoa-agent")]
     data_dir: PathBuf,
-    /// What it offers, as `cpus:4;mem:4096;disk:10000;ports:[31000-32000]`; absent: what the machine has
+    /// What it offers, as `cpus:4;mem:4096;disk:10000;ports:[31000-32000]` or as a JSON array of
+    /// Resource objects; absent: what the machine has
     #[arg(long, env = "STOA_AGENT_RESOURCES", value_name = "RESOURCES")]
     resources: Option<String>,
     /// What distinguishes it, as `rack:a;zone:b`

@@ -1,10 +1,11 @@
-//! HTTP probes: a GET is answered with the right status.
+//! HTTP probes: a GET is answered with the right status, by way of redirections if need be (spec mesos-v1, 10.7).
 
 use std::time::Duration;
 
 use reqwest::{Client, redirect};
 
 use super::ProbeError;
+use crate::limits;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpProbe {
@@ -15,7 +16,7 @@ pub struct HttpProbe {
     pub port: u16,
     /// Path with query, with or without the leading slash.
     pub path: String,
-    /// Statuses that pass; empty means 200 to 399. Redirections are not followed.
+    /// Statuses of the last answer that pass; empty means 200 to 399. A redirection that says where to is not the last.
     pub statuses: Vec<u16>,
 }
 
@@ -35,7 +36,7 @@ impl HttpProbe {
 /// Every probe makes its own connection: a kept one would go on working for a server that no longer accepts any.
 pub(super) fn client() -> Result<Client, ProbeError> {
     Client::builder()
-        .redirect(redirect::Policy::none())
+        .redirect(redirect::Policy::limited(limits::PROBE_REDIRECTS))
         .pool_max_idle_per_host(0)
         .no_proxy()
         .tls_danger_accept_invalid_certs(true)
@@ -46,7 +47,9 @@ pub(super) fn client() -> Result<Client, ProbeError> {
 
 pub(super) async fn run(client: &Client, probe: &HttpProbe, timeout: Duration) -> Result<u16, ProbeError> {
     let answer = client.get(probe.url()).timeout(timeout).send().await.map_err(|error| {
-        if error.is_timeout() {
+        if error.is_redirect() {
+            ProbeError::Redirects(limits::PROBE_REDIRECTS)
+        } else if error.is_timeout() {
             ProbeError::Timeout(timeout)
         } else if error.is_builder() {
             ProbeError::Invalid(reason(&error))
@@ -105,18 +108,52 @@ mod tests {
         let patience = Duration::from_secs(10);
         let port = server("HTTP/1.1 204 No Content\r\n\r\n").await;
         assert_eq!(ask(&probe(port, "health"), patience).await, Ok(204));
-        let port =
-            server("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").await;
-        assert_eq!(
-            ask(&probe(port, "/"), patience).await,
-            Ok(302),
-            "a redirection is an answer and is not followed"
-        );
+        let port = server("HTTP/1.1 304 Not Modified\r\n\r\n").await;
+        assert_eq!(ask(&probe(port, "/"), patience).await, Ok(304), "it does not say where to");
         let port = server("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n").await;
         assert_eq!(ask(&probe(port, "/"), patience).await, Err(ProbeError::Status(500)));
         let port = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
         let only = HttpProbe { statuses: vec![503], ..probe(port, "/") };
         assert_eq!(ask(&only, patience).await, Err(ProbeError::Status(200)));
+    }
+
+    /// A server whose every answer sends on to the same place.
+    async fn sending_on(to: impl Fn(u16) -> String) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answer = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", to(port));
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 4096];
+                assert!(stream.read(&mut head).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn redirections_are_followed_and_what_is_at_their_end_decides() {
+        let patience = Duration::from_secs(10);
+        for (answer, found) in [
+            ("HTTP/1.1 204 No Content\r\n\r\n", Ok(204)),
+            ("HTTP/1.1 503 Oops\r\nContent-Length: 0\r\n\r\n", Err(ProbeError::Status(503))),
+        ] {
+            let end = server(answer).await;
+            let port = sending_on(|_| format!("http://127.0.0.1:{end}/there")).await;
+            assert_eq!(ask(&probe(port, "/"), patience).await, found);
+        }
+        let gone = sending_on(|_| "http://127.0.0.1:1/".to_owned()).await;
+        let found = ask(&probe(gone, "/"), patience).await;
+        assert!(matches!(found, Err(ProbeError::Connect(_))), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn redirections_in_a_circle_are_no_health() {
+        let port = sending_on(|port| format!("http://127.0.0.1:{port}/")).await;
+        let found = ask(&probe(port, "/"), Duration::from_secs(10)).await;
+        assert_eq!(found, Err(ProbeError::Redirects(limits::PROBE_REDIRECTS)));
     }
 
     #[tokio::test]

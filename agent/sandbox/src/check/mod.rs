@@ -45,6 +45,8 @@ pub enum ProbeError {
     Connect(String),
     #[error("unexpected HTTP status {0}")]
     Status(u16),
+    #[error("more than {0} redirections")]
+    Redirects(usize),
     #[error("the command {0}")]
     Exit(ExitStatus),
     #[error("the command could not be run: {0}")]

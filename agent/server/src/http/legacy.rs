@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use agent_core::{Executor, Framework, Phase, Task, View};
 use model::attributes::{AttributeValue, Attributes};
-use model::resources::{Bag, Form, Name, Value as Amount};
+use model::resources::{Bag, Form, Value as Amount};
 use serde_json::{Map, Value, json};
 use wire::v1;
 
@@ -216,20 +216,24 @@ fn shape<M: wire::Message>(message: &M) -> Value {
     serde_json::from_slice(&wire::json::to_vec(message)).unwrap_or_default()
 }
 
-/// `{"cpus":1.0,"ports":"[31000-32000]",...}`: the four usual kinds always, zero when there is nothing of them.
+/// `{"cpus":1.0,"ports":"[31000-32000]",...}`: the four usual kinds always, zero when there is nothing of them; what may be
+/// taken back apart, as `cpus_revocable`.
 pub(super) fn resources(bag: &Bag) -> Value {
+    let of = |revocable: bool| -> Bag {
+        bag.iter().filter(|item| item.is_revocable() == revocable).cloned().collect()
+    };
+    let firm = of(false);
     let mut shown = json!({
-        "disk": bag.disk().as_f64(),
-        "mem": bag.mem().as_f64(),
-        "gpus": bag.gpus().as_f64(),
-        "cpus": bag.cpus().as_f64(),
+        "disk": firm.disk().as_f64(),
+        "mem": firm.mem().as_f64(),
+        "gpus": firm.gpus().as_f64(),
+        "cpus": firm.cpus().as_f64(),
     });
-    for item in bag {
-        let name: &Name = item.name();
-        if shown.get(name.as_str()).is_none() {
-            shown[name.as_str()] = match item.value() {
-                Amount::Scalar(_) => bag.scalar(name).as_f64().into(),
-                Amount::Ranges(_) => bag.ranges(name).to_string().into(),
+    for (bag, suffix) in [(&firm, ""), (&of(true), "_revocable")] {
+        for item in bag {
+            shown[format!("{}{suffix}", item.name())] = match item.value() {
+                Amount::Scalar(_) => bag.scalar(item.name()).as_f64().into(),
+                Amount::Ranges(_) => bag.ranges(item.name()).to_string().into(),
                 other => other.to_string().into(),
             };
         }

@@ -19,14 +19,16 @@ use crate::machine;
 pub(super) async fn all(site: &Site) -> Result<Vec<(String, f64)>, Refusal> {
     let summary = site.summary().await?;
     let mut all = numbers(site, &summary);
-    for (kind, pick) in KINDS {
-        let (total, used) = (pick(&summary.total).as_f64(), pick(&summary.used).as_f64());
-        all.push((format!("slave/{kind}_total"), total));
-        all.push((format!("slave/{kind}_used"), used));
-        all.push((format!("slave/{kind}_percent"), if total > 0.0 { used / total } else { 0.0 }));
-        // Nothing here can be taken back.
-        for suffix in ["total", "used", "percent"] {
-            all.push((format!("slave/{kind}_revocable_{suffix}"), 0.0));
+    for (revocable, infix) in [(false, ""), (true, "_revocable")] {
+        let of = |bag: &Bag| -> Bag {
+            bag.iter().filter(|item| item.is_revocable() == revocable).cloned().collect()
+        };
+        let (total, used) = (of(&summary.total), of(&summary.used));
+        for (kind, pick) in KINDS {
+            let (total, used) = (pick(&total).as_f64(), pick(&used).as_f64());
+            all.push((format!("slave/{kind}{infix}_total"), total));
+            all.push((format!("slave/{kind}{infix}_used"), used));
+            all.push((format!("slave/{kind}{infix}_percent"), if total > 0.0 { used / total } else { 0.0 }));
         }
     }
     all.extend(system_numbers().into_iter().map(|(name, value)| (format!("system/{name}"), value)));

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use wire::v1;
+
 use super::bag::{Bag, Item};
-use super::convert::{self, Rule};
+use super::convert::{self, ResourceError, Rule};
 use super::key::{Disk, Name, Reservation, SourceKind, Tag};
 use super::value::Value;
 use crate::limits;
@@ -28,12 +30,25 @@ pub enum TextError {
     Rule { text: String, rule: Rule },
     #[error("must not have more than {max} entries", max = limits::RESOURCES)]
     TooMany,
+    #[error("must be a JSON array of Resource objects: {0}")]
+    Json(String),
+    #[error("{resource}: '{field} must not be set")]
+    NotConfigured { resource: String, field: &'static str },
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
 }
 
 impl Bag {
     /// Reads the text of the agent's flag. A role in parentheses reserves statically; amounts named twice add up;
-    /// zero is the same as absent.
+    /// zero is the same as absent. A text that begins with `[` is a JSON array of the API's `Resource` objects, which
+    /// can say more: reservations with labels, disks, and what may be taken back (`"revocable":{}`).
+    ///
+    /// # Errors
+    /// The text has neither form, or describes resources that cannot be.
     pub fn parse(text: &str) -> Result<Self, TextError> {
+        if text.trim_start().starts_with('[') {
+            return Self::parse_json(text);
+        }
         let mut bag = Self::new();
         for (count, entry) in entries(text).enumerate() {
             if count == limits::RESOURCES {
@@ -54,6 +69,34 @@ impl Bag {
         }
         Ok(bag)
     }
+
+    fn parse_json(text: &str) -> Result<Self, TextError> {
+        // The dialect reads messages, so the array is read as the one list of a message that has nothing else.
+        let message = format!("{{\"resources\":{text}}}");
+        let read: v1::TaskResourceLimitation =
+            wire::json::from_slice(message.as_bytes()).map_err(|error| TextError::Json(error.to_string()))?;
+        let bag = Self::from_wire(&read.resources)?;
+        for item in &bag {
+            if let Some(field) = item.tag().and_then(not_configured) {
+                return Err(TextError::NotConfigured { resource: item.to_string(), field });
+            }
+        }
+        Ok(bag)
+    }
+}
+
+/// What of a resource comes to be by an operation or an allocation, and is nothing that a machine has.
+fn not_configured(tag: &Tag) -> Option<&'static str> {
+    let dynamic = tag.reservations.iter().any(|layer| layer.dynamic);
+    [
+        (dynamic, "reservations' of type DYNAMIC"),
+        (tag.disk.is_some(), "disk'"),
+        (tag.shared, "shared'"),
+        (tag.provider.is_some(), "provider_id'"),
+        (tag.allocated.is_some(), "allocation_info'"),
+    ]
+    .into_iter()
+    .find_map(|(there, field)| there.then_some(field))
 }
 
 /// The parts between semicolons; blank ones are nothing.
@@ -247,6 +290,42 @@ mod tests {
         );
         assert_eq!(Bag::parse("cpus(*):4").unwrap(), Bag::parse("cpus:4").unwrap());
         assert_eq!(Bag::parse(" ; ").unwrap(), Bag::new());
+    }
+
+    #[test]
+    fn flag_json() {
+        let text = r#" [
+            {"name":"cpus","type":"SCALAR","scalar":{"value":4}},
+            {"name":"cpus","type":"SCALAR","scalar":{"value":2},"revocable":{}},
+            {"name":"mem","type":"SCALAR","scalar":{"value":512},"role":"eng"},
+            {"name":"disk","type":"SCALAR","scalar":{"value":64},"reservations":[{"type":"STATIC","role":"eng"}]},
+            {"name":"ports","type":"RANGES","ranges":{"range":[{"begin":31000,"end":31009}]}}
+        ]"#;
+        let bag = Bag::parse(text).unwrap();
+        assert_eq!(
+            bag.to_string(),
+            "cpus:4; cpus{REV}:2; disk(reservations: [(STATIC,eng)]):64; mem(reservations: [(STATIC,eng)]):512; ports:[31000-31009]"
+        );
+        assert_eq!(Bag::parse("[]").unwrap(), Bag::new());
+    }
+
+    #[test]
+    fn refused_json() {
+        let cpus =
+            |more: &str| format!(r#"[{{"name":"cpus","type":"SCALAR","scalar":{{"value":1}},{more}}}]"#);
+        for (text, part) in [
+            ("[1]".to_owned(), "JSON array of Resource objects"),
+            ("[{}]".to_owned(), "name"),
+            ("[".to_owned(), "JSON array of Resource objects"),
+            (r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":-1}}]"#.to_owned(), "value <= 0"),
+            (cpus(r#""reservations":[{"type":"DYNAMIC","role":"eng"}]"#), "DYNAMIC must not be set"),
+            (cpus(r#""allocation_info":{"role":"eng"}"#), "'allocation_info' must not be set"),
+            (cpus(r#""provider_id":{"value":"p"}"#), "'provider_id' must not be set"),
+            (cpus(r#""role":"a//b""#), "slash"),
+        ] {
+            let error = Bag::parse(&text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
     }
 
     #[test]
