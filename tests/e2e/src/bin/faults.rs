@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use e2e::faults::batch::Jobs;
 use e2e::faults::clients::{Clients, History};
 use e2e::faults::nodes::{NODES, Nodes};
 use e2e::faults::promises::{self, Verdict};
@@ -60,6 +61,7 @@ async fn run(seed: u64, seconds: u64) -> Result<bool, String> {
         .map_err(|why| format!("{why}\n{}", nodes.logs()))?;
     let steady = promises::steady(&nodes, STEADY_INSTANCES).await?;
 
+    let jobs = Jobs::post(&nodes).await.map_err(|why| format!("{why}\n{}", nodes.logs()))?;
     let clients = Clients::start(&nodes, &history)?;
     for fault in schedule::draw(seed, seconds) {
         println!("{fault}");
@@ -71,10 +73,10 @@ async fn run(seed: u64, seconds: u64) -> Result<bool, String> {
         tokio::time::sleep(Duration::from_secs(fault.pause)).await;
     }
     (0..NODES).for_each(|node| nodes.revive(node));
-    clients.stop().await;
+    let registers = clients.stop().await;
     let told = history.told();
     println!("{} requests had no answer: what became of them is not promised", told.unanswered);
-    let verdicts = promises::check(&nodes, &told, &steady).await?;
+    let verdicts = promises::check(&nodes, &told, &registers, &jobs, &steady).await?;
     Ok(report(&nodes, &verdicts))
 }
 

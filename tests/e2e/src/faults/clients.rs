@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::nodes::Nodes;
+use super::registers::{self, Registers};
 use crate::state;
 
 /// Writers of keys, each its own.
@@ -69,6 +70,7 @@ impl History {
 pub struct Clients {
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
+    registers: Arc<Registers>,
 }
 
 impl Clients {
@@ -87,19 +89,26 @@ impl Clients {
             let runs = runs.clone();
             tasks.push(tokio::spawn(async move { asker.change_app(app, &runs).await }));
         }
-        Ok(Self { stop, tasks })
+        let registers = Arc::new(Registers::default());
+        for client in 0..registers::CLIENTS {
+            let asker = Asker::new(nodes.masters(), history, &stop)?;
+            tasks.push(tokio::spawn(registers::run(asker, client, registers.clone())));
+        }
+        Ok(Self { stop, tasks, registers })
     }
 
-    pub async fn stop(self) {
+    /// What the clients that meet at keys were told.
+    pub async fn stop(self) -> Arc<Registers> {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.expect("a client ends");
         }
+        self.registers
     }
 }
 
 /// A client with several addresses, of which it uses the one that answers.
-struct Asker {
+pub(super) struct Asker {
     http: reqwest::Client,
     addresses: Vec<String>,
     history: Arc<History>,
@@ -116,8 +125,17 @@ impl Asker {
         })
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// One call of the key-value API, to one of the masters: its status and what it says.
+    pub(super) async fn ask_master(&self, at: usize, call: &Value) -> reqwest::Result<(u16, Value)> {
+        let url = format!("http://{}/api/v1/state", self.addresses[at % self.addresses.len()]);
+        let answer = self.http.post(&url).json(call).send().await?;
+        let status = answer.status().as_u16();
+        let body = if status == 200 { answer.json().await? } else { Value::Null };
+        Ok((status, body))
     }
 
     async fn write_keys(&self, writer: usize) {

@@ -1,10 +1,12 @@
 //! A cluster whose nodes have addresses of their own, broken by a schedule drawn from a seed while clients write; then
 //! the promises, checked from what the clients were told and from what the kernel runs.
 
+pub mod batch;
 pub mod clients;
 mod dice;
 pub mod link;
 pub mod network;
 pub mod nodes;
 pub mod promises;
+pub mod registers;
 pub mod schedule;

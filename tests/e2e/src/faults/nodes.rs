@@ -11,8 +11,10 @@ use crate::process::Process;
 pub const MASTERS: usize = 3;
 pub const AGENTS: usize = 3;
 pub const SUPERVISORS: usize = 2;
-/// A master, an agent or a supervisor each.
-pub const NODES: usize = MASTERS + AGENTS + SUPERVISORS;
+/// Batch schedulers.
+pub const SCHEDULERS: usize = 2;
+/// One process each.
+pub const NODES: usize = MASTERS + AGENTS + SUPERVISORS + SCHEDULERS;
 
 /// A disk of each master: small, so that it can be filled.
 const DISK: &str = "size=160m";
@@ -38,8 +40,10 @@ impl Nodes {
                 5050
             } else if node < MASTERS + AGENTS {
                 5051
-            } else {
+            } else if node < MASTERS + AGENTS + SUPERVISORS {
                 8080
+            } else {
+                4400
             }
         };
         let addresses = (0..NODES).map(|node| format!("{}:{}", network.address(node), port(node))).collect();
@@ -72,7 +76,8 @@ impl Nodes {
             let resources = "--resources=cpus:8;mem:8192;disk:10000;ports:[31000-31500]".to_owned();
             return vec!["agent".to_owned(), listen, to, data, resources, "--kill-tasks-on-exit".to_owned()];
         }
-        vec!["marathon".to_owned(), listen, to]
+        let role = if node < MASTERS + AGENTS + SUPERVISORS { "marathon" } else { "chronos" };
+        vec![role.to_owned(), listen, to]
     }
 
     /// `master-0` for example.
@@ -81,7 +86,15 @@ impl Nodes {
             return format!("master-{node}");
         }
         let agent = node - MASTERS;
-        if agent < AGENTS { format!("agent-{agent}") } else { format!("supervisor-{}", agent - AGENTS) }
+        if agent < AGENTS {
+            return format!("agent-{agent}");
+        }
+        let supervisor = agent - AGENTS;
+        if supervisor < SUPERVISORS {
+            format!("supervisor-{supervisor}")
+        } else {
+            format!("scheduler-{}", supervisor - SUPERVISORS)
+        }
     }
 
     pub fn masters(&self) -> &[String] {
@@ -89,7 +102,11 @@ impl Nodes {
     }
 
     pub fn supervisors(&self) -> &[String] {
-        &self.addresses[MASTERS + AGENTS..]
+        &self.addresses[MASTERS + AGENTS..MASTERS + AGENTS + SUPERVISORS]
+    }
+
+    pub fn schedulers(&self) -> &[String] {
+        &self.addresses[MASTERS + AGENTS + SUPERVISORS..]
     }
 
     pub fn folder(&self) -> &Path {

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::batch::Jobs;
 use super::clients::{self, Told};
 use super::nodes::Nodes;
+use super::registers::Registers;
 use crate::{state, tasks};
 
 /// After the last fault everything has so long to come right.
@@ -29,11 +31,15 @@ pub struct Verdict {
 pub async fn check(
     nodes: &Nodes,
     told: &Told,
+    registers: &Registers,
+    jobs: &Jobs,
     steady: &BTreeMap<String, Vec<i32>>,
 ) -> Result<Vec<Verdict>, String> {
     let http = clients::client()?;
     let verdict = |promise, kept| Verdict { promise, kept };
     Ok(vec![
+        verdict("the history of each key is linearizable", registers.check()),
+        verdict("each due time of a batch job has one outcome, which happened", jobs.check(nodes).await),
         verdict("no acknowledged key is lost", keys_kept(&http, nodes, told).await),
         verdict("no acknowledged change of an app is lost", apps_kept(&http, nodes, told).await),
         verdict("every app comes to run as asked, each task once", converged(&http, nodes, told).await),
@@ -194,7 +200,7 @@ pub async fn deploy_steady(nodes: &Nodes, count: usize) -> Result<(), String> {
     eventually(put).await
 }
 
-async fn eventually<T, F: Future<Output = Result<T, String>>>(
+pub(super) async fn eventually<T, F: Future<Output = Result<T, String>>>(
     mut ask: impl FnMut() -> F,
 ) -> Result<T, String> {
     let began = Instant::now();

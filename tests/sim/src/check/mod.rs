@@ -9,7 +9,6 @@ pub mod books;
 pub mod digests;
 pub mod fencing;
 pub mod leases;
-pub mod linear;
 pub mod revisions;
 pub mod routes;
 pub mod strategy;

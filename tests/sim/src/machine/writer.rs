@@ -1,11 +1,11 @@
 //! A client that reads and writes a few keys, and remembers what it was told.
 
+use linear::{Done, Kind, Operation as Recorded};
 use rand::RngExt;
 use wire::state::{Answer, Base64, Call, Compare, Get, Key, Operation, OperationAnswer, Put, Txn};
 
 use super::caller::{Caller, Outcome};
 use super::{Crash, Due, Machine};
-use crate::check::linear::{Done, Kind, Operation as Recorded};
 use crate::context::Context;
 use crate::frame::Frame;
 use crate::net::{ConnId, Host, MS};

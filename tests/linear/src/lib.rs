@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::net::Micros;
+/// Microseconds since some beginning, the same for all calls of a history.
+pub type Micros = u64;
 
 /// What is promised.
 pub const PROMISE: &str = "the history of each key is linearizable";
