@@ -111,10 +111,7 @@ async fn a_run_by_hand(world: &World) -> Value {
     let told: Value = answer.json().await.expect("JSON");
     assert_eq!(told["id"], named.as_str());
     let run = world.ended("first", "succeeded").await;
-    assert_eq!(
-        (&run["id"], &run["trigger"], &run["exitCode"]),
-        (&json!(named), &json!("manual"), &json!(0))
-    );
+    assert_eq!((&run["id"], &run["trigger"], &run["exitCode"]), (&json!(named), &json!("manual"), &json!(0)));
     let task = run["taskId"].as_str().expect("a task");
     assert!(task.starts_with("ct:") && task.ends_with(":0:first:more"), "{task}");
     let sandboxes = world.cluster.dir("agent-0");
