@@ -273,6 +273,7 @@ impl Scheduler {
     pub(super) fn park(&mut self, id: &RunId) {
         self.queue.remove(id);
         self.release(id);
+        self.release_room(id);
         self.book.waiting.remove(id);
         self.timers.set(Timer::Preempt(id.clone()), None);
     }

@@ -81,7 +81,9 @@ impl Scheduler {
             self.hold(id);
             return Ok(());
         }
-        let (at, share) = place(&job.work(run.part), &mut round.open)?;
+        let priority = self.priority(&job);
+        let kept = |agent: &str| self.is_promised(now, agent, priority);
+        let (at, share) = place(&job.work(run.part), &mut round.open, kept)?;
         let (begun, launched) = (run.id(), run.part.is_some() && run.task.is_none());
         let launch = self.launch(&job, run, &round.open[at].0, share, out);
         round.open[at].1.push(launch);
@@ -198,10 +200,18 @@ impl Scheduler {
 ///
 /// # Errors
 /// Why none has, for a person.
-fn place(work: &Work, open: &mut [(Offer, Vec<Launch>)]) -> Result<(usize, Share), &'static str> {
+fn place(
+    work: &Work,
+    open: &mut [(Offer, Vec<Launch>)],
+    kept: impl Fn(&str) -> bool,
+) -> Result<(usize, Share), &'static str> {
     let need = Need::from_bag((*work.need).clone());
     let mut why = "no offer came";
     for (at, (offer, _)) in open.iter_mut().enumerate() {
+        if kept(offer.agent.as_str()) {
+            why = "what is offered is kept for a run of higher priority";
+            continue;
+        }
         if !work.constraints.is_empty() {
             let fields = constraint::fields(offer);
             if !work.constraints.iter().all(|constraint| constraint.allows(&fields)) {

@@ -29,6 +29,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::hold::Held;
+use self::preempt::Promise;
 use self::queue::Queue;
 use super::book::Book;
 use super::job::{Job, Status};
@@ -70,6 +71,8 @@ pub struct Scheduler {
     considered: u64,
     /// What agents said of themselves in their offers.
     agents: BTreeMap<String, BTreeMap<String, String>>,
+    /// Agents where tasks are ending, or have ended, to make room for one run.
+    promised: BTreeMap<String, Promise>,
     revived_at: Option<Time>,
     /// Something was queued since offers were last asked for.
     revive: bool,
@@ -110,6 +113,7 @@ impl Scheduler {
             stirred: BTreeSet::new(),
             considered: 0,
             agents: BTreeMap::new(),
+            promised: BTreeMap::new(),
             revived_at: None,
             revive: false,
             unreadable: Vec::new(),

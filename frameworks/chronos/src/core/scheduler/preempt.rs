@@ -22,7 +22,28 @@ struct Victim {
     need: Arc<Bag>,
 }
 
+/// The room of an agent is kept for a run: what is freed comes back piece by piece, and each piece would do for what was
+/// ended before all of them do for the run.
+#[derive(Debug)]
+pub(super) struct Promise {
+    run: RunId,
+    priority: i32,
+    until: Time,
+}
+
 impl Scheduler {
+    /// Whether a run of this priority must leave an agent to another.
+    pub(super) fn is_promised(&self, now: Time, agent: &str, priority: i32) -> bool {
+        let promise = self.promised.get(agent);
+        promise.is_some_and(|promise| priority < promise.priority && now < promise.until)
+    }
+
+    /// It has been launched, or will not be: what was kept for it is anybody's.
+    pub(super) fn release_room(&mut self, run: &RunId) {
+        let whole = run.whole();
+        self.promised.retain(|_, promise| promise.run != whole);
+    }
+
     /// Remembers what agents say of themselves: nobody offers what is in use, so that is when constraints are checked.
     pub(super) fn know_agents(&mut self, offers: &[Offer]) {
         for offer in offers {
@@ -40,16 +61,20 @@ impl Scheduler {
         let Some(job) = self.book.job(&run.job).cloned() else { return };
         let next = run.parts.as_ref().and_then(|parts| parts.next(&job.steps));
         let work = job.work(run.part.or(next));
-        let Some(victims) = self.victims(&work, self.priority(&job)) else { return };
+        let priority = self.priority(&job);
+        self.release_room(id);
+        let Some((agent, victims)) = self.victims(&work, priority) else { return };
+        let until = now + limits::PREEMPT_AGAIN;
+        self.promised.insert(agent, Promise { run: id.whole(), priority, until });
         for victim in victims {
             let reason = format!("made room for {id}");
             self.end_task(now, &victim, Ending::Preempted, &reason, out);
         }
     }
 
-    /// The tasks whose end makes room on one agent: the least important, the fewest, and of these the youngest. None when
+    /// An agent, and the tasks whose end makes room on it: the least important, the fewest, and of these the youngest. None when
     /// there is no such agent, an empty list when enough is ending there already.
-    fn victims(&self, work: &Work, priority: i32) -> Option<Vec<Arc<Run>>> {
+    fn victims(&self, work: &Work, priority: i32) -> Option<(String, Vec<Arc<Run>>)> {
         let mut agents: BTreeMap<&str, Vec<Victim>> = BTreeMap::new();
         let whole = self.book.active.keys().flat_map(|job| self.book.active_of(job));
         let running: Vec<Arc<Run>> = whole.chain(self.book.parts.values().cloned()).collect();
@@ -79,7 +104,7 @@ impl Scheduler {
             let highest = if new.is_empty() { None } else { highest };
             Some(((highest, new.len(), agent.to_owned()), new))
         });
-        choice.min_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, new)| new)
+        choice.min_by(|(a, _), (b, _)| a.cmp(b)).map(|((_, _, agent), new)| (agent, new))
     }
 
     /// It was ended for another's sake: it waits again where it waited before, and nothing is counted.

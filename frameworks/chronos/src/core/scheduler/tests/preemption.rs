@@ -150,3 +150,28 @@ fn what_makes_room_still_obeys_a_kill_and_its_time_limit() {
     world.pass(Span::ZERO);
     assert_eq!(world.history("low"), "00:00:00 x1 failed took longer than the 8s it may");
 }
+
+/// Each half that is freed would do for the run that was ended there.
+#[test]
+fn room_that_comes_back_piece_by_piece_is_kept_for_whom_it_was_made() {
+    let mut world = World::new();
+    let half = || json!({"cpus": 0.5});
+    let first = start(&mut world, "S1", job("low1", half()));
+    let second = start(&mut world, "S1", job("low2", half()));
+    assert_eq!(asked(&mut world, json!({})), ["low2", "low1"]);
+    world.told();
+    for task in [&first, &second] {
+        world.update(task, TaskState::Killed, "");
+        world.told();
+        world.offer_of("S1", "cpus:0.5;mem:1000;disk:1000");
+        assert_eq!(world.told(), "", "half of it is for nobody else");
+    }
+    world.offer_of("S2", "cpus:0.5;mem:1000;disk:1000");
+    assert!(world.told().contains("launch ct:+0:1:low"), "another agent's room is anybody's");
+    world.offer_of("S1", "cpus:1;mem:1000;disk:1000");
+    assert!(world.told().contains("launch ct:+0:0:high:"));
+    world.end(TaskState::Finished);
+    world.told();
+    world.offer_of("S1", "cpus:0.5;mem:1000;disk:1000");
+    assert!(world.told().contains("launch ct:+0:1:low"), "what it has left is anybody's");
+}
