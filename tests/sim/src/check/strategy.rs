@@ -83,7 +83,9 @@ impl Strategy {
             return;
         }
         let left = after.instances_of(&app.id).filter(serves).count() + failed;
-        let minimum = app.upgrade.minimum_health.ceil_of(app.instances) as usize;
+        // What was stored together with a new definition may have been decided by the one before.
+        let minima = before.definition(&app.id).into_iter().map(|before| minimum(before));
+        let minimum = minima.fold(minimum(app), usize::min);
         self.findings.look(left >= minimum, || {
             format!(
                 "{} instances of {} that serve are to be ended at {now} µs, which leaves {left} of at least {minimum}: {} became {}",
@@ -100,6 +102,11 @@ impl Strategy {
             format!("{} became {}", standing(before, &app.id), standing(after, &app.id))
         });
     }
+}
+
+/// How many have to serve.
+fn minimum(app: &AppDefinition) -> usize {
+    app.upgrade.minimum_health.ceil_of(app.instances) as usize
 }
 
 /// Whether its checks say so.
