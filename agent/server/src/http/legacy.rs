@@ -231,7 +231,12 @@ pub(super) fn resources(bag: &Bag) -> Value {
     });
     for (bag, suffix) in [(&firm, ""), (&of(true), "_revocable")] {
         for item in bag {
-            shown[format!("{}{suffix}", item.name())] = match item.value() {
+            let key = format!("{}{suffix}", item.name());
+            // Above, the four kinds are summed over all items, volumes too.
+            if shown.get(&key).is_some() {
+                continue;
+            }
+            shown[key] = match item.value() {
                 Amount::Scalar(_) => bag.scalar(item.name()).as_f64().into(),
                 Amount::Ranges(_) => bag.ranges(item.name()).to_string().into(),
                 other => other.to_string().into(),
