@@ -33,7 +33,7 @@ enum Role {
     /// The app supervisor: the Marathon v2 REST API
     Marathon(roles::marathon::MarathonArgs),
     /// The batch scheduler: the Chronos v1 REST API
-    Chronos(roles::chronos::ChronosArgs),
+    Chronos(Box<roles::chronos::ChronosArgs>),
     /// The HAProxy sidecar: routes service ports to healthy instances
     Haproxy(roles::haproxy::HaproxyArgs),
     /// The helper that parents containers; started by an agent, never by hand
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         Role::Master(args) => roles::master::main(args),
         Role::Agent(args) => roles::agent::main(args),
         Role::Marathon(args) => roles::marathon::main(args),
-        Role::Chronos(args) => roles::chronos::main(args),
+        Role::Chronos(args) => roles::chronos::main(*args),
         Role::Haproxy(args) => roles::haproxy::main(args),
         Role::Command(command) => command::main(command),
     }

@@ -71,6 +71,10 @@ fn told(spoil: impl Fn(&mut TaskInfo)) -> (&'static str, &'static str, String) {
     verdict(&script.call(accept(&["M-O0"], vec![launch(vec![task])])))
 }
 
+/// What spoils a good call, and what is said of it.
+type Row<F> = (F, &'static str);
+type SpoilGroup = fn(&mut TaskInfo, &mut ExecutorInfo);
+type SpoilFramework = fn(&mut call::Subscribe);
 type Spoil = fn(&mut TaskInfo);
 
 fn each_is_refused(rows: &[(Spoil, &str)]) {
@@ -480,7 +484,7 @@ fn a_group_shares_its_executors_container_and_network() {
         script.call(accept(&["M-O0"], vec![operation]))
     };
     assert_eq!(updates(&group(|_, _| {})), [], "the rows are good but for one thing");
-    let rows: [(fn(&mut TaskInfo, &mut ExecutorInfo), &str); 5] = [
+    let rows: [Row<SpoilGroup>; 5] = [
         (
             |_, executor| executor.container = Some(container(docker)),
             "Docker ContainerInfo is not supported on the executor of a task group",
@@ -558,7 +562,7 @@ fn filter(subscribe: &mut call::Subscribe, role: &str, amount: f64) {
 
 #[test]
 fn frameworks_describe_themselves_within_the_rules() {
-    let rows: [(fn(&mut call::Subscribe), &str); 7] = [
+    let rows: [Row<SpoilFramework>; 7] = [
         (|_| {}, ""),
         (|subscribe| filter(subscribe, "web", 1.0), ""),
         (

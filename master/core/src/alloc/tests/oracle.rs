@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
@@ -111,7 +112,7 @@ impl Oracle {
             (true, false) if !behind => self.user_and_newcomers(&a, &b),
             (false, true) if !behind => self.user_and_newcomers(&b, &a).reverse(),
             _ => self
-                .by_share((&[a.clone()], self.weight(&a)), (&[b.clone()], self.weight(&b)))
+                .by_share((from_ref(&a), self.weight(&a)), (from_ref(&b), self.weight(&b)))
                 .then(self.turns[&a].cmp(&self.turns[&b])),
         }
     }
