@@ -206,19 +206,23 @@ pub struct Settings {
     pub info: FrameworkInfo,
 }
 
+/// What this kit understands, and so every framework on it.
+pub fn capabilities() -> Vec<framework_info::Capability> {
+    use framework_info::capability::Type;
+    // Without GPU_RESOURCES no agent that has any is offered, and a task that wants one waits for ever.
+    let kinds = [
+        Type::PartitionAware,
+        Type::TaskKillingState,
+        Type::MultiRole,
+        Type::ReservationRefinement,
+        Type::GpuResources,
+    ];
+    kinds.map(|kind| framework_info::Capability { r#type: Some(kind.into()) }).to_vec()
+}
+
 impl Settings {
     /// A framework that stays for a week without any instance, is in role `*`, and understands what this kit does.
     pub fn new(name: &str, masters: &[String]) -> Self {
-        use framework_info::capability::Type;
-        let capability = |kind: Type| framework_info::Capability { r#type: Some(kind.into()) };
-        // Without GPU_RESOURCES no agent that has any is offered, and a task that wants one waits for ever.
-        let capabilities = [
-            Type::PartitionAware,
-            Type::TaskKillingState,
-            Type::MultiRole,
-            Type::ReservationRefinement,
-            Type::GpuResources,
-        ];
         Self {
             masters: masters.to_vec(),
             credentials: None,
@@ -230,7 +234,7 @@ impl Settings {
                 failover_timeout: Some(Span::from_days(7).as_secs_f64()),
                 checkpoint: Some(true),
                 roles: vec!["*".to_owned()],
-                capabilities: capabilities.map(capability).to_vec(),
+                capabilities: capabilities(),
                 ..Default::default()
             },
         }

@@ -100,16 +100,6 @@ pub(crate) const FAILOVER_TIMEOUT: f64 = 604_800.0;
 /// What the supervisor of `role` subscribes as, under the id it was given before, if it was; `advertise` is the
 /// `host:port` of its own API.
 pub fn framework_info(role: &str, advertise: &str, framework: Option<FrameworkId>) -> v1::FrameworkInfo {
-    use v1::framework_info::capability::Type;
-    let capability = |kind: Type| v1::framework_info::Capability { r#type: Some(kind.into()) };
-    // Without GPU_RESOURCES no agent that has any is offered, and a task that wants one waits for ever.
-    let capabilities = [
-        Type::PartitionAware,
-        Type::TaskKillingState,
-        Type::MultiRole,
-        Type::ReservationRefinement,
-        Type::GpuResources,
-    ];
     let host = advertise.rsplit_once(':').map_or(advertise, |(host, _)| host);
     v1::FrameworkInfo {
         name: "marathon".to_owned(),
@@ -119,7 +109,7 @@ pub fn framework_info(role: &str, advertise: &str, framework: Option<FrameworkId
         roles: vec![role.to_owned()],
         hostname: Some(host.to_owned()),
         webui_url: Some(format!("http://{advertise}")),
-        capabilities: capabilities.map(capability).to_vec(),
+        capabilities: sdk::scheduler::capabilities(),
         ..Default::default()
     }
 }
