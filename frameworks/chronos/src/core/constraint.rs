@@ -52,7 +52,9 @@ impl Constraint {
         let Some(text) = fields.get(&self.attribute) else { return false };
         let range = text.starts_with('[') && text.ends_with(']');
         let set = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        let any = |holds: &dyn Fn(&str) -> bool| set.unwrap_or_default().split(',').any(holds) || holds(text);
+        let any = |holds: &dyn Fn(&str) -> bool| {
+            holds(text) || set.is_some_and(|members| members.split(',').any(holds))
+        };
         match &self.operator {
             Operator::Equals(value) => any(&|member| member == value),
             Operator::Like(pattern) => !range && any(&|member| pattern.is_match(member)),
@@ -101,6 +103,10 @@ mod tests {
         assert!(!allows(["a", "LIKE", ".*"], "[1-2]"));
         assert!(!allows(["a", "UNLIKE", "x"], "[1-2]"));
         assert!(allows(["a", "LIKE", "1.*"], "1.5"));
+        // What has no members has no empty one either.
+        assert!(!allows(["a", "LIKE", "(ssd)?"], "hdd"));
+        assert!(allows(["a", "UNLIKE", "(ssd)?"], "hdd"));
+        assert!(!allows(["a", "EQUALS", ""], "hdd"));
         assert!(!allows(["b", "UNLIKE", "x"], "y"));
     }
 }
