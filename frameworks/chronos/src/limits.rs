@@ -105,6 +105,11 @@ pub const LOSSES: u32 = 10;
 /// The first pause before a launch that came to nothing is made again; it doubles.
 pub const LAUNCH_AGAIN: Span = Span::from_millis(500);
 
+/// An agent that cannot be reached is waited for so long, for jobs that do not say, and at most: the masters have waited
+/// before they say that it cannot be reached, and what is repeated too soon is done twice.
+pub const LOST_AFTER: Span = Span::from_mins(5);
+pub const LOST_AFTER_LONGEST: Span = Span::from_days(30);
+
 /// A kill without an answer is repeated after so long.
 pub const KILL_RETRY: Span = Span::from_secs(10);
 
@@ -223,6 +228,17 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Open requests have so long to end when the process is asked to.
 pub const SHUTDOWN: Duration = Duration::from_secs(3);
+
+/// Bytes of a run's output in one answer, which is what agents give in one.
+pub const LOG_BYTES: usize = 64 << 10;
+
+/// A master or an agent has so long to take a connection, and to answer what an API request asks of it; there are two such
+/// questions at least in the time of an answer.
+pub const SANDBOX_CONNECT: Duration = Duration::from_secs(2);
+pub const SANDBOX_ANSWER: Duration = Duration::from_secs(5);
+
+/// Bytes of such an answer: a piece of a file, or an agent as a master tells of it.
+pub const SANDBOX_BYTES: usize = 4 << 20;
 
 /// Due times shown before a job is accepted.
 pub const NEXT_SHOWN: usize = 10;

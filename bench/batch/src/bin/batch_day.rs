@@ -173,7 +173,10 @@ fn offer(agent: u64) -> Offer {
 }
 
 fn ends(task: &TaskId) -> Vec<Input> {
-    let update = |state| Input::Update(TaskUpdate { task: task.clone(), state, message: String::new() });
+    let update = |state| {
+        let (task, message) = (task.clone(), String::new());
+        Input::Update(TaskUpdate { task, agent: None, state, message, unreachable_since: None })
+    };
     vec![update(TaskState::Running), update(TaskState::Finished)]
 }
 

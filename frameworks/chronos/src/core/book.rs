@@ -20,6 +20,8 @@ pub struct Book {
     pub active: OrdMap<Arc<str>, OrdSet<Time>>,
     /// Jobs that depend on one.
     pub children: OrdMap<Arc<str>, OrdSet<Arc<str>>>,
+    /// Runs and parts with tasks that were given up as lost and have not been heard of since.
+    pub missing: OrdSet<RunId>,
     /// What operators say of queues, by name.
     pub queues: OrdMap<Arc<str>, Rule>,
     /// What each queue has running, as [`super::fair::cost`] counts.
@@ -79,6 +81,11 @@ impl Book {
     pub fn put_run(&mut self, run: Run) -> Arc<Run> {
         let (id, run) = (run.id(), Arc::new(run));
         self.charge(&id, Some(&run));
+        if run.missing().next().is_some() {
+            self.missing.insert(id.clone());
+        } else {
+            self.missing.remove(&id);
+        }
         if id.part.is_some() {
             self.parts.insert(id, Arc::clone(&run));
             return run;
@@ -135,6 +142,7 @@ impl Book {
 
     pub fn remove_run(&mut self, id: &RunId) {
         self.charge(id, None);
+        self.missing.remove(id);
         if id.part.is_some() {
             self.parts.remove(id);
             return;

@@ -12,6 +12,7 @@ use super::hook::Channel;
 use super::refusal::Refusal;
 use super::retry::RetryPolicy;
 use super::step::Step;
+use super::unreachable::Unreachable;
 
 /// Absent fields have Chronos's defaults; unknown fields are ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +75,9 @@ pub struct Definition {
     pub concurrency_policy: Option<ConcurrencyPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<RetryPolicy>,
+    /// How long an agent that cannot be reached is waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<Unreachable>,
     /// Which ends of its parents start a dependent job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trigger_rule: Option<TriggerRule>,
@@ -181,6 +185,7 @@ impl Default for Definition {
             starting_deadline_seconds: None,
             concurrency_policy: None,
             retry_policy: None,
+            unreachable: None,
             trigger_rule: None,
             labels: BTreeMap::new(),
             suspend: false,

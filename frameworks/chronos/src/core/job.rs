@@ -18,6 +18,7 @@ use super::refusal::Refusal;
 use super::retry::RetryPolicy;
 use super::schedule::{Period, Schedule, parse_time};
 use super::step::{self, StepWork};
+use super::unreachable::Unreachable;
 use crate::limits;
 
 #[derive(Debug, Clone)]
@@ -267,6 +268,11 @@ impl Job {
     /// How long a run of it may take, all attempts together.
     pub fn run_limit(&self) -> Option<Span> {
         self.definition.active_deadline_seconds.map(Span::from_secs)
+    }
+
+    /// How long an agent that cannot be reached is waited for.
+    pub fn unreachable(&self) -> Unreachable {
+        self.definition.unreachable.unwrap_or_default()
     }
 
     pub fn history_limit(&self) -> usize {

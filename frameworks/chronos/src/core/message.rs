@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::id::{AgentId, TaskId};
 use model::task::TaskState;
+use model::time::Time;
 use sdk::offer::{Offer, Share};
 use serde_json::Value;
 
@@ -30,8 +31,12 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskUpdate {
     pub task: TaskId,
+    /// Where it is or was, if that is told.
+    pub agent: Option<AgentId>,
     pub state: TaskState,
     pub message: String,
+    /// Since when its agent cannot be reached, if that is told.
+    pub unreachable_since: Option<Time>,
 }
 
 /// What is asked through the API.

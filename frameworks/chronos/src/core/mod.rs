@@ -20,3 +20,4 @@ pub mod scheduler;
 pub mod step;
 pub mod stored;
 pub mod timers;
+pub mod unreachable;

@@ -125,6 +125,9 @@ pub struct Run {
     /// The attempts before that, the latest of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Attempt>,
+    /// Since when the agent of its task cannot be reached.
+    #[serde(with = "millis::optional", default, skip_serializing_if = "Option::is_none")]
+    pub unreachable_since: Option<Time>,
     /// Its task was asked to end, for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
@@ -165,6 +168,20 @@ pub struct Task {
     pub agent: String,
     pub host: String,
     pub offer: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
+}
+
+/// A task that was given up because its agent could not be reached. It may go on all the same, unseen.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lost {
+    /// It took one of the job's retries.
+    #[serde(default)]
+    pub counted: bool,
+    /// How it ended, once it was heard of again, as `TASK_KILLED`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
 }
 
 /// An attempt that came to nothing.
@@ -180,6 +197,8 @@ pub struct Attempt {
     /// Why it was not the last, for a person.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -269,6 +288,7 @@ impl Run {
             deadline: None,
             late: false,
             not_before: None,
+            unreachable_since: None,
             created: now,
             started: None,
             finished: None,
@@ -295,9 +315,32 @@ impl Run {
             agent: task.agent,
             exit_code: self.exit_code.take(),
             reason,
+            lost: task.lost,
         });
         let surplus = self.earlier.len().saturating_sub(limits::ATTEMPTS_KEPT);
         self.earlier.drain(..surplus);
+    }
+
+    /// Tasks that were given up as lost and have not been heard of since, with their agents.
+    pub fn missing(&self) -> impl Iterator<Item = (&str, &str)> {
+        let open = |lost: &Option<Lost>| lost.as_ref().is_some_and(|lost| lost.ended.is_none());
+        let earlier = self.earlier.iter().filter(move |attempt| open(&attempt.lost));
+        let last = self.task.iter().filter(move |task| open(&task.lost));
+        let earlier = earlier.map(|attempt| (attempt.task.as_str(), attempt.agent.as_str()));
+        earlier.chain(last.map(|task| (task.id.as_str(), task.agent.as_str())))
+    }
+
+    /// A task that was given up as lost has ended.
+    pub fn found(&mut self, id: &str, ended: &str, exit_code: Option<i32>) {
+        let (lost, code) = match self.task.as_mut().filter(|task| task.id == id) {
+            Some(task) => (&mut task.lost, &mut self.exit_code),
+            None => match self.earlier.iter_mut().find(|attempt| attempt.task == id) {
+                Some(attempt) => (&mut attempt.lost, &mut attempt.exit_code),
+                None => return,
+            },
+        };
+        lost.get_or_insert_default().ended = Some(ended.to_owned());
+        *code = exit_code;
     }
 
     /// It waits for the time of another attempt.

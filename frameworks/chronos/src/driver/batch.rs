@@ -4,7 +4,7 @@ use sdk::offer::Offer;
 use sdk::scheduler::{Records, Scheduler as Framework};
 use sdk::step::Step;
 use sdk::update::Update;
-use sdk::{AgentId, Failure, TaskId, Time};
+use sdk::{AgentId, Failure, FrameworkId, TaskId, Time};
 use tokio::sync::watch;
 
 use super::task;
@@ -28,6 +28,8 @@ pub(crate) struct Batch {
     outbox: Outbox,
     /// Rings when there may be a letter to send.
     bell: watch::Sender<()>,
+    /// Its id with the masters, once they have taken it.
+    framework: Option<FrameworkId>,
 }
 
 impl Batch {
@@ -39,6 +41,7 @@ impl Batch {
             channels,
             outbox: Outbox::default(),
             bell: watch::Sender::new(()),
+            framework: None,
         }
     }
 
@@ -60,6 +63,10 @@ impl Batch {
 
     pub(crate) fn book(&self) -> Book {
         self.core.book().clone()
+    }
+
+    pub(crate) fn framework(&self) -> Option<FrameworkId> {
+        self.framework.clone()
     }
 
     pub(crate) fn queued(&self) -> (usize, usize) {
@@ -170,9 +177,18 @@ impl Framework for Batch {
     }
 
     fn update(&mut self, update: &Update, step: &mut Step) {
-        let update =
-            TaskUpdate { task: update.task.clone(), state: update.state, message: update.message.clone() };
+        let update = TaskUpdate {
+            task: update.task.clone(),
+            agent: update.agent.clone(),
+            state: update.state,
+            message: update.message.clone(),
+            unreachable_since: update.unreachable_since,
+        };
         self.input(Input::Update(update), step);
+    }
+
+    fn subscribed(&mut self, framework: &FrameworkId, _step: &mut Step) {
+        self.framework = Some(framework.clone());
     }
 
     fn wants_offers(&self) -> bool {

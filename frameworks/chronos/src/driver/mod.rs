@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use front::credential::Credential;
 use front::guard::Guard;
 use model::time::{Span, Time};
-use sdk::Credentials;
 use sdk::scheduler::{Runner, Settings};
+use sdk::{Credentials, Masters};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -106,7 +106,8 @@ pub async fn run(
     })?;
     // They end with this function.
     let _couriers = notify::start(&config.channels, &runner.handle(), &bell).map_err(RunError::Config)?;
-    let api = Api::new(&config.advertise, config.guard.clone(), runner.handle());
+    let masters = (Masters::new(&config.masters), config.credential.as_ref());
+    let api = Api::new(&config.advertise, config.guard.clone(), masters, runner.handle());
     let (stop, mut stopped) = watch::channel(false);
     let server = api.serve(listener, async move {
         // The sender lives until the end of this function.

@@ -28,6 +28,7 @@ pub(super) struct Metrics {
     active: IntGauge,
     queued: IntGauge,
     considered: IntGauge,
+    missing: IntGauge,
     letters: IntGaugeVec,
     notifications: IntCounterVec,
 }
@@ -64,6 +65,10 @@ impl Metrics {
                 "chronos_considered_runs",
                 "Runs looked at for a launch since this instance leads",
             ),
+            missing: gauge(
+                "chronos_runs_with_lost_tasks",
+                "Runs with tasks that were given up as lost and may still go on",
+            ),
             registry,
         }
     }
@@ -87,6 +92,7 @@ impl Metrics {
         self.jobs.set(book.map_or(0, |book| count(book.jobs.len())));
         self.active.set(book.map_or(0, |book| count(book.active.values().map(|due| due.len()).sum())));
         self.queued.set(seen.map_or(0, |seen| count(seen.queued.1)));
+        self.missing.set(book.map_or(0, |book| count(book.missing.len())));
         let considered = seen.map_or(0, |seen| i64::try_from(seen.considered).unwrap_or(i64::MAX));
         self.considered.set(considered);
         if let Some(seen) = seen {

@@ -1,9 +1,11 @@
 //! The REST API: requests in, commands and views out. No rule of the product lives here.
 
+mod logs;
 mod metrics;
 mod present;
 mod respond;
 mod routes;
+mod sandboxes;
 mod statistics;
 mod turns;
 
@@ -15,13 +17,15 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State as Extract};
 use axum::response::Response;
+use front::credential::Credential;
 use front::door::{self, Bounds};
-use front::guard::Guard;
+use front::guard::{self, Guard};
 use front::standby::{Standby, Unforwarded};
 use http::header::HeaderName;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
+use sdk::Masters;
 use sdk::leadership::Standing;
 use sdk::scheduler::{AskError, Handle};
 use sdk::step::Step;
@@ -31,6 +35,7 @@ use tokio::sync::Semaphore;
 
 use self::metrics::Metrics;
 use self::respond::{Answered, Problem};
+use self::sandboxes::Sandboxes;
 use crate::core::book::Book;
 use crate::core::message::{Command, Reply};
 use crate::driver::Batch;
@@ -45,6 +50,7 @@ struct Inner {
     advertise: String,
     guard: Option<Guard>,
     standby: Standby,
+    sandboxes: Sandboxes,
     metrics: Metrics,
     room: Semaphore,
 }
@@ -73,12 +79,19 @@ const BOUNDS: Bounds = Bounds {
 };
 
 impl Api {
-    pub(crate) fn new(advertise: &str, guard: Option<Guard>, scheduler: Handle<Batch>) -> Self {
+    pub(crate) fn new(
+        advertise: &str,
+        guard: Option<Guard>,
+        (masters, credential): (Masters, Option<&Credential>),
+        scheduler: Handle<Batch>,
+    ) -> Self {
+        let authorization = credential.map(guard::authorization);
         Self(Arc::new(Inner {
             scheduler,
             advertise: advertise.to_owned(),
             guard,
             standby: Standby::new(advertise, VIA, limits::PROXY_ANSWER),
+            sandboxes: Sandboxes::new(masters, authorization),
             metrics: Metrics::new(),
             room: Semaphore::new(limits::REQUESTS),
         }))

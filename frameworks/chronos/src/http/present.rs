@@ -204,6 +204,9 @@ pub(super) fn run(book: &Book, run: &Run) -> Value {
         document["taskId"] = json!(task.id);
         document["agentId"] = json!(task.agent);
         document["host"] = json!(task.host);
+        if let Some(lost) = &task.lost {
+            document["lost"] = json!(lost);
+        }
     }
     if let Some(parts) = &run.parts {
         document["parts"] = json!(parts);
@@ -216,6 +219,9 @@ pub(super) fn run(book: &Book, run: &Run) -> Value {
     }
     if !run.earlier.is_empty() {
         document["earlierAttempts"] = json!(run.earlier);
+    }
+    if let Some(since) = run.unreachable_since {
+        document["unreachableSince"] = json!(iso8601(since));
     }
     if let Some(code) = run.exit_code {
         document["exitCode"] = json!(code);

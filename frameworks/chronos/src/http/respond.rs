@@ -23,6 +23,8 @@ pub(super) enum Problem {
     /// The HTTP reason says it all: no such route, too long.
     Status(StatusCode),
     Unavailable(String),
+    /// It was there, and will not be again.
+    Gone(String),
     BadGateway(String),
 }
 
@@ -74,6 +76,7 @@ impl Problem {
             Self::BadRequest(message) => (StatusCode::BAD_REQUEST, message),
             Self::Status(status) => (status, status.canonical_reason().unwrap_or_default().to_owned()),
             Self::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, message),
+            Self::Gone(message) => (StatusCode::GONE, message),
             Self::BadGateway(message) => (StatusCode::BAD_GATEWAY, message),
         };
         let body = json!({"message": message, "status": status.canonical_reason().unwrap_or_default()});

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::metrics::Seen;
 use super::respond::{Answered, Problem, RUN_ID, TEXT, done, json, text, with_type};
 use super::statistics::Durations;
-use super::{Api, Call, metrics, present, turns};
+use super::{Api, Call, logs, metrics, present, turns};
 use crate::core::book::Book;
 use crate::core::definition::Definition;
 use crate::core::job::Job;
@@ -125,6 +125,7 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
         ("PUT", ["queues", name]) => turns::put_queue(api, call, name).await,
         ("DELETE", ["queues", name]) => turns::delete_queue(api, name).await,
         ("POST", ["job", name, "task", task, "progress"]) => progress(api, call, name, task).await,
+        ("GET", ["runs", id, "logs"]) => logs::logs(api, call, id).await,
         ("GET", ["runs"]) => timeline(api, call).await,
         ("GET", ["runs", id]) => {
             let book = api.book().await?;

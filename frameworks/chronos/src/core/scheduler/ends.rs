@@ -22,26 +22,21 @@ enum Outcome {
 }
 
 impl Scheduler {
-    /// Takes in a status update. One of an earlier attempt, or of a task that nobody knows, changes nothing.
+    /// Takes in a status update.
     pub(super) fn update(&mut self, now: Time, update: &TaskUpdate, out: &mut Vec<Effect>) {
         let Some((id, _)) = run::of_task(update.task.as_str()) else { return };
-        let Some(run) = self.run(&id) else { return };
-        let current = run.task.as_ref().is_some_and(|task| task.id == update.task.as_str());
-        if !current || !run.state.has_task() {
-            return;
-        }
+        let found = self.run(&id);
+        let current = |run: &&Arc<Run>| {
+            run.state.has_task() && run.task.as_ref().is_some_and(|task| task.id == update.task.as_str())
+        };
+        let Some(run) = found.as_ref().filter(current) else {
+            return self.stray(now, &id, found.as_deref(), update, out);
+        };
         match update.state {
             TaskState::Staging | TaskState::Starting | TaskState::Killing => {}
-            TaskState::Running => self.running(now, &run, out),
-            TaskState::Unreachable => {
-                let mut run = (*run).clone();
-                run.state = State::Unreachable;
-                if run.ending.is_none() {
-                    run.reason = "its agent cannot be reached".to_owned();
-                }
-                self.save(run, out);
-            }
-            state => self.task_over(now, &run, state, &update.message, out),
+            TaskState::Running => self.running(now, run, out),
+            TaskState::Unreachable => self.unreachable(now, run, update.unreachable_since, out),
+            state => self.task_over(now, run, state, &update.message, out),
         }
     }
 
@@ -50,15 +45,17 @@ impl Scheduler {
             return;
         }
         let mut run = run.clone();
+        let first = run.part.is_none() && run.attempt == 0 && run.started.is_none();
         run.state = State::Running;
+        run.unreachable_since = None;
         run.started.get_or_insert(now);
         run.losses = 0;
         // Why it is to end was said before it began.
         if run.ending.is_none() {
             run.reason.clear();
         }
-        let first = run.part.is_none() && run.attempt == 0;
         let run = self.save(run, out);
+        self.watch_lost(&run);
         if run.part.is_some() {
             self.part_running(now, &run.id(), out);
         }
@@ -68,9 +65,19 @@ impl Scheduler {
         self.limit(&run);
     }
 
-    fn task_over(&mut self, now: Time, run: &Run, state: TaskState, message: &str, out: &mut Vec<Effect>) {
-        self.timers.set(Timer::Kill(run.id()), None);
+    pub(super) fn task_over(
+        &mut self,
+        now: Time,
+        run: &Run,
+        state: TaskState,
+        message: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        for timer in [Timer::Kill, Timer::Lost] {
+            self.timers.set(timer(run.id()), None);
+        }
         let mut run = run.clone();
+        run.unreachable_since = None;
         run.exit_code = exit_code(message);
         if run.orphan {
             return self.forget(&run.id(), out);
@@ -126,6 +133,9 @@ impl Scheduler {
         let verdict = policy.map_or(Verdict::Counted, |policy| policy.verdict(cause));
         if verdict != Verdict::Uncounted {
             run.failures += 1;
+            if let Some(lost) = run.task.as_mut().and_then(|task| task.lost.as_mut()) {
+                lost.counted = true;
+            }
         }
         let repeats = match verdict {
             Verdict::Final => false,
@@ -298,7 +308,7 @@ fn cause(state: TaskState, exit_code: Option<i32>, message: &str) -> Cause {
 }
 
 /// What agents write: "Command exited with status 3".
-fn exit_code(message: &str) -> Option<i32> {
+pub(super) fn exit_code(message: &str) -> Option<i32> {
     let (_, rest) = message.rsplit_once("exited with status ")?;
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     rest[..digits].parse().ok()

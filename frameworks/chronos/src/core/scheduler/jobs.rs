@@ -72,6 +72,7 @@ impl Scheduler {
             _ => {}
         }
         self.line_up_job(now, &name);
+        self.watch_lost_of(&name);
         self.trim(now, &name, out);
         self.watch(&name);
         Ok(Reply::Done)

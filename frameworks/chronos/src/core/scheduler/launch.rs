@@ -101,7 +101,7 @@ impl Scheduler {
     }
 
     /// Runs of a job that must not overlap go one after the other; a run that has begun is not in its own way.
-    fn must_wait(&self, job: &Job, run: &Run) -> bool {
+    pub(super) fn must_wait(&self, job: &Job, run: &Run) -> bool {
         let begun = run.part.is_some() || run.state.has_task();
         !begun
             && job.concurrency() != ConcurrencyPolicy::Allow
@@ -130,6 +130,7 @@ impl Scheduler {
             agent: share.agent.to_string(),
             host: offer.hostname.clone(),
             offer: offer.id.to_string(),
+            lost: None,
         });
         let environment = environment(&definition, &run, task.as_str(), &offer.hostname);
         let whole = self.run(&run.id().whole());

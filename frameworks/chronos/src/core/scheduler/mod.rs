@@ -11,6 +11,7 @@ mod history;
 mod hold;
 mod jobs;
 mod launch;
+mod lost;
 mod parts;
 mod preempt;
 mod queue;
@@ -89,6 +90,8 @@ enum Timer {
     TooLate(RunId),
     /// A kill was asked for and nothing was heard.
     Kill(RunId),
+    /// Its agent has been waited for as long as its job says.
+    Lost(RunId),
     /// It has taken as long as it may.
     Limit(RunId),
     /// It should have begun, or have ended, to meet its deadline.
@@ -159,7 +162,7 @@ impl Scheduler {
         !self.queue.is_empty()
     }
 
-    /// Tasks that are not over, for the master to be asked about.
+    /// Tasks that are not over, or may not be, for the master to be asked about.
     pub fn tasks(&self) -> Vec<(TaskId, AgentId)> {
         let whole = self.book.active.keys().flat_map(|job| self.book.active_of(job));
         let active = whole.chain(self.book.parts.values().cloned());
@@ -167,7 +170,11 @@ impl Scheduler {
             let task = run.task.as_ref().filter(|_| run.state.has_task())?;
             Some((TaskId::from(task.id.as_str()), AgentId::from(task.agent.as_str())))
         };
-        active.filter_map(task).collect()
+        let mut tasks: Vec<(TaskId, AgentId)> = active.filter_map(task).collect();
+        for run in self.book.missing.iter().filter_map(|id| self.book.run(id)) {
+            tasks.extend(run.missing().map(|(task, agent)| (task.into(), agent.into())));
+        }
+        tasks
     }
 
     /// What readers see.
@@ -246,6 +253,7 @@ impl Scheduler {
             _ => {}
         }
         self.limit(run);
+        self.watch_lost(run);
         self.watch_deadline(run);
     }
 
@@ -271,6 +279,7 @@ impl Scheduler {
                         self.kill_task(now, &run, out);
                     }
                 }
+                Timer::Lost(id) => self.lost(now, &id, out),
                 Timer::Slack(id) => self.pressed(now, &id, out),
                 Timer::Preempt(id) => self.preempt(now, &id, out),
                 Timer::Limit(id) => self.exceeded(now, &id, out),

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use model::time::Span;
+use model::time::{Span, Time};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::super::fair::Rule;
 use super::super::super::message::Command;
 use super::super::super::run::{Run, RunId, State};
-use super::fate::{Death, End, Fate, Story, Subject, every};
+use super::fate::{Death, End, Fate, PATIENCE, Story, Subject, every};
 use super::world::{START, World};
 
 /// Two jobs, one of which is always in the other's way.
@@ -28,6 +28,7 @@ fn two_jobs() -> Story {
         subjects: vec![subject("quick", 2, 18), subject("slow", 5, 7)],
         wishes: Vec::new(),
         cpus: 4000,
+        cut: None,
         end: Span::from_secs(40),
     }
 }
@@ -105,7 +106,7 @@ fn policies() -> Story {
             fine: |_| true,
         },
     ];
-    Story { subjects, wishes: vec![suspend_at_ten], cpus: 1000, end: Span::from_secs(45) }
+    Story { subjects, wishes: vec![suspend_at_ten], cpus: 1000, cut: None, end: Span::from_secs(45) }
 }
 
 /// Runs of many tasks: arrays of which tasks fail, are too many to fail, and a workflow that takes another way.
@@ -162,7 +163,7 @@ fn many_tasks() -> Story {
             },
         },
     ];
-    Story { subjects, wishes: Vec::new(), cpus: 1000, end: Span::from_secs(35) }
+    Story { subjects, wishes: Vec::new(), cpus: 1000, cut: None, end: Span::from_secs(35) }
 }
 
 /// Too little room for all: users with weights, deadlines, and one job that takes the room of others.
@@ -193,7 +194,51 @@ fn crowded() -> Story {
             world.scheduler.book().queues.is_empty().then_some(Command::PutQueue { rule })
         }],
         cpus: 2000,
+        cut: None,
         end: Span::from_secs(40),
+    }
+}
+
+/// An agent is away for fifteen seconds: jobs that wait for it, and jobs that do not.
+fn cut_off() -> Story {
+    let job = |name: &str, seconds: u64, count: u64, extra: serde_json::Value| {
+        let mut job = json!({
+            "name": name, "schedule": format!("R{count}/2026-01-01T00:00:02Z/PT{seconds}S"), "retries": 3,
+            "catchup": "all", "concurrencyPolicy": "Queue", "retryPolicy": {"delay": 1},
+            "unreachable": {"lostAfterSeconds": PATIENCE.as_millis() / 1000},
+        });
+        for (field, value) in extra.as_object().expect("fields") {
+            job[field] = value.clone();
+        }
+        job
+    };
+    let subject = |job: serde_json::Value, due: Vec<Time>, end: fn(&RunId, u32) -> End| {
+        let fine: fn(&Run) -> bool = |run| run.state == State::Succeeded;
+        Subject { job, due, end, after: |_| &[], fine }
+    };
+    let long_at_first: fn(&RunId, u32) -> End =
+        |_, attempt| End::ok(if attempt == 0 { 60_000 } else { 2000 });
+    let mut patient =
+        subject(job("patient", 9, 1, json!({"unreachable": "wait"})), every(9, 1), |_, _| End::ok(12_000));
+    patient.fine = |run| run.state == State::Succeeded && run.failures == 0;
+    let mut in_time =
+        subject(job("in-time", 9, 1, json!({"retryPolicy": {"delay": 30}})), every(9, 1), |_, _| {
+            End::ok(40_000)
+        });
+    in_time.fine = |run| run.state == State::Succeeded && run.failures == 0;
+    Story {
+        subjects: vec![
+            // It comes to its end while nobody sees it.
+            subject(job("unseen", 6, 6, json!({})), every(6, 6), |_, _| End::ok(4000)),
+            subject(job("killed", 9, 1, json!({})), every(9, 1), long_at_first),
+            subject(job("array", 9, 1, json!({"completions": 3})), every(9, 1), long_at_first),
+            patient,
+            in_time,
+        ],
+        wishes: Vec::new(),
+        cpus: 4000,
+        cut: Some((START + Span::from_secs(10), START + Span::from_secs(25))),
+        end: Span::from_secs(45),
     }
 }
 
@@ -227,8 +272,13 @@ fn killed_at_any_step_it_makes_room_without_losing_a_run() {
     at_every_step(&story, 200);
 }
 
-fn stories() -> [Story; 4] {
-    [two_jobs(), policies(), many_tasks(), crowded()]
+#[test]
+fn killed_at_any_step_it_gives_up_what_is_lost_and_counts_one_attempt() {
+    at_every_step(&cut_off(), 200);
+}
+
+fn stories() -> [Story; 5] {
+    [two_jobs(), policies(), many_tasks(), crowded(), cut_off()]
 }
 
 /// Up to a day without anybody, and a while with two that think they lead.

@@ -5,6 +5,7 @@ mod arrays;
 mod dependencies;
 mod fate;
 mod kills;
+mod lost;
 mod missed;
 mod policies;
 mod preemption;

@@ -127,7 +127,8 @@ impl World {
             self.tasks.retain(|running| running != task);
         }
         let message = message.to_owned();
-        self.input(Input::Update(TaskUpdate { task: task.into(), state, message }));
+        let (task, agent) = (task.into(), Some("S1".into()));
+        self.input(Input::Update(TaskUpdate { task, agent, state, message, unreachable_since: None }));
     }
 
     /// The oldest task runs and ends so.
