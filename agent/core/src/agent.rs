@@ -15,12 +15,12 @@ use crate::executor::{Executor, ExecutorKey, ExecutorPhase};
 use crate::gc::Gc;
 use crate::health::Which;
 use crate::ids::{Ids, Uuid};
-use crate::input::Input;
+use crate::input::{Drain, Input};
 use crate::limits;
 use crate::link::{Link, Woken};
 use crate::outbox::Outbox;
 use crate::spec::TaskKey;
-use crate::task::{Phase, Task};
+use crate::task::{Framework, Phase, Task};
 use crate::timers::Timers;
 use crate::view::Counters;
 
@@ -110,6 +110,13 @@ pub struct Agent {
     pub(crate) delays: BTreeMap<Uuid, Span>,
     pub(crate) completed: VecDeque<Arc<Task>>,
     pub(crate) completed_executors: VecDeque<Arc<Executor>>,
+    /// Frameworks that have nothing here any more.
+    pub(crate) completed_frameworks: VecDeque<Framework>,
+    /// As the master said last.
+    pub(crate) drain: Option<Drain>,
+    /// When the process began to look for what an earlier one left, and how long it took.
+    pub(crate) begun: Time,
+    pub(crate) recovery: Option<Span>,
     pub(crate) gc: Gc,
     pub(crate) next_probe: u64,
     /// The boot on which the records were written, while recovering.
@@ -151,6 +158,10 @@ impl Agent {
             delays: BTreeMap::new(),
             completed: VecDeque::new(),
             completed_executors: VecDeque::new(),
+            completed_frameworks: VecDeque::new(),
+            drain: None,
+            begun: Time::ZERO,
+            recovery: None,
             gc: Gc::default(),
             next_probe: 1,
             counters: Counters::default(),
@@ -198,6 +209,7 @@ impl Agent {
             return;
         }
         self.mode = Mode::Recovering;
+        self.begun = now;
         if self.state.boot != self.settings.boot {
             self.record(Record::Boot(self.settings.boot.clone()), out);
         }
@@ -267,9 +279,28 @@ impl Agent {
 
     /// Every durable change goes through here: to the state and, in the same order, to the disk.
     pub(crate) fn record(&mut self, record: Record, out: &mut Vec<Effect>) -> Option<Task> {
+        let touched = record.leaves().and_then(|id| self.state.frameworks.get(id)).cloned();
         let left = self.state.apply(&record);
+        match &record {
+            Record::Framework(info) => {
+                let id = info.id.as_ref().map_or("", |id| id.value.as_str());
+                self.completed_frameworks.retain(|framework| framework.id.as_str() != id);
+            }
+            _ => self.remember_framework(touched),
+        }
         self.outbox.checkpoint(record, out);
         left
+    }
+
+    /// A framework whose last task or executor has left is history.
+    fn remember_framework(&mut self, framework: Option<Framework>) {
+        let Some(framework) = framework.filter(|one| !self.state.frameworks.contains_key(&one.id)) else {
+            return;
+        };
+        self.completed_frameworks.push_back(framework);
+        if self.completed_frameworks.len() > limits::COMPLETED_FRAMEWORKS {
+            self.completed_frameworks.pop_front();
+        }
     }
 
     fn due(&mut self, now: Time, out: &mut Vec<Effect>) {

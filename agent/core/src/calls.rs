@@ -50,6 +50,7 @@ impl Agent {
                 let (framework, executor) = (key.framework.clone(), key.executor.clone());
                 match self.registered() {
                     Some(link) => {
+                        self.counters.messages += 1;
                         let report = Report::Message { framework, executor, data };
                         self.outbox.after(Effect::Send { link, report }, out);
                     }
@@ -137,8 +138,13 @@ impl Agent {
     /// A status update of an executor. It is acknowledged once it is on disk, which is all the executor waits for.
     fn updated(&mut self, now: Time, key: &ExecutorKey, status: v1::TaskStatus, out: &mut Vec<Effect>) {
         let task = TaskKey { framework: key.framework.clone(), task: status.task_id.value.as_str().into() };
-        let Some(uuid) = status.uuid.as_ref().and_then(|uuid| Uuid::from_slice(uuid)) else { return };
-        if self.is_news(key, &task, uuid) {
+        let Some(uuid) = status.uuid.as_ref().and_then(|uuid| Uuid::from_slice(uuid)) else {
+            self.counters.invalid_updates += 1;
+            return;
+        };
+        if !self.is_of(key, &task) {
+            self.counters.invalid_updates += 1;
+        } else if self.is_news(&task, uuid) {
             self.take_update(now, key, &task, status, out);
         } else {
             self.counters.repeated_updates += 1;
@@ -149,12 +155,19 @@ impl Agent {
         }
     }
 
-    /// Whether an update says something new of a task of this executor. What comes twice, or after the end, would only
-    /// turn the task's state back.
-    fn is_news(&self, key: &ExecutorKey, task: &TaskKey, uuid: Uuid) -> bool {
-        let ours = self.state.tasks.get(task).filter(|task| task.host().as_ref() == Some(key));
+    /// Whether a task is, or was a moment ago, one of this executor.
+    fn is_of(&self, key: &ExecutorKey, task: &TaskKey) -> bool {
+        let live = self.state.tasks.get(task).map(|task| task.host());
+        let ended = || self.completed.iter().rev().find(|ended| ended.key == *task).map(|task| task.host());
+        live.or_else(ended).is_some_and(|host| host.as_ref() == Some(key))
+    }
+
+    /// Whether an update says something new of its task. What comes twice, or after the end, would only turn the task's
+    /// state back.
+    fn is_news(&self, task: &TaskKey, uuid: Uuid) -> bool {
+        let lives = self.state.tasks.get(task).is_some_and(|task| task.phase != Phase::Ended);
         let seen = self.state.streams.get(task).is_some_and(|stream| stream.knows(uuid));
-        ours.is_some_and(|task| task.phase != Phase::Ended) && !seen
+        lives && !seen
     }
 
     fn take_update(
@@ -172,6 +185,7 @@ impl Agent {
         let Some(update) =
             status::from_executor(status, &key.executor, self.state.agent.as_ref(), &place, now)
         else {
+            self.counters.invalid_updates += 1;
             return;
         };
         if !update.state.is_terminal() {

@@ -119,6 +119,15 @@ impl Record {
     pub fn gates(&self) -> bool {
         !matches!(self, Self::Acknowledged { .. } | Self::Dropped(_) | Self::OperationAcknowledged(_))
     }
+
+    /// The framework of which a task or an executor may leave with this record.
+    pub(crate) fn leaves(&self) -> Option<&FrameworkId> {
+        match self {
+            Self::Acknowledged { key, .. } | Self::Dropped(key) => Some(&key.framework),
+            Self::ExecutorEnded(key) => Some(&key.framework),
+            _ => None,
+        }
+    }
 }
 
 /// Encodes records that are written together.

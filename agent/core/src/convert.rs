@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use model::id::FrameworkId;
 use model::resources::Form;
-use model::time::Span;
+use model::time::{Span, Time};
 use wire::link::{self, to_agent, to_master};
 use wire::v1;
 
 use crate::effect::{HeldTask, Hello, Report};
 use crate::ids::Uuid;
-use crate::input::{Envelope, Order, Refusal};
+use crate::input::{Drain, Envelope, Order, Refusal};
 use crate::operations::Operation;
 use crate::spec;
 use crate::status::wire_state;
@@ -59,6 +59,11 @@ pub fn envelope(frame: link::ToAgent) -> Result<Envelope, Malformed> {
         Frame::Framework(update) => {
             Order::Framework { info: framework(update.framework)?, resend: update.resend }
         }
+        Frame::Drain(update) => Order::Drain(
+            update
+                .config
+                .map(|config| Drain { config, since: Time::from_millis(update.since.unwrap_or_default()) }),
+        ),
         Frame::ShutdownFramework(shutdown) => {
             Order::ShutdownFramework { framework: shutdown.framework_id.value.into() }
         }

@@ -332,6 +332,7 @@ impl Agent {
             self.end(now, &task, draft(&task), out);
         }
         let Some(executor) = self.state.executors.get(key).cloned() else { return };
+        self.counters.executors += 1;
         self.release_executor(key);
         self.timers.clear(&Timer::Subscription(key.clone()));
         self.timers.clear(&Timer::Grace(key.clone()));
@@ -486,6 +487,7 @@ impl Agent {
     pub(crate) fn message(&mut self, key: &ExecutorKey, data: Vec<u8>, out: &mut Vec<Effect>) {
         match self.state.executors.get(key).and_then(|executor| executor.stream) {
             Some(stream) => {
+                self.counters.messages += 1;
                 self.outbox.after(Effect::Event { stream, event: Event::Message(data) }, out);
             }
             // Messages are best effort, and nobody is there who could read this one.

@@ -158,6 +158,8 @@ pub enum Order {
         info: Arc<v1::FrameworkInfo>,
         resend: bool,
     },
+    /// The agent drains, or does so no more.
+    Drain(Option<Drain>),
     ShutdownFramework {
         framework: FrameworkId,
     },
@@ -181,6 +183,13 @@ pub enum Order {
     Shutdown {
         message: String,
     },
+}
+
+/// What the master says of the agent's drain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    pub config: v1::DrainConfig,
+    pub since: Time,
 }
 
 /// Why a master does not take the agent in.

@@ -65,6 +65,8 @@ pub const RECOVERY_TIMEOUT: Span = Span::from_mins(15);
 pub const SHUTDOWN_GRACE: Span = Span::from_secs(5);
 /// Executors held at once. Each keeps a connection open.
 pub const EXECUTORS: usize = 1_000;
+/// Frameworks without tasks here that are shown to readers.
+pub const COMPLETED_FRAMEWORKS: usize = 50;
 /// Ended executors shown to readers.
 pub const COMPLETED_EXECUTORS: usize = 150;
 

@@ -132,6 +132,8 @@ impl Agent {
             self.record(Record::Registered(agent), out);
         }
         self.link.welcome(now, link, timeout);
+        // A master that knows of a drain says so next.
+        self.drain = None;
         self.counters.registrations += 1;
         for framework in removed {
             self.remove_framework(now, framework, out);
@@ -204,6 +206,7 @@ impl Agent {
                     self.resend(now, |key| key.framework == framework.id, out);
                 }
             }
+            Order::Drain(drain) => self.drain = drain,
             Order::ShutdownFramework { framework } => self.remove_framework(now, &framework, out),
             Order::ShutdownExecutor { framework, executor } => {
                 let key = ExecutorKey { framework, executor };

@@ -49,6 +49,7 @@ impl Agent {
                 self.retire(now, &key, out);
             }
             self.mode = Mode::Working;
+            self.recovery = Some(now.since(self.begun));
             self.link.start(now, out);
         }
     }

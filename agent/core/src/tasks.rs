@@ -400,10 +400,14 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         if let Some(host) = self.hosts.get(container).cloned() {
+            self.note_unrecovered();
             return self.executor_lost(now, &host, never_started, why, out);
         }
         let Some(key) = self.containers.get(container).cloned() else { return };
         let Some(phase) = task_at(self, &key).map(|task| task.phase) else { return };
+        if phase != Phase::Ended {
+            self.note_unrecovered();
+        }
         if phase == Phase::Ended || self.killed_during_launch(now, &key, out) {
             return;
         }
@@ -464,6 +468,16 @@ impl Agent {
         self.timers.clear(&Timer::Probe(key.clone(), Which::Check));
         self.release(key);
         self.counters.ended(state);
+        if self.state.tasks.get(key).is_some_and(|task| task.executor.is_none()) {
+            self.counters.executors += 1;
+        }
+    }
+
+    /// A container of an earlier process is not to be found. After the end of the machine that is no wonder.
+    fn note_unrecovered(&mut self) {
+        if self.mode == Mode::Recovering && !self.rebooted {
+            self.counters.unrecovered += 1;
+        }
     }
 
     /// Gives the resources of a task back.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use model::id::AgentId;
 use model::resources::Bag;
 use model::task::TaskState;
+use model::time::Span;
 
 use crate::agent::{Agent, Mode};
-use crate::executor::Executor;
+use crate::executor::{Executor, ExecutorPhase};
+use crate::input::Drain;
 use crate::operations::Operation;
 use crate::task::{Framework, Phase, Task};
 
@@ -18,6 +20,10 @@ pub struct Counters {
     pub failed: u64,
     pub killed: u64,
     pub lost: u64,
+    /// Tasks whose executors did not come back.
+    pub gone: u64,
+    /// Executors that have ended, those that the agent plays for single tasks and for groups included.
+    pub executors: u64,
     pub updates: u64,
     pub launch_errors: u64,
     /// Reservations and volumes made and undone.
@@ -31,7 +37,13 @@ pub struct Counters {
     pub fenced: u64,
     /// Launches of tasks that were here already.
     pub repeated_orders: u64,
+    /// Messages between schedulers and executors that were passed on, and those that nobody was there to take.
+    pub messages: u64,
     pub dropped_messages: u64,
+    /// Updates of executors about tasks that are not theirs, or that make no sense.
+    pub invalid_updates: u64,
+    /// Containers of an earlier process that were not found again, though the machine had not been restarted.
+    pub unrecovered: u64,
     /// Updates of executors that said nothing new.
     pub repeated_updates: u64,
 }
@@ -42,6 +54,7 @@ impl Counters {
             TaskState::Finished => self.finished += 1,
             TaskState::Killed => self.killed += 1,
             TaskState::Failed | TaskState::Error => self.failed += 1,
+            TaskState::Gone => self.gone += 1,
             _ => self.lost += 1,
         }
     }
@@ -67,8 +80,20 @@ pub struct View {
     pub operations: Vec<Operation>,
     /// Ended, oldest first.
     pub completed_executors: Vec<Arc<Executor>>,
+    /// Without tasks and executors here any more, oldest first.
+    pub completed_frameworks: Vec<Framework>,
+    /// As the master said last.
+    pub drain: Option<Drain>,
     pub counters: Counters,
     pub old_sandboxes: usize,
+}
+
+/// How many executors are how far. A command task has one of its own, which the agent plays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Executors {
+    pub registering: u64,
+    pub running: u64,
+    pub terminating: u64,
 }
 
 /// Numbers for metrics, without the copies of a [`View`].
@@ -81,6 +106,9 @@ pub struct Summary {
     pub running: u64,
     pub killing: u64,
     pub frameworks: usize,
+    pub executors: Executors,
+    /// How long it took to find what an earlier process left; absent while it is looked for.
+    pub recovery: Option<Span>,
     /// Tasks with something of them still running.
     pub live: usize,
     pub total: Bag,
@@ -108,6 +136,8 @@ impl Agent {
             executors: self.state.executors.values().cloned().collect(),
             operations: self.state.operations.values().cloned().collect(),
             completed_executors: self.completed_executors.iter().cloned().collect(),
+            completed_frameworks: self.completed_frameworks.iter().cloned().collect(),
+            drain: self.drain.clone(),
             counters: self.counters.clone(),
             old_sandboxes: self.gc.len(),
         }
@@ -122,6 +152,8 @@ impl Agent {
             running: self.count(TaskState::Running),
             killing: self.count(TaskState::Killing),
             frameworks: self.state.frameworks.len(),
+            executors: self.executors(),
+            recovery: self.recovery,
             live: self.state.tasks.values().filter(|task| task.phase != Phase::Ended).count(),
             total: self.total.clone(),
             used: self.used.clone(),
@@ -130,5 +162,25 @@ impl Agent {
             pending_operations: self.state.operations.len(),
             pending_updates: self.state.streams.values().map(|stream| stream.pending().count()).sum(),
         }
+    }
+
+    fn executors(&self) -> Executors {
+        let mut all = Executors::default();
+        for executor in self.state.executors.values() {
+            match executor.phase {
+                ExecutorPhase::Fetching | ExecutorPhase::Launching => all.registering += 1,
+                ExecutorPhase::Running => all.running += 1,
+                ExecutorPhase::Ending => all.terminating += 1,
+            }
+        }
+        for task in self.state.tasks.values().filter(|task| task.executor.is_none()) {
+            match task.phase {
+                Phase::Fetching | Phase::Launching => all.registering += 1,
+                Phase::Running if task.kill.is_some() => all.terminating += 1,
+                Phase::Running => all.running += 1,
+                Phase::Ended => {}
+            }
+        }
+        all
     }
 }

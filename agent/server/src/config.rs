@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use front::credential::Credential;
 use front::guard::Guard;
+use front::logging::Logs;
 
 /// The configuration of one agent process. Texts are checked by [`crate::run`] before anything is started or written.
 #[derive(Debug, Clone)]
@@ -17,10 +18,13 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Checkpoints, sandboxes and the fetch cache live here.
     pub data_dir: PathBuf,
-    /// `cpus:4;mem:4096;disk:10000;ports:[31000-32000]`; absent: what the machine has.
+    /// `cpus:4;mem:4096;disk:10000;ports:[31000-32000]`, or a JSON array of `Resource` objects; absent: what the
+    /// machine has.
     pub resources: Option<String>,
     /// `rack:a;zone:b`; may be empty.
     pub attributes: String,
+    /// Its fault domain, as `DomainInfo` in JSON; absent: it has none.
+    pub domain: Option<String>,
     /// The name in offers; absent: the host of the advertised address.
     pub hostname: Option<String>,
     /// Who the agent says it is to masters that ask.
@@ -29,4 +33,6 @@ pub struct Config {
     pub guard: Option<Guard>,
     /// End all tasks when the agent is asked to end.
     pub kill_tasks_on_exit: bool,
+    /// What the process logs, where operators may read it and ask for more of it.
+    pub logs: Option<Logs>,
 }

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use agent_core::health::Target;
 use agent_core::{
-    Agent, Call, CallRefusal, Effect, Ending, Event, ExecutorKey, Input, Job, LinkDown, ProbeId, Record,
-    Report, Sandbox, StreamId, Summary, View, Volume, convert,
+    Agent, Call, CallRefusal, Effect, Ending, Event, ExecutorKey, Input, Job, LinkDown, Order, ProbeId,
+    Record, Refusal, Report, Sandbox, StreamId, Summary, View, Volume, convert,
 };
 use http::HeaderValue;
 use model::id::ContainerId;
@@ -182,6 +182,11 @@ impl Driver {
             if let Input::LinkDown { why, .. } = &input {
                 self.complain(why);
             }
+            if let Input::FromMaster { envelope, .. } = &input
+                && let Order::Refused { refusal: Refusal::Busy { .. }, message } = &envelope.order
+            {
+                self.complain_of(message);
+            }
             if let Input::StreamGone(stream) = &input {
                 self.streams.remove(stream);
             }
@@ -198,6 +203,10 @@ impl Driver {
             LinkDown::Unavailable => "it knows no leader",
             LinkDown::Redirect(_) => return,
         };
+        self.complain_of(reason);
+    }
+
+    fn complain_of(&mut self, reason: &str) {
         if self.complained.is_none_or(|last| last.elapsed() >= limits::COMPLAINT) {
             self.complained = Some(Instant::now());
             tracing::warn!(master = self.dialled, reason, "no link to a master");

@@ -17,5 +17,6 @@ mod volumes;
 
 pub use config::Config;
 pub use error::Error;
+pub use front::logging::Logs;
 pub use machine::share;
 pub use process::{Containers, Process, run};

@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use agent_core::{Agent, Sandbox};
 use front::door::Tally;
+use front::logging::Logging;
 use model::time::Time;
 use sandbox::Launcher;
 use sandbox::check::Checker;
@@ -95,6 +97,7 @@ impl Process {
                 removals: janitor.removals.clone(),
                 clock,
                 started: clock.now(),
+                logging: Arc::new(Logging::new(config.logs.clone())),
                 inputs: done.clone(),
                 next_stream: 1.into(),
                 connections,

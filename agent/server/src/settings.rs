@@ -51,6 +51,7 @@ pub(crate) fn check(config: &Config) -> Result<(), Error> {
     }
     total(config)?;
     attributes(config)?;
+    domain(config)?;
     Ok(())
 }
 
@@ -64,6 +65,11 @@ fn total(config: &Config) -> Result<Bag, Error> {
 
 fn attributes(config: &Config) -> Result<Attributes, Error> {
     Attributes::parse(&config.attributes).map_err(|e| wrong("attributes", e))
+}
+
+fn domain(config: &Config) -> Result<Option<v1::DomainInfo>, Error> {
+    let given = config.domain.as_deref().map(model::domain::parse);
+    given.transpose().map_err(|e| wrong("domain", e))
 }
 
 /// How others reach an agent that listens on `bound`.
@@ -97,6 +103,7 @@ pub(crate) fn core(config: &Config, address: &Address, seed: [u64; 2]) -> Result
         port: Some(i32::from(address.port)),
         resources: total.to_wire(Form::Stack),
         attributes: attributes(config)?.to_wire(),
+        domain: domain(config)?,
         ..Default::default()
     };
     Ok(Settings {
@@ -120,6 +127,9 @@ pub(crate) fn flags(config: &Config, data_dir: &Path) -> Vec<(&'static str, Stri
         ("master", config.masters.join(",")),
     ];
     flags.extend(config.advertise.clone().map(|text| ("advertise", text)));
+    flags.extend(config.domain.clone().map(|text| ("domain", text)));
+    let log_file = config.logs.as_ref().and_then(|logs| logs.file.as_ref());
+    flags.extend(log_file.map(|file| ("log-file", file.display().to_string())));
     flags.extend(config.hostname.clone().map(|text| ("hostname", text)));
     flags.extend(config.resources.clone().map(|text| ("resources", text)));
     flags.sort_unstable();
@@ -154,24 +164,28 @@ mod tests {
             data_dir: "data".into(),
             resources: Some("cpus:2;mem:512".into()),
             attributes: "rack:a".into(),
+            domain: None,
             hostname: None,
             credential: None,
             guard: None,
             kill_tasks_on_exit: false,
+            logs: None,
         }
     }
 
     #[test]
     fn mistakes_name_their_field() {
         type Break = fn(&mut Config);
-        let broken: [(&str, Break); 7] = [
+        let broken: [(&str, Break); 9] = [
             ("master", |c| c.masters.clear()),
             ("master", |c| c.masters = vec!["nowhere".into()]),
             ("master", |c| c.masters = vec!["http://a:5050".into()]),
             ("advertise", |c| c.advertise = Some("host:0".into())),
             ("resources", |c| c.resources = Some("cpus:-1".into())),
             ("resources", |c| c.resources = Some("cpus:NaN".into())),
+            ("resources", |c| c.resources = Some("[{}]".into())),
             ("attributes", |c| c.attributes = "rack".into()),
+            ("domain", |c| c.domain = Some("eu".into())),
         ];
         for (field, break_it) in broken {
             let mut config = config();

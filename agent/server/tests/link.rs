@@ -468,3 +468,126 @@ async fn calls_of_executors_are_refused_in_the_words_clients_know() {
     assert_eq!(executor["queued_tasks"][0]["executor_id"], "ex");
     agent.stop().await.expect("an orderly end");
 }
+
+#[tokio::test]
+async fn operators_read_the_agents_log_and_ask_it_for_more() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let file = data.path().join("agent.log");
+    std::fs::write(&file, "first line\nsecond line\n").unwrap();
+    let (levels, seen) = std::sync::mpsc::channel();
+    let logs = agent::Logs {
+        file: Some(file.clone()),
+        set_level: std::sync::Arc::new(move |level| levels.send(level).unwrap_or_default()),
+    };
+    let agent = Agent::with(
+        agent::Config { logs: Some(logs), ..config(master.name(), &data.path().join("work")) },
+        short(),
+    )
+    .await;
+    master.welcome().await;
+    let at = agent.address;
+
+    let (_, debug) = get(at, "/files/debug").await;
+    assert!(debug.contains(&format!(r#""/slave/log":"{}""#, file.display())), "{debug}");
+    let (_, browsed) = get(at, "/files/browse?path=/slave/log").await;
+    let browsed: serde_json::Value = serde_json::from_str(&browsed).unwrap();
+    assert_eq!((&browsed[0]["path"], &browsed[0]["size"]), (&"/slave/log".into(), &23.into()));
+    let (_, part) = get(at, "/files/read?path=/slave/log&offset=6&length=4").await;
+    assert_eq!(part, r#"{"data":"line","offset":6}"#);
+    assert_eq!(get(at, "/files/download?path=/slave/log").await, (200, "first line\nsecond line\n".into()));
+    for path in ["/slave", "/slave/log/../log", "/slave/log.1"] {
+        assert_eq!(get(at, &format!("/files/read?path={path}&offset=0")).await.0, 404, "{path}");
+    }
+    let (_, read) =
+        call(at, r#"{"type":"READ_FILE","read_file":{"path":"/slave/log","offset":0,"length":5}}"#).await;
+    assert_eq!(read["read_file"], serde_json::json!({ "size": 23, "data": "Zmlyc3Q=" }));
+    let (_, listed) = call(at, r#"{"type":"LIST_FILES","list_files":{"path":"/slave/log"}}"#).await;
+    assert_eq!(listed["list_files"]["file_infos"][0]["size"], 23);
+
+    let level = r#"{"type":"GET_LOGGING_LEVEL"}"#;
+    assert_eq!(call(at, level).await.1["get_logging_level"]["level"], 0);
+    let set = r#"{"type":"SET_LOGGING_LEVEL","set_logging_level":{"level":2,"duration":{"nanoseconds":600000000000}}}"#;
+    assert_eq!(call(at, set).await, (200, "".into()));
+    assert_eq!(get(at, "/slave(1)/logging/toggle").await, (200, "2\n".into()));
+    assert_eq!(get(at, "/logging/toggle?level=1&duration=1ms").await.0, 200);
+    soon("the usual level", async {
+        while get(at, "/logging/toggle").await.1 != "0\n" {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(seen.try_iter().collect::<Vec<u32>>(), [2, 1, 0]);
+    for bad in ["?level=1", "?duration=1secs", "?level=1&duration=soon", "?level=-1&duration=1secs"] {
+        assert_eq!(get(at, &format!("/logging/toggle{bad}")).await.0, 400, "{bad}");
+    }
+    agent.stop().await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn a_log_that_is_kept_to_itself_is_neither_read_nor_changed() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    master.welcome().await;
+    let set = r#"{"type":"SET_LOGGING_LEVEL","set_logging_level":{"level":1,"duration":{"nanoseconds":1}}}"#;
+    assert_eq!(call(agent.address, set).await.0, 501);
+    assert_eq!(get(agent.address, "/files/read?path=/slave/log").await.0, 404);
+    agent.stop().await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn readers_hear_of_a_drain_and_of_frameworks_that_were_here() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    let (mut link, _) = master.welcome().await;
+    let config = wire::v1::DrainConfig {
+        max_grace_period: Some(wire::v1::DurationInfo { nanoseconds: 5_000_000_000 }),
+        mark_gone: Some(true),
+    };
+    let update = link::DrainUpdate { config: Some(config), since: Some(1_700_000_001_999) };
+    link.send(to_agent::Frame::Drain(update)).await;
+    link.run(task("t", "true")).await;
+    for _ in 0..3 {
+        let status = link.status().await;
+        link.acknowledge(&status).await;
+    }
+    // The answer to a ping comes after all that.
+    link.send(to_agent::Frame::Ping(link::Ping { sequence: 1 })).await;
+    assert!(matches!(link.next().await, to_master::Frame::Pong(_)));
+    let (_, told) = call(agent.address, r#"{"type":"GET_AGENT"}"#).await;
+    let config =
+        serde_json::json!({ "max_grace_period": { "nanoseconds": 5_000_000_000_u64 }, "mark_gone": true });
+    assert_eq!(told["get_agent"]["drain_config"], config);
+    let since = &told["get_agent"]["estimated_drain_start_time"]["nanoseconds"];
+    assert_eq!(*since, 1_700_000_001_000_000_000_u64);
+    let (_, told) = call(agent.address, r#"{"type":"GET_FRAMEWORKS"}"#).await;
+    let frameworks = &told["get_frameworks"];
+    assert_eq!(
+        frameworks["completed_frameworks"][0]["framework_info"]["id"]["value"], "test",
+        "{frameworks}"
+    );
+    let state: serde_json::Value = serde_json::from_str(&get(agent.address, "/state").await.1).unwrap();
+    assert_eq!(state["drain_config"], config);
+    assert_eq!(state["estimated_drain_start_time_seconds"], 1_700_000_001);
+    assert_eq!(state["frameworks"], serde_json::json!([]));
+    let ended = &state["completed_frameworks"][0];
+    assert_eq!(
+        (&ended["id"], &ended["completed_executors"][0]["id"]),
+        (&"fw".into(), &"t".into()),
+        "{ended}"
+    );
+    let metrics: serde_json::Value =
+        serde_json::from_str(&get(agent.address, "/metrics/snapshot").await.1).unwrap();
+    for (name, value) in [
+        ("slave/executors_running", 0.0),
+        ("slave/executors_terminated", 1.0),
+        ("slave/tasks_gone", 0.0),
+        ("slave/recovery_errors", 0.0),
+        ("slave/valid_framework_messages", 0.0),
+        ("slave/invalid_framework_messages", 0.0),
+        ("slave/invalid_status_updates", 0.0),
+    ] {
+        assert_eq!(metrics[name], value, "{name}");
+    }
+    assert!(metrics["slave/recovery_time_secs"].is_f64(), "{metrics}");
+    agent.stop().await.expect("an orderly end");
+}

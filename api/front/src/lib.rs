@@ -1,6 +1,8 @@
-//! How our servers meet their clients: the accept loop with its bounds, who may ask, and a standby's way to its leader.
+//! How our servers meet their clients: the accept loop with its bounds, who may ask, a standby's way to its leader, and
+//! how much is logged.
 
 pub mod credential;
 pub mod door;
 pub mod guard;
+pub mod logging;
 pub mod standby;

@@ -5,6 +5,7 @@
 
 pub mod attributes;
 mod convert;
+pub mod domain;
 pub mod id;
 pub mod limits;
 pub mod quantity;

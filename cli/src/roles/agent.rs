@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Common, Door, Ending, Identity, play, sentence};
-use crate::signals;
+use super::{Common, Door, Ending, Identity, play, sentence, text_or_file};
+use crate::{logs, signals};
 
 /// An agent: runs tasks on this machine
 #[derive(Args, Clone, Debug)]
@@ -36,13 +37,17 @@ pub(crate) struct AgentArgs {
     /// Where checkpoints, sandboxes and the fetch cache live
     #[arg(long, env = "STOA_AGENT_DATA_DIR", value_name = "DIR", default_value = "stoa-agent")]
     data_dir: PathBuf,
-    /// What it offers, as `cpus:4;mem:4096;disk:10000;ports:[31000-32000]` or as a JSON array of
-    /// Resource objects; absent: what the machine has
-    #[arg(long, env = "STOA_AGENT_RESOURCES", value_name = "RESOURCES")]
+    /// What it offers, as `cpus:4;mem:4096;disk:10000;ports:[31000-32000]` or as a JSON array of Resource objects, inline
+    /// or in a file (`file:///path`); absent: what the machine has
+    #[arg(long, env = "STOA_AGENT_RESOURCES", value_name = "RESOURCES", value_parser = text_or_file)]
     resources: Option<String>,
     /// What distinguishes it, as `rack:a;zone:b`
     #[arg(long, env = "STOA_AGENT_ATTRIBUTES", value_name = "ATTRIBUTES", default_value = "")]
     attributes: String,
+    /// The region and zone it stands in, as `{"fault_domain":{"region":{"name":"eu"},"zone":{"name":"eu-1"}}}`, inline or
+    /// in a file (`file:///path`)
+    #[arg(long, env = "STOA_AGENT_DOMAIN", value_name = "JSON", value_parser = text_or_file)]
+    domain: Option<String>,
     /// The name in offers and in tasks' HOST; absent: the host of its advertised address
     #[arg(long, env = "STOA_AGENT_HOSTNAME", value_name = "NAME")]
     hostname: Option<String>,
@@ -65,10 +70,15 @@ pub(crate) fn main(args: AgentArgs) -> ExitCode {
         data_dir: args.data_dir,
         resources: args.resources,
         attributes: args.attributes,
+        domain: args.domain,
         hostname: args.hostname,
         kill_tasks_on_exit: args.kill_tasks_on_exit,
+        logs: None,
     };
+    let file = args.common.log_file.clone();
     play(&args.common, async {
+        let logs = agent::Logs { file, set_level: Arc::new(logs::set_level) };
+        let config = agent::Config { logs: Some(logs), ..config };
         match agent::run(config, signals::shutdown()).await {
             Ok(()) => Ending::Done,
             Err(error) if error.is_refusal() => Ending::Refused(sentence(&error)),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use front::guard::Guard;
 
-use super::{Common, Ending, play, sentence};
+use super::{Common, Ending, play, sentence, text_or_file};
 use crate::{logs, signals};
 
 /// A master: replicated facts, offers, the scheduler, operator and key-value APIs
@@ -36,6 +36,10 @@ pub(crate) struct MasterArgs {
     /// master, reader; absent: everybody for everything
     #[arg(long, env = "STOA_MASTER_CREDENTIALS", value_name = "FILE")]
     credentials: Option<PathBuf>,
+    /// The region and zone it stands in, as `{"fault_domain":{"region":{"name":"eu"},"zone":{"name":"eu-1"}}}`, inline or
+    /// in a file (`file:///path`); agents of other regions are offered to frameworks with REGION_AWARE alone
+    #[arg(long, env = "STOA_MASTER_DOMAIN", value_name = "JSON", value_parser = text_or_file)]
+    domain: Option<String>,
     /// Seconds after which an offer that its framework does not answer is taken back for others; 0: never
     #[arg(long, env = "STOA_MASTER_OFFER_TIMEOUT", value_name = "SECONDS", default_value_t = 60)]
     offer_timeout: u64,
@@ -53,6 +57,7 @@ pub(crate) fn main(args: MasterArgs) -> ExitCode {
         peers: args.peers,
         join: args.join,
         data_dir: args.data_dir,
+        domain: args.domain,
         offer_timeout: (args.offer_timeout > 0).then(|| Duration::from_secs(args.offer_timeout)),
         logs: None,
     };

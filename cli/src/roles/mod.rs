@@ -64,6 +64,13 @@ impl Door {
     }
 }
 
+/// A value of a flag, or what the file says that it names as `file:///path`.
+pub(crate) fn text_or_file(value: &str) -> Result<String, String> {
+    let Some(path) = value.strip_prefix("file://") else { return Ok(value.to_owned()) };
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
+    Ok(text.trim().to_owned())
+}
+
 /// How a role ended.
 pub(crate) enum Ending {
     /// In order.
@@ -111,4 +118,22 @@ pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
         below = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_given_or_read_from_a_file() {
+        assert_eq!(text_or_file("cpus:1").as_deref(), Ok("cpus:1"));
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(b"cpus:2\n").expect("written");
+        let named = format!("file://{}", file.path().display());
+        assert_eq!(text_or_file(&named).as_deref(), Ok("cpus:2"));
+        let error = text_or_file("file:///nowhere/at/all").expect_err("there is none");
+        assert!(error.starts_with("/nowhere/at/all cannot be read"), "{error}");
+    }
 }

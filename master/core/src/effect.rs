@@ -11,7 +11,7 @@ use wire::state::WatchRecord;
 use crate::alloc::{Account, Tally};
 use crate::input::{Barrier, LinkId, Peer, RequestId, StreamId, Term, Ticket};
 use crate::refusal::Refusal;
-use crate::registry::Command;
+use crate::registry::{Command, Drain};
 use crate::snapshot::{Agent, Framework, InverseOffer, Offer, Snapshot, Task};
 
 #[derive(Debug)]
@@ -171,6 +171,8 @@ pub enum AgentOrder {
         info: Arc<wire::v1::FrameworkInfo>,
         resend: bool,
     },
+    /// It drains, or does so no more: what its own readers are told.
+    Drain(Option<Drain>),
     ShutdownFramework(FrameworkId),
     ShutdownExecutor {
         framework: FrameworkId,
@@ -210,6 +212,11 @@ pub enum AgentRefusal {
     Duplicate(AgentId),
     #[error("too many agents register at once")]
     Busy { retry_after: Span },
+    #[error(
+        "the agent has a fault domain and this master has none, so that nobody can say whether it is in another region: \
+         give the masters theirs first (--domain)"
+    )]
+    Placeless { retry_after: Span },
     #[error("{0}")]
     Invalid(String),
 }

@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use front::guard::Guard;
+use front::logging::{Logging, Logs};
 use master_core::input::{LinkId, RequestId};
 use model::time::Time;
 use replica::disk::DirectoryFiles;
 use replica::form::Forming;
 use replica::{Members, NodeId, Status};
 use tokio::sync::{Semaphore, mpsc, watch};
+use wire::v1::DomainInfo;
 
-use crate::config::Logs;
 use crate::driver::Message;
 use crate::limits;
-use crate::logging::Logging;
 use crate::membership::Changes;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
@@ -41,6 +41,14 @@ pub(crate) enum Standing {
     Ending,
 }
 
+/// What a master was told that its parts ask for.
+pub(crate) struct Given {
+    pub(crate) domain: Option<DomainInfo>,
+    pub(crate) offer_timeout: Option<Duration>,
+    pub(crate) guard: Option<Guard>,
+    pub(crate) logs: Option<Logs>,
+}
+
 pub(crate) struct App {
     /// `host:port` others use.
     pub(crate) advertise: Arc<str>,
@@ -49,6 +57,8 @@ pub(crate) struct App {
     pub(crate) clock: Clock,
     /// What it says of itself.
     pub(crate) about: About,
+    /// Where it stands.
+    pub(crate) domain: Option<DomainInfo>,
     /// An offer nobody answers is taken back after so long.
     pub(crate) offer_timeout: Option<Duration>,
     /// Who may ask for what; absent: everybody for everything.
@@ -92,7 +102,7 @@ impl App {
         forming: Forming,
         metrics: Metrics,
         inbox: mpsc::Sender<Message>,
-        (offer_timeout, guard, logs): (Option<Duration>, Option<Guard>, Option<Logs>),
+        given: Given,
     ) -> Self {
         let clock = Clock::start();
         let missing = forming.missing().into_iter().map(str::to_owned).collect();
@@ -101,9 +111,10 @@ impl App {
             advertise,
             ip,
             clock,
-            offer_timeout,
-            guard,
-            logging: Arc::new(Logging::new(logs)),
+            domain: given.domain,
+            offer_timeout: given.offer_timeout,
+            guard: given.guard,
+            logging: Arc::new(Logging::new(given.logs)),
             standing: watch::Sender::new(Standing::Forming { missing }),
             inbox,
             metrics,

@@ -1,12 +1,12 @@
 //! What a master is told when it starts.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use front::guard::Guard;
+use front::logging::Logs;
+use wire::v1::DomainInfo;
 
 /// The settings of one master.
 #[derive(Debug, Clone)]
@@ -21,27 +21,14 @@ pub struct Config {
     pub join: Option<String>,
     /// Where log, snapshots and identity are kept.
     pub data_dir: PathBuf,
+    /// Its fault domain, as `DomainInfo` in JSON; absent: it has none, and takes no agents that have one.
+    pub domain: Option<String>,
     /// An offer that nobody answers is taken back after so long; absent: never.
     pub offer_timeout: Option<Duration>,
     /// Who may ask for what; absent: everybody for everything.
     pub guard: Option<Guard>,
     /// What the process logs, where operators may read it and ask for more of it.
     pub logs: Option<Logs>,
-}
-
-/// The process's own log.
-#[derive(Clone)]
-pub struct Logs {
-    /// The file it is written to, if it is kept in one.
-    pub file: Option<PathBuf>,
-    /// Makes it say more: 0 what was asked for at the start, 1 `debug`, 2 and above `trace`.
-    pub set_level: Arc<dyn Fn(u32) + Send + Sync>,
-}
-
-impl fmt::Debug for Logs {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Logs").field("file", &self.file).finish_non_exhaustive()
-    }
 }
 
 /// Why a master does not start, or stopped.
@@ -104,6 +91,12 @@ impl Config {
     }
 }
 
+/// The domain that `--domain` describes.
+pub(crate) fn domain(text: Option<&str>) -> Result<Option<DomainInfo>, Error> {
+    let read = text.map(model::domain::parse).transpose();
+    read.map_err(|error| Error::Config(format!("--domain {error}")))
+}
+
 /// `host:port`, the host without anything that could end up in a `Location` header as something else.
 pub(crate) fn check_address(address: &str) -> Result<(), Error> {
     let fits = address.rsplit_once(':').is_some_and(|(host, port)| {
@@ -128,6 +121,7 @@ mod tests {
             peers: peers.iter().map(|peer| (*peer).to_owned()).collect(),
             join: None,
             data_dir: PathBuf::new(),
+            domain: None,
             offer_timeout: None,
             guard: None,
             logs: None,
@@ -142,6 +136,8 @@ mod tests {
         assert_eq!(named.advertised(bound).expect("fine"), "m1.example:5050");
         let wild = config("0.0.0.0:5050", None, &[]).advertised("0.0.0.0:5050".parse().expect("an address"));
         assert!(wild.expect_err("nobody can reach it").to_string().contains("--advertise"));
+        let refused = domain(Some("eu")).expect_err("not JSON").to_string();
+        assert!(refused.starts_with("--domain must be JSON"), "{refused}");
         for bad in ["m1", "m1:", ":5050", "m1:0", "m1:99999", "m1/x:5050", "m 1:5050", "m1\r\nX: y:5050"] {
             let error = config("127.0.0.1:1", Some(bad), &[]).advertised(bound).expect_err(bad).to_string();
             assert!(error.contains("HOST:PORT"), "{error}");

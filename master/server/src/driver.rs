@@ -256,7 +256,8 @@ impl Driver {
     fn role(&mut self, role: Role) {
         let (role, standing) = match role {
             Role::Leading { term } => {
-                let master = Arc::new(who::master_info(&self.app.advertise, self.app.ip));
+                let domain = self.app.domain.clone();
+                let master = Arc::new(who::master_info(&self.app.advertise, self.app.ip, domain));
                 let view = self.view.clone();
                 (input::Role::Leading { term: input::Term(term), master, view }, Standing::Leading { term })
             }

@@ -29,7 +29,6 @@ mod join;
 mod large;
 mod limits;
 mod link;
-mod logging;
 pub mod machine;
 mod membership;
 mod metrics;
@@ -57,10 +56,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-pub use config::{Config, Error, Logs};
+pub use config::{Config, Error};
+pub use front::logging::Logs;
 pub use routes::state::{About, write_state};
 
-use crate::app::{App, Standing};
+use crate::app::{App, Given, Standing};
 use crate::driver::{Driver, Message};
 use crate::group::{Running, Storage};
 
@@ -104,6 +104,7 @@ impl Master {
             ));
         }
         // Refused before anything is written.
+        let domain = config::domain(config.domain.as_deref())?;
         Forming::new(NodeId(1), &advertise, &peers)?;
         let metrics = metrics::Metrics::new();
         let observer = metrics.sync_observer();
@@ -132,7 +133,7 @@ impl Master {
             forming,
             metrics,
             sender,
-            (config.offer_timeout, config.guard, config.logs),
+            Given { domain, offer_timeout: config.offer_timeout, guard: config.guard, logs: config.logs },
         ));
         let join = config.join.filter(|_| !member);
         Ok(Self { listener, address, app, inbox, storage, join })
@@ -290,6 +291,7 @@ fn flags(config: &Config, advertise: &str) -> Vec<(&'static str, String)> {
         ("advertise", advertise.to_owned()),
         ("authenticate", config.guard.is_some().to_string()),
         ("data_dir", config.data_dir.display().to_string()),
+        ("domain", config.domain.clone().unwrap_or_default()),
         ("join", config.join.clone().unwrap_or_default()),
         ("listen", config.listen.to_string()),
         ("log_file", log_file.map(|file| file.display().to_string()).unwrap_or_default()),

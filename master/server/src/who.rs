@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 use wire::v1::master_info::{Capability, capability};
-use wire::v1::{Address, MasterInfo};
+use wire::v1::{Address, DomainInfo, MasterInfo};
 
 /// The version of the API that is spoken. Clients take it apart as numbers and expect at least 1.0.0.
 pub(crate) const API_VERSION: &str = "1.11.0";
@@ -37,7 +37,7 @@ pub(crate) async fn resolve(address: &str) -> IpAddr {
 }
 
 /// With a fresh id: it changes with each leadership, so that ids made of it are never made twice.
-pub(crate) fn master_info(advertise: &str, ip: IpAddr) -> MasterInfo {
+pub(crate) fn master_info(advertise: &str, ip: IpAddr, domain: Option<DomainInfo>) -> MasterInfo {
     let (host, port) = host_and_port(advertise);
     let number = match ip {
         IpAddr::V4(ip) => u32::from_le_bytes(ip.octets()),
@@ -56,7 +56,7 @@ pub(crate) fn master_info(advertise: &str, ip: IpAddr) -> MasterInfo {
             ip: Some(ip.to_string()),
             port: port.into(),
         }),
-        domain: None,
+        domain,
         // Neither QUOTA_V2 nor AGENT_DRAINING, though both are there: mesos-go refuses a whole SUBSCRIBED in JSON for a capability it does not know.
         capabilities: vec![can(capability::Type::AgentUpdate)],
     }

@@ -12,7 +12,7 @@ use wire::media::Codec;
 use wire::v1;
 
 use super::reply::{self, Refusal};
-use super::{Site, files, metrics, monitor, tasks};
+use super::{Site, files, logs, metrics, monitor, tasks};
 use crate::limits;
 use crate::settings;
 
@@ -34,6 +34,9 @@ pub(super) async fn handle(site: &Site, parts: &Parts, body: Body) -> Result<Res
     let call: Call = codec.decode(&body).map_err(|e| Refusal::new(400, e.to_string()))?;
     let answers = Codec::of_response(accept.iter().map(String::as_str))
         .map_err(|e| Refusal::new(e.status(), e.to_string()))?;
+    if call.r#type == Some(CallType::SetLoggingLevel as i32) {
+        return logs::set(site, call.set_logging_level);
+    }
     let answer = answer(site, call).await?;
     Ok(reply::body(200, answers.content_type(), answers.encode(&answer)))
 }
@@ -77,6 +80,11 @@ async fn answer(site: &Site, call: Call) -> Result<Answer, Refusal> {
             let get_flags = Some(response::GetFlags { flags });
             Answer { r#type: Some(Type::GetFlags as i32), get_flags, ..empty }
         }
+        CallType::GetLoggingLevel => Answer {
+            r#type: Some(Type::GetLoggingLevel as i32),
+            get_logging_level: Some(response::GetLoggingLevel { level: site.logging.level() }),
+            ..empty
+        },
         CallType::GetMetrics => {
             let all = metrics::all(site).await?;
             let metrics =
@@ -116,9 +124,17 @@ async fn answer(site: &Site, call: Call) -> Result<Answer, Refusal> {
             Answer { r#type: Some(Type::GetOperations as i32), get_operations, ..empty }
         }
         CallType::GetAgent => {
-            let id = site.view().await?.agent.map(|id| v1::AgentId { value: id.to_string() });
+            let view = site.view().await?;
+            let id = view.agent.map(|id| v1::AgentId { value: id.to_string() });
             let agent_info = Some(v1::AgentInfo { id, ..(*site.info).clone() });
-            let get_agent = Some(response::GetAgent { agent_info, ..Default::default() });
+            let get_agent = Some(response::GetAgent {
+                agent_info,
+                estimated_drain_start_time: view.drain.as_ref().map(|drain| v1::TimeInfo {
+                    // Whole seconds, as masters have it.
+                    nanoseconds: drain.since.as_nanos() / 1_000_000_000 * 1_000_000_000,
+                }),
+                drain_config: view.drain.map(|drain| drain.config),
+            });
             Answer { r#type: Some(Type::GetAgent as i32), get_agent, ..empty }
         }
         CallType::ListFiles => {
@@ -140,7 +156,7 @@ async fn answer(site: &Site, call: Call) -> Result<Answer, Refusal> {
     })
 }
 
-fn expects(field: &str) -> Refusal {
+pub(super) fn expects(field: &str) -> Refusal {
     Refusal::new(400, format!("Failed to validate agent::Call: Expecting '{field}' to be present"))
 }
 
@@ -198,6 +214,6 @@ fn get_frameworks(view: &View) -> response::GetFrameworks {
     let show = |framework: &agent_core::Framework| Framework { framework_info: (*framework.info).clone() };
     response::GetFrameworks {
         frameworks: view.frameworks.iter().map(show).collect(),
-        completed_frameworks: Vec::new(),
+        completed_frameworks: view.completed_frameworks.iter().map(show).collect(),
     }
 }

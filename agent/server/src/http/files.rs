@@ -18,8 +18,8 @@ use serde_json::{Map, Value, json};
 use tokio_util::io::ReaderStream;
 use wire::v1;
 
-use super::Site;
 use super::reply::{self, Refusal};
+use super::{Site, logs};
 use crate::limits;
 
 /// What a virtual path names: a sandbox, and a path in it (empty for the sandbox itself).
@@ -44,7 +44,7 @@ struct Entry {
 pub(super) async fn browse(site: &Site, query: &str) -> Result<Response<Body>, Refusal> {
     let path =
         parameter(query, "path").ok_or_else(|| Refusal::new(400, "Expecting 'path=value' in query."))?;
-    let entries = blocking(site, path, entries).await?;
+    let entries = listed(site, path).await?;
     let show = |entry: &Entry| {
         json!({
             "gid": group_name(entry.gid),
@@ -87,8 +87,9 @@ pub(super) async fn part(
     offset: Option<u64>,
     length: Option<u64>,
 ) -> Result<(Bytes, u64), Refusal> {
+    let log = logs::named(site, &path);
     let read = move |site: &Path, path: &str| {
-        let file = open_file(site, path)?;
+        let file = log.map_or_else(|| open_file(site, path), |log| logs::open(&log))?;
         let size = file.metadata().map_err(not_found)?.len();
         let offset = offset.unwrap_or(size);
         let wanted =
@@ -114,7 +115,10 @@ pub(super) async fn download(site: &Site, query: &str) -> Result<Response<Body>,
     let path =
         parameter(query, "path").ok_or_else(|| Refusal::new(400, "Expecting 'path=value' in query."))?;
     let name = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default().to_owned();
-    let file = blocking(site, path, open_file).await?;
+    let log = logs::named(site, &path);
+    let open =
+        move |site: &Path, path: &str| log.map_or_else(|| open_file(site, path), |log| logs::open(&log));
+    let file = blocking(site, path, open).await?;
     let size = file.metadata().map_err(not_found)?.len();
     // Not more than was promised, should it grow meanwhile.
     let stream = ReaderStream::new(tokio::io::AsyncReadExt::take(tokio::fs::File::from_std(file), size));
@@ -131,7 +135,7 @@ pub(super) async fn download(site: &Site, query: &str) -> Result<Response<Body>,
 }
 
 pub(super) async fn list(site: &Site, path: String) -> Result<Vec<v1::FileInfo>, Refusal> {
-    let entries = blocking(site, path, entries).await?;
+    let entries = listed(site, path).await?;
     let show = |entry: Entry| v1::FileInfo {
         path: entry.path,
         nlink: Some(i32::try_from(entry.nlink).unwrap_or(i32::MAX)),
@@ -150,6 +154,7 @@ pub(super) fn debug(site: &Site, view: &View) -> Value {
     let tasks = tasks.filter(|task| task.executor.is_none()).map(|task| &task.sandbox);
     let ended = view.completed_executors.iter().map(|executor| &**executor);
     let executors = view.executors.iter().chain(ended).map(|executor| &executor.sandbox);
+    let log = site.logging.file().map(|file| (logs::LOG.to_owned(), file.display().to_string().into()));
     let mut members: Vec<(String, Value)> = tasks
         .chain(executors)
         .map(|sandbox| {
@@ -157,9 +162,36 @@ pub(super) fn debug(site: &Site, view: &View) -> Value {
             let real = site.sandboxes.join(framework).join(name).display().to_string();
             (format!("/frameworks/{framework}/executors/{name}/runs/latest"), real.into())
         })
+        .chain(log)
         .collect();
     members.sort_by(|a, b| a.0.cmp(&b.0));
     members.into_iter().collect::<Map<_, _>>().into()
+}
+
+/// What is in a directory of a sandbox; the log is a file that is listed by itself.
+async fn listed(site: &Site, path: String) -> Result<Vec<Entry>, Refusal> {
+    match logs::named(site, &path) {
+        None => blocking(site, path, entries).await,
+        Some(log) => {
+            let stat = move |_: &Path, _: &str| {
+                let stat = rustix::fs::fstat(&logs::open(&log)?).map_err(|error| not_found(error.into()))?;
+                Ok(vec![described(logs::LOG.to_owned(), &stat)])
+            };
+            blocking(site, path, stat).await
+        }
+    }
+}
+
+fn described(path: String, stat: &rustix::fs::Stat) -> Entry {
+    Entry {
+        path,
+        nlink: stat.st_nlink,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime: stat.st_mtime,
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+    }
 }
 
 /// Runs `work` where it may wait for the disk.
@@ -254,15 +286,7 @@ fn entries(root: &Path, path: &str) -> Result<Vec<Entry>, Refusal> {
         let Ok(stat) = rustix::fs::statat(&directory, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) else {
             continue;
         };
-        found.push(Entry {
-            path: format!("{}/{}", path.trim_end_matches('/'), name.to_string_lossy()),
-            nlink: stat.st_nlink,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            mtime: stat.st_mtime,
-            mode: stat.st_mode,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-        });
+        found.push(described(format!("{}/{}", path.trim_end_matches('/'), name.to_string_lossy()), &stat));
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
@@ -306,7 +330,7 @@ fn name_in(file: &str, id: u32) -> Option<String> {
 }
 
 /// The value of a query parameter, percent-decoded. A bad escape is taken as it stands.
-fn parameter(query: &str, name: &str) -> Option<String> {
+pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let value = pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value.replace('+', " "))?;
     Some(percent_encoding::percent_decode_str(&value).decode_utf8_lossy().into_owned())

@@ -43,12 +43,20 @@ pub(super) fn state(site: &Site, view: &View) -> Value {
         "resource_providers": [],
         "attributes": attributes(&site.info.attributes),
     });
+    if let Some(domain) = &site.info.domain {
+        state["domain"] = shape(domain);
+    }
+    if let Some(drain) = &view.drain {
+        state["drain_config"] = shape(&drain.config);
+        state["estimated_drain_start_time_seconds"] = (drain.since.as_millis() / 1_000).into();
+    }
     if let Some(master) = &view.master {
         state["master_hostname"] = master.rsplit_once(':').map_or(master.as_str(), |(host, _)| host).into();
     }
     state["flags"] = flag_map(site).into();
     state["frameworks"] = view.frameworks.iter().map(|f| framework(site, view, f)).collect();
-    state["completed_frameworks"] = json!([]);
+    state["completed_frameworks"] =
+        view.completed_frameworks.iter().map(|f| framework(site, view, f)).collect();
     state
 }
 

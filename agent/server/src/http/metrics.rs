@@ -45,28 +45,32 @@ fn numbers(site: &Site, summary: &Summary) -> Vec<(String, f64)> {
     let removals = &site.removals;
     let uptime = site.clock.now().since(site.started).as_secs_f64();
     let max_age = agent_core::limits::SANDBOX_AGE.as_secs_f64();
-    let ended = counters.finished + counters.failed + counters.killed + counters.lost;
-    let whole: [(&str, u64); 28] = [
+    let whole: [(&str, u64); 33] = [
         ("containerizer/fetcher/task_fetches_failed", counters.fetches_failed),
         ("containerizer/fetcher/task_fetches_succeeded", counters.fetches_succeeded),
         ("gc/path_removals_failed", removals.failed.load(Ordering::Relaxed)),
         ("gc/path_removals_pending", summary.old_sandboxes as u64),
         ("gc/path_removals_succeeded", removals.succeeded.load(Ordering::Relaxed)),
         ("slave/container_launch_errors", counters.launch_errors),
-        ("slave/executors_registering", summary.staging + summary.starting),
-        ("slave/executors_running", summary.running),
-        ("slave/executors_terminated", ended),
-        ("slave/executors_terminating", summary.killing),
+        ("slave/executors_registering", summary.executors.registering),
+        ("slave/executors_running", summary.executors.running),
+        ("slave/executors_terminated", counters.executors),
+        ("slave/executors_terminating", summary.executors.terminating),
         ("slave/frameworks_active", summary.frameworks as u64),
+        ("slave/invalid_framework_messages", counters.dropped_messages),
+        ("slave/invalid_status_updates", counters.invalid_updates),
+        ("slave/recovery_errors", counters.unrecovered),
         ("slave/registered", u64::from(summary.registered)),
         ("slave/tasks_failed", counters.failed),
         ("slave/tasks_finished", counters.finished),
+        ("slave/tasks_gone", counters.gone),
         ("slave/tasks_killed", counters.killed),
         ("slave/tasks_killing", summary.killing),
         ("slave/tasks_lost", counters.lost),
         ("slave/tasks_running", summary.running),
         ("slave/tasks_staging", summary.staging),
         ("slave/tasks_starting", summary.starting),
+        ("slave/valid_framework_messages", counters.messages),
         ("slave/valid_status_updates", counters.updates),
         ("slave/pending_status_updates", summary.pending_updates as u64),
         ("slave/registrations", counters.registrations),
@@ -78,6 +82,7 @@ fn numbers(site: &Site, summary: &Summary) -> Vec<(String, f64)> {
     ];
     let mut all: Vec<(String, f64)> =
         whole.iter().map(|(name, value)| ((*name).into(), *value as f64)).collect();
+    all.extend(summary.recovery.map(|took| ("slave/recovery_time_secs".into(), took.as_secs_f64())));
     all.push(("slave/uptime_secs".into(), uptime));
     all.push(("slave/executor_directory_max_allowed_age_secs".into(), max_age));
     all
@@ -122,7 +127,9 @@ pub(super) async fn page(site: &Site, headers: &HeaderMap) -> Result<Response<Bo
 }
 
 /// Names that only count up.
-const COUNTED: [&str; 11] = [
+const COUNTED: [&str; 13] = [
+    "_gone",
+    "_messages",
     "operations_dropped",
     "_failed",
     "_finished",

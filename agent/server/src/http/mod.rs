@@ -6,6 +6,7 @@ mod api;
 mod executor;
 mod files;
 mod legacy;
+mod logs;
 mod metrics;
 mod monitor;
 mod reply;
@@ -23,6 +24,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
 use front::door::{self, Bounds, Tally};
 use front::guard::{self, Guard};
+use front::logging::Logging;
 use model::id::ContainerId;
 use model::time::Time;
 use sandbox::Usage;
@@ -48,6 +50,8 @@ pub(crate) struct Site {
     pub(crate) removals: Arc<Removals>,
     pub(crate) clock: Clock,
     pub(crate) started: Time,
+    /// The process's log.
+    pub(crate) logging: Arc<Logging>,
     /// Where ends of executors' streams are told.
     pub(crate) inputs: UnboundedSender<Input>,
     pub(crate) next_stream: AtomicU64,
@@ -144,6 +148,7 @@ async fn read(site: &Site, path: &str, parts: &Parts) -> Result<Response<Body>, 
             Ok(reply::json(&monitor::statistics(site).await?))
         }
         "system/stats.json" => Ok(reply::json(&metrics::system())),
+        "logging/toggle" => logs::toggle(site, query),
         "files/browse" | "files/browse.json" => files::browse(site, query).await,
         "files/read" | "files/read.json" => files::read(site, query).await,
         "files/download" | "files/download.json" => files::download(site, query).await,

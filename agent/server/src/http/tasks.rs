@@ -8,7 +8,8 @@ use wire::v1;
 pub(super) fn task(view: &View, task: &Task) -> v1::Task {
     let info = &task.info;
     let forwarded = task.forwarded.as_ref();
-    let framework = view.frameworks.iter().find(|framework| framework.id == task.key.framework);
+    let mut frameworks = view.frameworks.iter().chain(&view.completed_frameworks);
+    let framework = frameworks.find(|framework| framework.id == task.key.framework);
     let user = task.spec.as_ref().and_then(|spec| spec.command.user.clone());
     v1::Task {
         name: info.name.clone(),

@@ -314,10 +314,12 @@ pub(crate) fn config(master: String, data_dir: &std::path::Path) -> agent::Confi
         data_dir: data_dir.into(),
         resources: Some("cpus:8;mem:8192;disk:1000;ports:[31000-31100]".into()),
         attributes: "rack:a".into(),
+        domain: None,
         hostname: Some("node-1".into()),
         credential: None,
         guard: None,
         kill_tasks_on_exit: false,
+        logs: None,
     }
 }
 

@@ -151,6 +151,10 @@ impl Turn<'_> {
         if presence != Some(Presence::Gone) && self.is_down(&hello) {
             return self.send_away(link, &hello);
         }
+        if presence != Some(Presence::Gone) && self.is_placeless(&hello.info) {
+            let refusal = AgentRefusal::Placeless { retry_after: limits::REGISTRATION_PAUSE };
+            return self.refuse_agent(link, refusal);
+        }
         let Some(id) = hello.agent.clone() else {
             let id = self.next_agent_id();
             return self.admit_agent(link, id, hello, false, false);

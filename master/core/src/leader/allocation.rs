@@ -294,15 +294,21 @@ impl Turn<'_> {
 
     /// Whether an agent is in another region than this master. Without a region on either side it is not.
     fn is_remote(&self, info: &AgentInfo) -> bool {
-        let region = |domain: Option<&DomainInfo>| {
-            domain.and_then(|domain| domain.fault_domain.as_ref()).map(|domain| domain.region.name.clone())
-        };
-        let ours = match &self.leader.standing {
+        let (ours, theirs) = (self.own_region(), region(info.domain.as_ref()));
+        ours.is_some() && theirs.is_some() && ours != theirs
+    }
+
+    /// Whether an agent says where it is to a master that does not know where itself is. It may be in another region: to
+    /// offer it to everybody would break what frameworks without REGION_AWARE are promised.
+    pub(super) fn is_placeless(&self, info: &AgentInfo) -> bool {
+        region(info.domain.as_ref()).is_some() && self.own_region().is_none()
+    }
+
+    fn own_region(&self) -> Option<&str> {
+        match &self.leader.standing {
             Standing::Leading(reign) => region(reign.master.domain.as_ref()),
             Standing::Idle { .. } => None,
-        };
-        let theirs = region(info.domain.as_ref());
-        ours.is_some() && theirs.is_some() && ours != theirs
+        }
     }
 
     /// What each framework uses on an agent, by role.
@@ -381,4 +387,8 @@ impl Turn<'_> {
             self.rescind(&id);
         }
     }
+}
+
+fn region(domain: Option<&DomainInfo>) -> Option<&str> {
+    domain.and_then(|domain| domain.fault_domain.as_ref()).map(|domain| domain.region.name.as_str())
 }

@@ -2,8 +2,8 @@
 //! mesos-v1, section 8.10).
 //!
 //! That an agent drains is a fact of the registry: the next leader goes on with it. How far it has come is not: an agent
-//! without tasks and operations is drained, and those are learnt again from agents. Agents know nothing of it: they get
-//! kills like any other, which end when their process ends, too.
+//! without tasks and operations is drained, and those are learnt again from agents. Agents are told for
+//! their own readers, and do nothing about it: they get kills like any other, which end when their process ends, too.
 
 use model::id::{AgentId, FrameworkId, TaskId};
 use model::time::Span;
@@ -41,6 +41,8 @@ impl Turn<'_> {
     pub(super) fn drain_goes_on(&mut self, id: &AgentId) {
         let Some(agent) = self.agent(id) else { return };
         let Some(drain) = agent.drain else { return };
+        self.order(id, AgentOrder::Drain(Some(drain)));
+        let Some(agent) = self.agent(id) else { return };
         let tasks: Vec<(FrameworkId, TaskId)> = agent.tasks.iter().cloned().collect();
         for (framework, task) in tasks {
             let Some(record) = self.task(&framework, &task).filter(|task| !task.state.is_terminal()) else {

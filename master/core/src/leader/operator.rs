@@ -11,7 +11,7 @@ use super::proposals::Proposal;
 use super::state_api::Waiting;
 use super::streams::Listener;
 use crate::call::{OperatorCall, WeightValue};
-use crate::effect::{Effect, OperatorEvent, Reply};
+use crate::effect::{AgentOrder, Effect, OperatorEvent, Reply};
 use crate::input::{RequestId, StreamId};
 use crate::profile;
 use crate::refusal::Refusal;
@@ -94,7 +94,9 @@ impl Turn<'_> {
     pub(super) fn agent_deactivated(&mut self, id: &AgentId, deactivated: bool) {
         let Some(agent) = self.agent_mut(id) else { return };
         agent.deactivated = deactivated;
-        agent.drain = agent.drain.filter(|_| deactivated);
+        if !deactivated && agent.drain.take().is_some() {
+            self.order(id, AgentOrder::Drain(None));
+        }
         if deactivated {
             self.rescind_agent_offers(id);
         }

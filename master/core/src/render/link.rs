@@ -5,6 +5,7 @@ use wire::link::to_agent::Frame;
 use wire::link::{self, ToAgent};
 use wire::v1;
 
+use super::state::drain_config;
 use crate::effect::{AgentOrder, AgentRefusal};
 use crate::input::Term;
 
@@ -44,6 +45,10 @@ pub fn order(term: Term, order: &AgentOrder) -> ToAgent {
         AgentOrder::Framework { info, resend } => {
             Frame::Framework(link::FrameworkUpdate { framework: (**info).clone(), resend: *resend })
         }
+        AgentOrder::Drain(drain) => Frame::Drain(link::DrainUpdate {
+            config: drain.as_ref().map(drain_config),
+            since: drain.map(|drain| drain.since.as_millis()),
+        }),
         AgentOrder::ShutdownFramework(framework) => {
             Frame::ShutdownFramework(link::ShutdownFramework { framework_id: framework.into() })
         }
@@ -76,7 +81,9 @@ fn refused(refusal: &AgentRefusal) -> link::Refused {
         AgentRefusal::NotLeader { leader } => (Reason::NotLeader, leader.as_deref().map(str::to_owned), None),
         AgentRefusal::Gone(_) => (Reason::Gone, None, None),
         AgentRefusal::Duplicate(_) => (Reason::Duplicate, None, None),
-        AgentRefusal::Busy { retry_after } => (Reason::Busy, None, Some(retry_after.as_millis())),
+        AgentRefusal::Busy { retry_after } | AgentRefusal::Placeless { retry_after } => {
+            (Reason::Busy, None, Some(retry_after.as_millis()))
+        }
         AgentRefusal::Invalid(_) => (Reason::Invalid, None, None),
     };
     link::Refused { reason: reason.into(), message: Some(refusal.to_string()), leader, retry_after }

@@ -10,6 +10,7 @@ use wire::master::response::{
 use wire::v1::{self, agent_info::capability::Type as AgentCan};
 
 use super::lists::Lists;
+use crate::registry::Drain;
 use crate::snapshot::{Agent, Framework, Snapshot};
 
 pub(super) fn answer(kind: Type, fill: impl FnOnce(&mut Response)) -> Response {
@@ -119,13 +120,12 @@ pub(super) fn agent_record(agent: &Agent, used: &Bag, offered: &Bag) -> get_agen
 pub fn drain_info(agent: &Agent) -> Option<v1::DrainInfo> {
     let drain = agent.drain?;
     let state = if agent.is_empty() { v1::DrainState::Drained } else { v1::DrainState::Draining };
-    Some(v1::DrainInfo {
-        state: state.into(),
-        config: v1::DrainConfig {
-            max_grace_period: drain.max_grace.map(Into::into),
-            mark_gone: Some(drain.mark_gone),
-        },
-    })
+    Some(v1::DrainInfo { state: state.into(), config: drain_config(&drain) })
+}
+
+/// What the operator asked for.
+pub(super) fn drain_config(drain: &Drain) -> v1::DrainConfig {
+    v1::DrainConfig { max_grace_period: drain.max_grace.map(Into::into), mark_gone: Some(drain.mark_gone) }
 }
 
 fn frameworks_of(snapshot: &Snapshot) -> GetFrameworks {

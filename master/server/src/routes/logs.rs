@@ -13,6 +13,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::Response;
+use front::logging;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -252,47 +253,11 @@ pub(super) async fn toggle(
 ) -> Response {
     let done = || {
         readable(&method)?;
-        let (level, duration) = match (wanted.level, &wanted.duration) {
-            (None, None) => return Ok(answer::text(StatusCode::OK, format!("{}\n", app.logging.level()))),
-            (None, Some(_)) => return Err(answer::bad("Expecting 'level=value' in query.")),
-            (Some(_), None) => return Err(answer::bad("Expecting 'duration=value' in query.")),
-            (Some(level), Some(duration)) => (level, duration),
-        };
-        let sentence = || answer::bad(format!("Invalid duration '{duration}': expecting one like 10secs"));
-        change(&app, level, parse_duration(duration).ok_or_else(sentence)?)
+        match logging::toggle(wanted.level, wanted.duration.as_deref()) {
+            Ok(None) => Ok(answer::text(StatusCode::OK, format!("{}\n", app.logging.level()))),
+            Ok(Some((level, duration))) => change(&app, level, duration),
+            Err(sentence) => Err(answer::bad(sentence)),
+        }
     };
     done().unwrap_or_else(|refusal: Response| refusal)
-}
-
-/// A number and its unit, as durations are written in flags and queries of the first implementation.
-fn parse_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, f64); 7] = [
-        ("ns", 1e-9),
-        ("us", 1e-6),
-        ("ms", 1e-3),
-        ("secs", 1.0),
-        ("mins", 60.0),
-        ("hrs", 3_600.0),
-        ("days", 86_400.0),
-    ];
-    // `mins` also ends like `ns`, but then what is before it is no number.
-    let amount = |(unit, seconds): &(&str, f64)| -> Option<f64> {
-        Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * seconds)
-    };
-    Duration::try_from_secs_f64(UNITS.iter().find_map(amount)?).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_numbers_with_a_unit() {
-        assert_eq!(parse_duration("10secs"), Some(Duration::from_secs(10)));
-        assert_eq!(parse_duration("1.5mins"), Some(Duration::from_secs(90)));
-        assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
-        for bad in ["", "10", "secs", "-1secs", "1e300days", "ten secs"] {
-            assert_eq!(parse_duration(bad), None, "{bad}");
-        }
-    }
 }

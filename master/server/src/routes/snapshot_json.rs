@@ -116,7 +116,7 @@ fn add_amounts(out: &mut Map<String, Value>, bag: &Bag, text: impl Fn(&str, &Amo
 }
 
 /// A message in the v1 dialect, as part of something else.
-fn v1_shape<M: wire::Message>(message: &M) -> Value {
+pub(super) fn v1_shape<M: wire::Message>(message: &M) -> Value {
     serde_json::from_slice(&wire::json::to_vec(message)).unwrap_or_default()
 }
 
@@ -354,6 +354,9 @@ fn agent_object(snapshot: &Snapshot, agent: &Agent) -> Map<String, Value> {
     let Value::Object(mut out) = out else { return Map::new() };
     if let Some(at) = agent.reregistered_at {
         out.insert("reregistered_time".to_owned(), json!(at.as_secs_f64()));
+    }
+    if let Some(domain) = &agent.info.domain {
+        out.insert("domain".to_owned(), v1_shape(domain));
     }
     if let (Some(info), Some(drain)) = (render::drain_info(agent), agent.drain) {
         out.insert("drain_info".to_owned(), v1_shape(&info));

@@ -36,8 +36,12 @@ pub fn write_state(snapshot: &Snapshot, about: &About, out: &mut dyn io::Write) 
         snapshot.registry.agents().count().saturating_sub(tables.agents.len() + tables.recovered.len());
     let flags: BTreeMap<&str, &str> =
         about.flags.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let leader = json!({"id": id, "pid": pid, "port": port, "hostname": hostname});
-    Members(vec![
+    let domain = snapshot.master.domain.as_ref().map(shapes::v1_shape);
+    let mut leader = json!({"id": id, "pid": pid, "port": port, "hostname": hostname});
+    if let Some(domain) = &domain {
+        leader["domain"] = domain.clone();
+    }
+    let mut members: Vec<(&'static str, Box<dyn shapes::erased::Write + '_>)> = vec![
         ("version", Box::new(who::API_VERSION)),
         ("stoa_version", Box::new(who::VERSION)),
         ("build_date", Box::new("")),
@@ -61,6 +65,7 @@ pub fn write_state(snapshot: &Snapshot, about: &About, out: &mut dyn io::Write) 
         ("completed_frameworks", Box::new(Each(|| tables.completed.iter().map(|one| shapes::Whole(one))))),
         ("orphan_tasks", Box::new([0; 0])),
         ("unregistered_frameworks", Box::new([0; 0])),
-    ])
-    .write(out)
+    ];
+    members.extend(domain.map(|domain| ("domain", Box::new(domain) as _)));
+    Members(members).write(out)
 }

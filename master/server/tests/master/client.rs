@@ -38,6 +38,7 @@ impl TestMaster {
             peers: peers.to_vec(),
             join: None,
             data_dir: data_dir.to_owned(),
+            domain: None,
             offer_timeout: None,
             guard: None,
             logs: None,
@@ -75,6 +76,7 @@ impl TestMaster {
             peers: Vec::new(),
             join: None,
             data_dir: data_dir.to_owned(),
+            domain: None,
             offer_timeout: None,
             guard: None,
             logs: Some(master::Logs {
@@ -96,6 +98,7 @@ impl TestMaster {
             peers: Vec::new(),
             join: Some(member.to_owned()),
             data_dir: data_dir.to_owned(),
+            domain: None,
             offer_timeout: None,
             guard: None,
             logs: None,

@@ -36,6 +36,8 @@ pub(crate) struct World {
     /// All effects since they were last taken, in order.
     pub(crate) effects: Vec<Effect>,
     requests: u64,
+    /// Where the masters are.
+    pub(crate) domain: Option<v1::DomainInfo>,
     /// Links that do not answer pings.
     pub(crate) silent: BTreeSet<u64>,
     /// Streams nobody reads, and marks on them that are not reached.
@@ -56,6 +58,7 @@ impl World {
             hold: false,
             effects: Vec::new(),
             requests: 0,
+            domain: None,
             silent: BTreeSet::new(),
             stalled: BTreeSet::new(),
             marks: Vec::new(),
@@ -192,6 +195,7 @@ impl World {
             ip: 16_777_343,
             port: 5050,
             hostname: Some("localhost".to_owned()),
+            domain: self.domain.clone(),
             ..v1::MasterInfo::default()
         };
         let view = self.registry.clone();

@@ -185,11 +185,15 @@ impl Script {
         match verb {
             "verbose" => self.verbose = args.at(0) == "on",
             "set" => self.set(args),
-            "lead" => self.world.lead(args.number("term").unwrap_or(1), args.get("id").unwrap_or(MASTER)),
+            "lead" => {
+                self.world.domain = args.get("region").map(domain);
+                self.world.lead(args.number("term").unwrap_or(1), args.get("id").unwrap_or(MASTER));
+            }
             "follow" => self.world.feed(Input::Role(Role::Following { leader: args.at(0).into() })),
             "candidate" => self.world.feed(Input::Role(Role::Candidate)),
             "fail-over" => {
                 self.world.fail_over(self.settings.clone());
+                self.world.domain = args.get("region").map(domain);
                 self.world.lead(args.number("term").unwrap_or(2), args.get("id").unwrap_or("N"));
             }
             "hold" => self.world.hold = true,
@@ -298,12 +302,7 @@ impl Script {
                 hostname: args.get("host").unwrap_or(name).to_owned(),
                 port: Some(5051),
                 resources: resources(args.get("res").unwrap_or("cpus:4;mem:4096;ports:[31000-31009]")),
-                domain: args.get("region").map(|region| v1::DomainInfo {
-                    fault_domain: Some(v1::domain_info::FaultDomain {
-                        region: v1::domain_info::fault_domain::RegionInfo { name: region.to_owned() },
-                        zone: v1::domain_info::fault_domain::ZoneInfo { name: "z".to_owned() },
-                    }),
-                }),
+                domain: args.get("region").map(domain),
                 ..v1::AgentInfo::default()
             },
             version: "0.1.0".to_owned(),
@@ -840,5 +839,15 @@ fn adorn(info: &mut v1::TaskInfo, args: &Args<'_>) {
     }
     if let Some(limit) = args.float("cpu-limit") {
         info.limits.insert("cpus".to_owned(), v1::value::Scalar { value: limit });
+    }
+}
+
+/// A zone of the region.
+fn domain(region: &str) -> v1::DomainInfo {
+    v1::DomainInfo {
+        fault_domain: Some(v1::domain_info::FaultDomain {
+            region: v1::domain_info::fault_domain::RegionInfo { name: region.to_owned() },
+            zone: v1::domain_info::fault_domain::ZoneInfo { name: "z".to_owned() },
+        }),
     }
 }

@@ -220,6 +220,10 @@ fn order(order: &AgentOrder) -> String {
             format!("Acknowledge {task} of {framework} uuid={}", uuid.last().copied().unwrap_or_default())
         }
         AgentOrder::Framework { info, resend } => format!("Framework {} resend={resend}", info.name),
+        AgentOrder::Drain(None) => "Drain no more".to_owned(),
+        AgentOrder::Drain(Some(drain)) => {
+            format!("Drain since {:?} mark_gone={}", drain.since, drain.mark_gone)
+        }
         AgentOrder::ShutdownFramework(framework) => format!("ShutdownFramework {framework}"),
         AgentOrder::ShutdownExecutor { framework, executor } => {
             format!("ShutdownExecutor {executor} of {framework}")
