@@ -1,10 +1,14 @@
-"""Adapter of pymesos' operator driver for masters: calls on standard input, answers and events on standard output."""
+"""Adapter of pymesos' operator drivers: calls on standard input, answers and events on standard output.
+
+    operation.py HOST:PORT          a master, with its events
+    operation.py HOST:PORT agent    an agent
+"""
 
 import json
 import sys
 import threading
 
-from pymesos import MesosOperatorMasterDriver, OperatorMaster
+from pymesos import MesosOperatorAgentDriver, MesosOperatorMasterDriver, OperatorMaster
 
 LOCK = threading.Lock()
 
@@ -47,12 +51,19 @@ class Driver(MesosOperatorMasterDriver):
 
 
 def main():
-    driver = Driver(sys.argv[1], operator=Adapter())
-    driver.start()
+    if sys.argv[2:] == ["agent"]:
+        driver = MesosOperatorAgentDriver(sys.argv[1])
+    else:
+        driver = Driver(sys.argv[1], operator=Adapter())
+        driver.start()
     for line in sys.stdin:
         order = json.loads(line)
-        answer = getattr(driver, order["method"])(*order["arguments"])
-        say("answer", method=order["method"], answer=answer)
+        try:
+            answer = getattr(driver, order["method"])(*order["arguments"])
+        except RuntimeError as refusal:
+            say("error", message=str(refusal))
+        else:
+            say("answer", method=order["method"], answer=answer)
 
 
 main()

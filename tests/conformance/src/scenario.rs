@@ -1,12 +1,14 @@
 //! What every scheduler library must be able to do, whichever language it is written in.
 
+use std::path::Path;
 use std::process::Command;
 
 use e2e::cluster::{Cluster, START, Shape};
-use e2e::wait::until;
+use e2e::wait::{check, until};
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
+use crate::install;
 
 const SHAPE: Shape = Shape { masters: 3, agents: 1, marathons: 0, haproxy: false };
 /// Runs until it is killed.
@@ -117,4 +119,74 @@ async fn gone(cluster: &Cluster, framework: &str) {
         if has("completed_frameworks") && !has("frameworks") { Ok(()) } else { Err(body.to_string()) }
     })
     .await;
+}
+
+/// The executors the leading master knows of.
+async fn executors(cluster: &Cluster, leader: usize) -> Vec<Value> {
+    let url = format!("http://{}/api/v1", cluster.master_addresses[leader]);
+    let answer = cluster.http.post(url).json(&json!({"type": "GET_EXECUTORS"})).send().await;
+    let body: Value = answer.expect("an answer").json().await.expect("JSON");
+    body["get_executors"]["executors"].as_array().expect("a list").clone()
+}
+
+/// An executor is fetched and started by the agent, runs tasks in one process, hears messages and kills, comes back to an
+/// agent that died, and is shut down.
+///
+/// `source` is a file that the agent fetches into the sandbox, where `program` starts it. The tasks say the executor's pid
+/// when they begin. The messages `finish TASK` and `fail TASK` end a task; any other is answered with `heard` before it. The
+/// second and every later subscription is told with `back` and its number.
+pub async fn execute(source: &Path, program: &str) {
+    let (mut cluster, leader) = cluster().await;
+    let mut scheduler =
+        tokio::task::spawn_blocking(|| install::pymesos("scheduler.py")).await.expect("installed");
+    scheduler.arg(&cluster.master_addresses[leader]);
+    let mut scheduler = Client::start(scheduler);
+    scheduler.wait("subscribed", |seen| seen["saw"] == "subscribed");
+    let executor = json!({"id": "worker", "uri": source.display().to_string()});
+    let launch = |task: &str| json!({"task": task, "command": program, "executor": executor});
+    let message = |task: &str, text: &str| json!({"executor": "worker", "task": task, "text": text});
+    let heard = |text: &'static str| move |seen: &Value| seen["saw"] == "message" && seen["text"] == text;
+
+    // Two tasks share one process, which is accounted once beside them.
+    scheduler.order("launch", launch("first"));
+    let first = scheduler.wait_update("first", "TASK_RUNNING");
+    scheduler.order("launch", launch("second"));
+    let second = scheduler.wait_update("second", "TASK_RUNNING");
+    assert_eq!(first["message"], second["message"], "one executor for both");
+    let known = executors(&cluster, leader).await;
+    assert_eq!(known.len(), 1, "{known:?}");
+    assert_eq!(known[0]["executor_info"]["executor_id"]["value"], "worker", "{known:?}");
+
+    scheduler.order("message", message("first", "how are you"));
+    scheduler.wait("the executor's word", heard("heard how are you"));
+    scheduler.order("message", message("first", "finish first"));
+    scheduler.wait_update("first", "TASK_FINISHED");
+    scheduler.order("kill", json!({"task": "second"}));
+    scheduler.wait_update("second", "TASK_KILLED");
+
+    // The agent dies and comes back: the executor subscribes again and goes on.
+    scheduler.order("launch", launch("third"));
+    let third = scheduler.wait_update("third", "TASK_RUNNING");
+    assert_eq!(third["message"], first["message"]);
+    scheduler.forget();
+    cluster.agents[0].kill();
+    cluster.agents[0].restart();
+    scheduler.wait("the executor subscribed again", heard("back 2"));
+    scheduler.order("message", message("third", "fail third"));
+    scheduler.wait_update("third", "TASK_FAILED");
+
+    // It is told to end, and what it leaves behind is settled.
+    scheduler.order("launch", launch("fourth"));
+    let fourth = scheduler.wait_update("fourth", "TASK_RUNNING");
+    assert_eq!(fourth["message"], first["message"], "still the same process");
+    scheduler.order("shutdown", json!({"executor": "worker", "task": "fourth"}));
+    scheduler.wait("the end of its task", |seen| {
+        seen["saw"] == "update" && seen["task"] == "fourth" && seen["state"] != "TASK_RUNNING"
+    });
+    until("the executor is gone", PATIENCE, async || {
+        let known = executors(&cluster, leader).await;
+        check(known.is_empty(), || format!("{known:?}"))
+    })
+    .await;
+    scheduler.order("teardown", json!({}));
 }

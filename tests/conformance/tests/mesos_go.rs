@@ -21,3 +21,20 @@ async fn mesos_go_schedules_in_protobuf() {
 async fn mesos_go_schedules_in_json() {
     with("json").await;
 }
+
+/// The executor, fetched as a program.
+async fn executes(codec: &str) {
+    let folder = tokio::task::spawn_blocking(install::mesos_go_folder).await.expect("installed");
+    let program = format!("chmod +x executor && exec ./executor {codec}");
+    scenario::execute(&folder.join("executor"), &program).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mesos_go_executes_in_protobuf() {
+    executes("protobuf").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mesos_go_executes_in_json() {
+    executes("json").await;
+}

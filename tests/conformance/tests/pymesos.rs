@@ -4,7 +4,6 @@ use std::process::Command;
 
 use conformance::client::{Client, PATIENCE};
 use conformance::{install, scenario};
-use e2e::cluster::Cluster;
 use e2e::wait::{check, until};
 use serde_json::{Value, json};
 
@@ -86,67 +85,64 @@ async fn pymesos_operates() {
     operator.wait("its removal", |seen| seen["saw"] == "framework_removed" && seen["framework"] == framework);
 }
 
-/// The executors the leading master knows of.
-async fn executors(cluster: &Cluster, leader: usize) -> Vec<Value> {
-    let url = format!("http://{}/api/v1", cluster.master_addresses[leader]);
-    let answer = cluster.http.post(url).json(&json!({"type": "GET_EXECUTORS"})).send().await;
-    let body: Value = answer.expect("an answer").json().await.expect("JSON");
-    body["get_executors"]["executors"].as_array().expect("a list").clone()
+#[tokio::test(flavor = "multi_thread")]
+async fn pymesos_executes() {
+    let python = tokio::task::spawn_blocking(install::pymesos_python).await.expect("installed");
+    let program = format!("exec {} -u executor.py", python.display());
+    scenario::execute(&install::pymesos_source("executor.py"), &program).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pymesos_executes() {
-    let (mut cluster, leader) = scenario::cluster().await;
+async fn pymesos_operates_an_agent() {
+    let (cluster, leader) = scenario::cluster().await;
     let mut scheduler = Client::start(adapter("scheduler.py", &cluster.master_addresses[leader]).await);
-    scheduler.wait("subscribed", |seen| seen["saw"] == "subscribed");
-    let python = tokio::task::spawn_blocking(install::pymesos_python).await.expect("installed");
-    let program = format!("exec {} -u executor.py", python.display());
-    let source = install::pymesos_source("executor.py").display().to_string();
-    let executor = json!({"id": "worker", "uri": source});
-    let launch = |task: &str| json!({"task": task, "command": program, "executor": executor});
-    let message = |task: &str, text: &str| json!({"executor": "worker", "task": task, "text": text});
-    let heard = |text: &'static str| move |seen: &Value| seen["saw"] == "message" && seen["text"] == text;
+    let framework = scheduler.wait("subscribed", |seen| seen["saw"] == "subscribed")["framework"].clone();
+    scheduler.order("launch", json!({"task": "long", "command": "echo hello; exec sleep 1000"}));
+    scheduler.wait_update("long", "TASK_RUNNING");
+    let mut program = adapter("operation.py", &cluster.agent_addresses[0]).await;
+    program.arg("agent");
+    let mut operator = Client::start(program);
 
-    // Two tasks share one process, which is accounted once beside them.
-    scheduler.order("launch", launch("first"));
-    let first = scheduler.wait_update("first", "TASK_RUNNING");
-    scheduler.order("launch", launch("second"));
-    let second = scheduler.wait_update("second", "TASK_RUNNING");
-    assert_eq!(first["message"], second["message"], "one executor for both");
-    let known = executors(&cluster, leader).await;
-    assert_eq!(known.len(), 1, "{known:?}");
-    assert_eq!(known[0]["executor_info"]["executor_id"]["value"], "worker", "{known:?}");
+    assert_eq!(ask(&mut operator, "getHealth", "GET_HEALTH", json!([]))["healthy"], true);
+    let version = ask(&mut operator, "getVersion", "GET_VERSION", json!([]));
+    assert_eq!(version["version_info"]["version"], "1.11.0", "{version}");
+    assert!(ask(&mut operator, "getFlags", "GET_FLAGS", json!([]))["flags"].is_array());
+    let metrics = ask(&mut operator, "getMetrics", "GET_METRICS", json!([5_000_000_000_u64]));
+    let metrics = metrics["metrics"].as_array().expect("a list");
+    for (name, value) in [("slave/tasks_running", 1.0), ("slave/executors_running", 1.0)] {
+        assert!(
+            metrics.iter().any(|one| one["name"] == name && one["value"] == value),
+            "{name}: {metrics:?}"
+        );
+    }
+    ask(&mut operator, "setLoggingLevel", "", json!([1, 60_000_000_000_u64]));
+    assert_eq!(ask(&mut operator, "getLoggingLevel", "GET_LOGGING_LEVEL", json!([]))["level"], 1);
 
-    scheduler.order("message", message("first", "how are you"));
-    scheduler.wait("the executor's word", heard("heard how are you"));
-    scheduler.order("message", message("first", "finish first"));
-    scheduler.wait_update("first", "TASK_FINISHED");
-    scheduler.order("kill", json!({"task": "second"}));
-    scheduler.wait_update("second", "TASK_KILLED");
+    let frameworks = ask(&mut operator, "getFrameworks", "GET_FRAMEWORKS", json!([]));
+    assert_eq!(frameworks["frameworks"][0]["framework_info"]["id"]["value"], framework, "{frameworks}");
+    let executors = ask(&mut operator, "getExecutors", "GET_EXECUTORS", json!([]));
+    assert_eq!(executors["executors"][0]["executor_info"]["executor_id"]["value"], "long", "{executors}");
+    let tasks = ask(&mut operator, "getTasks", "GET_TASKS", json!([]));
+    assert_eq!(tasks["launched_tasks"][0]["state"], "TASK_RUNNING", "{tasks}");
+    let state = ask(&mut operator, "getState", "GET_STATE", json!([]));
+    assert_eq!(state["get_tasks"]["launched_tasks"][0]["task_id"]["value"], "long", "{state}");
+    let containers = ask(&mut operator, "getContainers", "GET_CONTAINERS", json!([true, true]));
+    assert_eq!(containers["containers"][0]["executor_id"]["value"], "long", "{containers}");
 
-    // The agent dies and comes back: the executor subscribes again and goes on.
-    scheduler.order("launch", launch("third"));
-    let third = scheduler.wait_update("third", "TASK_RUNNING");
-    assert_eq!(third["message"], first["message"]);
-    scheduler.forget();
-    cluster.agents[0].kill();
-    cluster.agents[0].restart();
-    scheduler.wait("the executor subscribed again", heard("back 2"));
-    scheduler.order("message", message("third", "fail third"));
-    scheduler.wait_update("third", "TASK_FAILED");
-
-    // It is told to end, and what it leaves behind is settled.
-    scheduler.order("launch", launch("fourth"));
-    let fourth = scheduler.wait_update("fourth", "TASK_RUNNING");
-    assert_eq!(fourth["message"], first["message"], "still the same process");
-    scheduler.order("shutdown", json!({"executor": "worker", "task": "fourth"}));
-    scheduler.wait("the end of its task", |seen| {
-        seen["saw"] == "update" && seen["task"] == "fourth" && seen["state"] != "TASK_RUNNING"
-    });
-    until("the executor is gone", PATIENCE, async || {
-        let known = executors(&cluster, leader).await;
-        check(known.is_empty(), || format!("{known:?}"))
+    let framework = framework.as_str().expect("an id");
+    let sandbox = format!("/frameworks/{framework}/executors/long/runs/latest");
+    let files = ask(&mut operator, "listFiles", "LIST_FILES", json!([sandbox]));
+    let output = format!("{sandbox}/stdout");
+    let listed = files["file_infos"].as_array().expect("a list");
+    assert!(listed.iter().any(|file| file["path"] == *output), "{files}");
+    until("the task has said it", PATIENCE, async || {
+        let read = ask(&mut operator, "readFile", "READ_FILE", json!([output, 100, 0]));
+        check(read["data"] == "aGVsbG8K", || read.to_string())
     })
     .await;
+    // What it has no calls for is refused with a status, which the library turns into an exception.
+    operator.give("ask", json!({"method": "killNestedContainer", "arguments": ["none"]}));
+    let refused = operator.wait("a refusal", |seen| seen["saw"] == "error");
+    assert!(refused["message"].as_str().is_some_and(|text| text.contains("code=501")), "{refused}");
     scheduler.order("teardown", json!({}));
 }

@@ -42,15 +42,21 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it and waits until a supervisor leads and every agent is registered.
     pub async fn start(shape: Shape) -> Self {
-        Self::start_as(shape, &[]).await
+        Self::start_as(shape, &[], &[]).await
     }
 
     /// One master with flags of its own, so many agents and nothing else.
     pub async fn start_with(agents: usize, master: &[&str]) -> Self {
-        Self::start_as(Shape { masters: 1, agents, marathons: 0, haproxy: false }, master).await
+        Self::start_as(Shape { masters: 1, agents, marathons: 0, haproxy: false }, master, &[]).await
     }
 
-    async fn start_as(shape: Shape, master: &[&str]) -> Self {
+    /// One master and agents, all with flags of their own; an agent's take the place of the usual ones.
+    pub async fn start_flagged(master: &[&str], agents: &[&[&str]]) -> Self {
+        let shape = Shape { masters: 1, agents: agents.len(), marathons: 0, haproxy: false };
+        Self::start_as(shape, master, agents).await
+    }
+
+    async fn start_as(shape: Shape, master: &[&str], agents: &[&[&str]]) -> Self {
         let folder = tempfile::Builder::new().prefix("stoa-e2e-").tempdir().expect("a folder");
         let addresses = |count: usize| -> Vec<String> {
             (0..count).map(|_| format!("127.0.0.1:{}", ports::free())).collect()
@@ -71,7 +77,7 @@ impl Cluster {
             http,
             folder,
         };
-        cluster.start_roles(shape, master);
+        cluster.start_roles(shape, master, agents);
         cluster.leading_master().await;
         cluster.wait_agents(shape.agents).await;
         if shape.marathons > 0 {
@@ -80,7 +86,7 @@ impl Cluster {
         cluster
     }
 
-    fn start_roles(&mut self, shape: Shape, master: &[&str]) {
+    fn start_roles(&mut self, shape: Shape, master: &[&str], agents: &[&[&str]]) {
         let masters = self.master_addresses.join(",");
         for i in 0..shape.masters {
             let mut flags = vec!["master".to_owned(), format!("--listen={}", self.master_addresses[i])];
@@ -93,7 +99,7 @@ impl Cluster {
         }
         for i in 0..shape.agents {
             let first = ports::free_range(TASK_PORTS);
-            let flags = vec![
+            let mut flags = vec![
                 "agent".to_owned(),
                 format!("--listen={}", self.agent_addresses[i]),
                 format!("--master={masters}"),
@@ -102,6 +108,10 @@ impl Cluster {
                 format!("--attributes=rack:r{i}"),
                 "--kill-tasks-on-exit".to_owned(),
             ];
+            let own = agents.get(i).copied().unwrap_or_default();
+            let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
+            flags.retain(|usual| own.iter().all(|flag| name(flag) != name(usual)));
+            flags.extend(own.iter().map(|flag| (*flag).to_owned()));
             self.agents.push(Process::start(self.folder.path(), &format!("agent-{i}"), flags));
         }
         for i in 0..shape.marathons {

@@ -79,6 +79,13 @@ impl Process {
         self.child = Self::spawn(&self.log, &self.program, &self.arguments);
     }
 
+    /// Ends it by force and starts it again with one flag more.
+    pub fn restart_with(&mut self, flag: &str) {
+        self.kill();
+        self.arguments.push(flag.to_owned());
+        self.restart();
+    }
+
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("asked")
     }
