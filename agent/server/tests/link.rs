@@ -561,10 +561,7 @@ async fn readers_hear_of_a_drain_and_of_frameworks_that_were_here() {
     assert_eq!(*since, 1_700_000_001_000_000_000_u64);
     let (_, told) = call(agent.address, r#"{"type":"GET_FRAMEWORKS"}"#).await;
     let frameworks = &told["get_frameworks"];
-    assert_eq!(
-        frameworks["completed_frameworks"][0]["framework_info"]["id"]["value"], "test",
-        "{frameworks}"
-    );
+    assert_eq!(frameworks["completed_frameworks"][0]["framework_info"]["id"]["value"], "fw", "{frameworks}");
     let state: serde_json::Value = serde_json::from_str(&get(agent.address, "/state").await.1).unwrap();
     assert_eq!(state["drain_config"], config);
     assert_eq!(state["estimated_drain_start_time_seconds"], 1_700_000_001);
