@@ -150,7 +150,61 @@ fn refusal(status: StatusCode, body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A server that answers each request alike; what it was asked, one head after the other.
+    async fn server(answer: String) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (read, mut write) = stream.split();
+            let mut heads = Vec::new();
+            let mut lines = BufReader::new(read).lines();
+            let mut head = String::new();
+            while let Ok(Some(line)) = lines.next_line().await {
+                if !line.is_empty() {
+                    head.push_str(&line);
+                    head.push('\n');
+                    continue;
+                }
+                heads.push(std::mem::take(&mut head));
+                write.write_all(answer.as_bytes()).await.unwrap();
+                write.shutdown().await.unwrap();
+                break;
+            }
+            heads
+        });
+        (address, asked)
+    }
+
+    #[tokio::test]
+    async fn credentials_go_along_to_the_master_that_leads() {
+        let (leader, led) = server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_owned()).await;
+        let moved = format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nLocation: //{leader}/weights\r\nContent-Length: 0\r\n\r\n"
+        );
+        let (standby, stood) = server(moved).await;
+        let api = Api::new(&standby, Some("ops:op-pw".parse().unwrap()), false);
+        assert_eq!(api.get("/weights").await.unwrap(), serde_json::json!({}));
+        for asked in [stood, led] {
+            let heads = asked.await.unwrap();
+            assert!(heads[0].contains("authorization: Basic b3BzOm9wLXB3\n"), "{heads:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_is_told_how_to() {
+        let refused = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 17\r\n\r\n401 Unauthorized.";
+        let (address, asked) = server(refused.to_owned()).await;
+        let error = Api::new(&address, None, false).get("/state").await.unwrap_err();
+        assert_eq!(error, "401 Unauthorized: say who you are by STOA_CREDENTIAL or --credential");
+        let heads = asked.await.unwrap();
+        assert!(!heads[0].to_lowercase().contains("authorization"), "{heads:?}");
+    }
 
     #[test]
     fn a_validation_error_names_each_field() {

@@ -206,7 +206,36 @@ fn escaped(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::http::HeaderMap as Headers;
+    use axum::response::{IntoResponse, Response as Answered};
+
     use super::*;
+
+    /// A supervisor that serves `ops` alone.
+    async fn guarded(headers: Headers) -> Answered {
+        match headers.get(AUTHORIZATION).map(|value| value.as_bytes()) {
+            Some(b"Basic b3BzOm9wLXB3") => r#"{"apps":[]}"#.into_response(),
+            _ => StatusCode::UNAUTHORIZED.into_response(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_supervisor_that_asks_is_told_who_the_sidecar_is() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let urls = vec![format!("http://{}", listener.local_addr().unwrap())];
+        let server =
+            tokio::spawn(async move { axum::serve(listener, Router::new().fallback(guarded)).await });
+        let credential: Credential = "ops:op-pw".parse().unwrap();
+        let known = Supervisors::new(urls.clone(), Some(&credential), "east".to_owned()).unwrap();
+        assert!(known.list().await.unwrap().apps.is_empty());
+        assert!(known.events(None).await.is_ok());
+        let unknown = Supervisors::new(urls, None, "east".to_owned()).unwrap();
+        let refused = |error| matches!(error, AskError::Status(StatusCode::UNAUTHORIZED));
+        assert!(refused(unknown.list().await.map(drop).unwrap_err()));
+        assert!(refused(unknown.events(None).await.map(drop).unwrap_err()));
+        server.abort();
+    }
 
     #[test]
     fn ids_in_paths_are_escaped() {

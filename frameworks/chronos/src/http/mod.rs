@@ -7,6 +7,8 @@ mod respond;
 mod routes;
 mod sandboxes;
 mod statistics;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::collections::BTreeMap;

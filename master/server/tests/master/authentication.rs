@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use front::credential::Credential;
 use serde_json::json;
 
-use crate::client::{Answer, Conversation, JSON, TestMaster, framework, raw, request};
+use crate::client::{Answer, Conversation, JSON, TestMaster, framework, free_address, raw, request, until};
 
 const LIST: &str = "\
 # who             secret    what for
@@ -18,10 +18,14 @@ dashboard         da-pw     reader
 ";
 
 fn list(folder: &Path) -> PathBuf {
+    written(folder, LIST)
+}
+
+fn written(folder: &Path, list: &str) -> PathBuf {
     let path = folder.join("credentials");
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(0o600).open(&path).expect("created");
-    file.write_all(LIST.as_bytes()).expect("written");
+    file.write_all(list.as_bytes()).expect("written");
     path
 }
 
@@ -148,4 +152,51 @@ async fn a_framework_is_its_principals_and_nobody_elses() {
     let state = ask(&master, "GET", "/state", &said("dashboard:da-pw"), "").await.json();
     assert_eq!(state["frameworks"][0]["principal"], json!("marathon"), "filled in");
     master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn masters_know_each_other_by_their_secret() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let list = written(temp.path(), &format!("{LIST}masters ms-pw master\n"));
+    let (mut addresses, mut open) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        addresses.push(free_address().await);
+    }
+    for (number, address) in addresses.iter().enumerate() {
+        let folder = temp.path().join(number.to_string());
+        open.push(TestMaster::guarded_in(address, &addresses, &folder, &list).await.expect("starts"));
+    }
+    let mut leader = None;
+    until("one leads and the others follow it", async || {
+        let mut named = Vec::new();
+        for master in &open {
+            let answer = ask(master, "GET", "/redirect", &said("dashboard:da-pw"), "").await;
+            named.push(answer.header("location").map(str::to_owned));
+        }
+        leader = named[0].clone().filter(|first| named.iter().all(|one| one.as_ref() == Some(first)));
+        leader.is_some()
+    })
+    .await;
+    let leader = leader.expect("one leads");
+    let standby =
+        open.iter().find(|master| !leader.ends_with(&master.address.to_string())).expect("two follow");
+    let weights = r#"[{"role":"web","weight":2.0}]"#;
+    // A standby asks as well, before it says where to go.
+    let unknown = ask(standby, "PUT", "/weights", JSON, weights).await;
+    assert_eq!((unknown.status, unknown.header("location")), (401, None));
+    let known = ask(standby, "PUT", "/weights", &(said("operations:op-pw") + JSON), weights).await;
+    assert_eq!((known.status, known.header("location")), (307, Some(format!("{leader}/weights").as_str())));
+    for master in open {
+        master.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_list_names_no_master_is_refused() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let addresses = [free_address().await, free_address().await, free_address().await];
+    let list = list(temp.path());
+    let started = TestMaster::guarded_in(&addresses[0], &addresses, &temp.path().join("data"), &list).await;
+    let error = started.err().expect("nobody would know it").to_string();
+    assert!(error.contains("--credentials names nobody with the role `master`"), "{error}");
 }

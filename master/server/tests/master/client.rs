@@ -48,20 +48,30 @@ impl TestMaster {
 
     /// A master alone that serves whom the list names.
     pub(crate) async fn guarded(data_dir: &Path, list: &Path) -> Self {
-        let master = Self::open(master::Config {
-            listen: "127.0.0.1:0".parse().expect("an address"),
-            advertise: None,
-            peers: Vec::new(),
+        let master = Self::guarded_in("127.0.0.1:0", &[], data_dir, list).await.expect("starts");
+        master.until_health(200).await;
+        master
+    }
+
+    /// One of a group that serves whom the list names.
+    pub(crate) async fn guarded_in(
+        listen: &str,
+        peers: &[String],
+        data_dir: &Path,
+        list: &Path,
+    ) -> Result<Self, master::Error> {
+        Self::open(master::Config {
+            listen: listen.parse().expect("an address"),
+            advertise: (!peers.is_empty()).then(|| listen.to_owned()),
+            peers: peers.to_vec(),
             join: None,
             data_dir: data_dir.to_owned(),
+            domain: None,
             offer_timeout: None,
             guard: Some(front::guard::Guard::read(list).expect("a lawful list")),
             logs: None,
         })
         .await
-        .expect("starts");
-        master.until_health(200).await;
-        master
     }
 
     /// A master alone whose log is in that file; what levels it was told ends up in `levels`.
