@@ -10,5 +10,5 @@ mod http;
 pub mod limits;
 mod notify;
 
-pub use driver::{Config, RunError, run};
+pub use driver::{Batch, Config, RunError, run};
 pub use notify::{Channels, Hook, Mail, Secret, Security};

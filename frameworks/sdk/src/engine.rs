@@ -1,6 +1,11 @@
 //! A scheduler at work, without IO: what is heard goes in, what is to be stored and done comes out, in order.
+//!
+//! [`crate::scheduler::run`] drives it over the network. Whoever drives it otherwise, a simulator for example, does as that
+//! one does: after each input it stores what [`Engine::next_batch`] says, one batch at a time and only while it leads, tells
+//! by [`Engine::stored`] when that is done, and does all effects in the order they come in.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::DerefMut;
 
 use model::id::{AgentId, FrameworkId, OfferId, TaskId};
 use model::time::{Span, Time};
@@ -17,22 +22,24 @@ use crate::update::Update;
 use crate::{call, limits};
 
 /// The key of the framework's id.
-pub(crate) const FRAMEWORK: &str = "framework";
+pub const FRAMEWORK: &str = "framework";
 
 /// Told to whoever asked.
-pub(crate) type Reply = Box<dyn FnOnce() + Send>;
+pub type Reply = Box<dyn FnOnce() + Send>;
 
 /// What is done when its turn comes.
-pub(crate) enum Effect {
+pub enum Effect {
+    /// Send this to the master.
     Call(Box<Call>),
+    /// Whoever asked may be told.
     Reply(Reply),
     /// The framework leaves and the run ends.
     Finish,
 }
 
-/// One term of leadership.
-pub(crate) struct Engine<'a, S> {
-    scheduler: &'a mut S,
+/// One term of leadership. `S` leads to the scheduler: a reference, or a box.
+pub struct Engine<S> {
+    scheduler: S,
     journal: Journal<Effect>,
     reconciler: Reconciler,
     seen: Seen,
@@ -43,8 +50,10 @@ pub(crate) struct Engine<'a, S> {
     refuse: Span,
 }
 
-impl<'a, S: Scheduler> Engine<'a, S> {
-    pub(crate) fn new(scheduler: &'a mut S, framework: Option<FrameworkId>, refuse: Span) -> Self {
+impl<S: DerefMut<Target: Scheduler>> Engine<S> {
+    /// A term that begins with the framework's id as it is stored under [`FRAMEWORK`]. What is declined is not wanted for
+    /// `refuse`, unless a step says otherwise.
+    pub fn new(scheduler: S, framework: Option<FrameworkId>, refuse: Span) -> Self {
         Self {
             scheduler,
             journal: Journal::new(),
@@ -57,41 +66,56 @@ impl<'a, S: Scheduler> Engine<'a, S> {
         }
     }
 
-    pub(crate) fn elected(&mut self, now: Time, records: &Records) -> Result<(), RunError> {
+    /// This instance leads, and these are the records.
+    ///
+    /// # Errors
+    /// They make no sense to the scheduler, or what it wants to store cannot be stored.
+    pub fn elected(&mut self, now: Time, records: &Records) -> Result<(), RunError> {
         let mut step = self.step(now);
         self.scheduler.elected(records, &mut step).map_err(RunError::Scheduler)?;
         self.close(step, Vec::new())
     }
 
-    pub(crate) fn framework(&self) -> Option<&FrameworkId> {
+    /// The scheduler, to look at.
+    pub fn scheduler(&self) -> &S::Target {
+        &self.scheduler
+    }
+
+    /// The framework's id, once a master has given it one.
+    pub fn framework(&self) -> Option<&FrameworkId> {
         self.framework.as_ref()
     }
 
-    /// Whether more may be heard.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Whether more may be heard: past a limit of steps that wait for the store nothing is, until some are stored.
+    pub fn has_room(&self) -> bool {
         self.journal.len() < limits::STEPS
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Time> {
+    /// When [`Self::wake`] is due.
+    pub fn next_deadline(&self) -> Option<Time> {
         self.scheduler.next_deadline().into_iter().chain(self.reconciler.next_deadline()).min()
     }
 
     /// What may be done now.
-    pub(crate) fn release(&mut self) -> Vec<Effect> {
+    pub fn release(&mut self) -> Vec<Effect> {
         self.journal.release()
     }
 
-    /// What is to be stored next.
-    pub(crate) fn next_batch(&mut self) -> Option<Vec<Write>> {
+    /// What is to be stored next, all or nothing; `None` while something is on its way to the store.
+    pub fn next_batch(&mut self) -> Option<Vec<Write>> {
         self.journal.next_batch()
     }
 
-    /// It is stored.
-    pub(crate) fn stored(&mut self) -> Vec<Effect> {
+    /// It is stored. What may be done now.
+    pub fn stored(&mut self) -> Vec<Effect> {
         self.journal.stored()
     }
 
-    pub(crate) fn wake(&mut self, now: Time) -> Result<(), RunError> {
+    /// The deadline has passed.
+    ///
+    /// # Errors
+    /// What the scheduler wants to store cannot be stored.
+    pub fn wake(&mut self, now: Time) -> Result<(), RunError> {
         let due = self.reconciler.due(now);
         let mut step = self.step(now);
         if self.scheduler.next_deadline().is_some_and(|at| now >= at) {
@@ -101,17 +125,25 @@ impl<'a, S: Scheduler> Engine<'a, S> {
         self.close(step, Vec::new())
     }
 
-    pub(crate) fn ask(
+    /// Runs `ask` as a step; its answer is told when the step is stored.
+    ///
+    /// # Errors
+    /// What the scheduler wants to store cannot be stored.
+    pub fn ask(
         &mut self,
         now: Time,
-        ask: impl FnOnce(&mut S, &mut Step) -> Reply,
+        ask: impl FnOnce(&mut S::Target, &mut Step) -> Reply,
     ) -> Result<(), RunError> {
         let mut step = self.step(now);
-        let reply = ask(self.scheduler, &mut step);
+        let reply = ask(&mut self.scheduler, &mut step);
         self.close(step, vec![Effect::Reply(reply)])
     }
 
-    pub(crate) fn heard(&mut self, now: Time, heard: Heard) -> Result<(), RunError> {
+    /// The master said something, or the way to it broke.
+    ///
+    /// # Errors
+    /// The master refuses the framework, or what the scheduler wants to store cannot be stored.
+    pub fn heard(&mut self, now: Time, heard: Heard) -> Result<(), RunError> {
         let mut step = self.step(now);
         match heard {
             Heard::Subscribed { framework, .. } => self.on_subscribed(now, framework, &mut step),

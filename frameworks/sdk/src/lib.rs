@@ -6,6 +6,7 @@
 //!   write it makes carries a fence, so that an instance that has not noticed its deposition can do no harm.
 //! - [`subscription`] and [`lanes`]: what the master says, over all failovers, and the calls to it.
 //! - [`offer`], [`task`], [`update`], [`call`]: the messages, in the nouns of the model.
+//! - [`engine`]: a scheduler at work without IO, to be driven by other means than the network.
 //! - [`reconcile`]: asking how tasks stand until each is known.
 //! - [`store`]: durable records in that space, written in fenced transactions that are safe to send again.
 //! - [`table`]: records of one type that several writers change by compare-and-swap.
@@ -14,7 +15,7 @@
 //!   the framework's memory.
 
 pub mod call;
-mod engine;
+pub mod engine;
 pub mod hub;
 mod journal;
 pub mod lanes;

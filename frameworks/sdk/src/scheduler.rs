@@ -142,7 +142,8 @@ pub trait Scheduler: Send + 'static {
 pub struct Records(Vec<Record>);
 
 impl Records {
-    pub(crate) fn new(stored: Vec<Record>) -> Self {
+    /// What was read of the store; whatever the kit keeps there for itself is left out.
+    pub fn new(stored: Vec<Record>) -> Self {
         let ours = stored.into_iter().filter_map(|record| {
             let key = record.key.strip_prefix(RECORDS)?.to_owned();
             Some(Record { key, ..record })

@@ -37,7 +37,8 @@ pub(crate) struct Places {
     /// Those that belong to the group now.
     pub(crate) masters: Vec<Host>,
     pub(crate) agents: Vec<Host>,
-    pub(crate) supervisors: Vec<Host>,
+    /// Those that run for a lease: supervisors of apps and schedulers of jobs.
+    pub(crate) schedulers: Vec<Host>,
     pub(crate) clients: Vec<Host>,
 }
 
@@ -69,17 +70,17 @@ impl Places {
         match cx.random.random_range(0..10) {
             0..5 => pick(&self.masters, cx),
             5..7 => pick(&self.agents, cx),
-            7..8 => pick(&self.supervisors, cx),
+            7..8 => pick(&self.schedulers, cx),
             _ => pick(&self.clients, cx),
         }
     }
 
     fn client(&self, cx: &mut Context) -> Host {
-        if cx.chance(3_000) { pick(&self.supervisors, cx) } else { pick(&self.clients, cx) }
+        if cx.chance(3_000) { pick(&self.schedulers, cx) } else { pick(&self.clients, cx) }
     }
 
     fn everybody_but(&self, host: Host) -> BTreeSet<Host> {
-        let all = self.masters.iter().chain(&self.agents).chain(&self.supervisors).chain(&self.clients);
+        let all = self.masters.iter().chain(&self.agents).chain(&self.schedulers).chain(&self.clients);
         all.copied().filter(|other| *other != host).collect()
     }
 }
@@ -111,7 +112,7 @@ pub(crate) fn strike(places: &Places, cx: &mut Context) -> Vec<Deed> {
         }
         48..50 => vec![Deed::Fill { host: pick(&places.agents, cx), back: long }],
         50..53 => vec![crash(pick(&places.clients, cx), Crash::Killed, soon)],
-        53..57 => vec![crash(pick(&places.supervisors, cx), Crash::Killed, soon)],
+        53..57 => vec![crash(pick(&places.schedulers, cx), Crash::Killed, soon)],
         57..60 => {
             let (host, left) = (places.client(cx), cx.random.random_range(2..7));
             cx.schedule(0, Event::Fault(Fault::Loop { host, left }));

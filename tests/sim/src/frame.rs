@@ -1,6 +1,10 @@
 //! What machines say to each other, with the real types of the wire.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use chronos::core::definition::Definition;
+use chronos::core::message::{Command as JobCommand, Reply as JobReply};
 use marathon::supervisor::message::{Command, Reply};
 use wire::link::{ToAgent, ToMaster};
 use wire::marathon::AppInfo;
@@ -16,6 +20,17 @@ pub enum Ask {
     State(Box<wire::state::Call>),
     /// A call of the apps' API.
     Apps(Box<AppsCall>),
+    /// A call of the jobs' API.
+    Jobs(Box<JobsCall>),
+}
+
+/// What is asked of a batch scheduler.
+#[derive(Debug, Clone)]
+pub enum JobsCall {
+    /// A change.
+    Command(JobCommand),
+    /// All jobs.
+    List,
 }
 
 /// What is asked of a supervisor.
@@ -71,6 +86,10 @@ pub enum Frame {
     KeepAlive,
     /// Apps, as asked for.
     Apps(Vec<AppInfo>),
+    /// A change of jobs was taken.
+    JobDone(JobReply),
+    /// All jobs, as they are defined.
+    Jobs(Vec<Arc<Definition>>),
     /// A change of apps was taken.
     Done(Box<Reply>),
     /// The last: the sender has closed, or its system says that nobody listens.
@@ -101,6 +120,9 @@ impl Frame {
             Self::Apps(_) => 18,
             Self::Done(_) => 19,
             Self::KeepAlive => 20,
+            Self::Ask(Ask::Jobs(_)) => 21,
+            Self::JobDone(_) => 22,
+            Self::Jobs(jobs) => 23 | (jobs.len() as u64) << 8,
         }
     }
 }

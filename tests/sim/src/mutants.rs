@@ -48,6 +48,10 @@ const MUTANTS: &[(&str, &str)] = &[
     ("ended-instances-stay-routed", "a balancer goes on leading to instances that have ended"),
     ("ill-instances-stay-routed", "a balancer leads to instances that fail their checks"),
     ("returning-feeds-read-nothing", "a sidecar whose feed was cut reads nothing of what it missed"),
+    ("steps-do-not-wait-for-the-store", "a framework of the kit acts before its records are stored"),
+    ("missed-due-times-are-not-recorded", "due times that are skipped leave no record"),
+    ("unreachable-runs-are-tried-again", "a run on an agent out of reach is begun a second time"),
+    ("runs-are-forgotten-early", "the record of a run goes when the run is over"),
     ("silent-links-are-trusted", "an agent never gives up a link to a dead master"),
 ];
 

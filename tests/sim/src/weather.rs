@@ -16,6 +16,8 @@ pub struct Weather {
     pub lockers: u32,
     /// Apps of the supervisors' user.
     pub apps: u32,
+    /// Jobs of the batch schedulers' user at a time.
+    pub jobs: u32,
     /// Tasks the framework wants to have running.
     pub tasks: usize,
     /// Least and most time of a message on its way.
@@ -62,6 +64,7 @@ impl Weather {
             writers: random.random_range(2..6),
             lockers: random.random_range(2..4),
             apps: random.random_range(1..4),
+            jobs: random.random_range(2..7),
             tasks: agents as usize * random.random_range(1..4),
             latency: (base, base * random.random_range(2..6)),
             slow: random.random_range(0..100),

@@ -40,7 +40,7 @@ pub struct TaskUpdate {
 }
 
 /// What is asked through the API.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Command {
     /// Creates a job, or replaces the definition of one. `counters` are those that the document brings along.
     Put {

@@ -20,7 +20,8 @@ use crate::notify::{Channel, Channels, Next, Outbox, Outcome, Posted};
 /// Letters that wait, by number. The rest of the records are the core's.
 const LETTER: &str = "letter/";
 
-pub(crate) struct Batch {
+/// The scheduler, and the letters it wants sent. Passive: whoever runs the kit runs it.
+pub struct Batch {
     core: Scheduler,
     user: String,
     effects: Vec<Effect>,
@@ -33,7 +34,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(settings: Settings, user: &str, channels: Channels) -> Self {
+    /// One that knows nothing yet. `user` is whom tasks run as whose jobs name none; letters go over `channels`.
+    pub fn new(settings: Settings, user: &str, channels: Channels) -> Self {
         Self {
             core: Scheduler::new(settings),
             user: user.to_owned(),
@@ -49,7 +51,11 @@ impl Batch {
         self.bell.subscribe()
     }
 
-    pub(crate) fn command(&mut self, command: Command, step: &mut Step) -> Result<Reply, Refusal> {
+    /// Does what the API asks, or says why not; to be told when the step is stored.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn command(&mut self, command: Command, step: &mut Step) -> Result<Reply, Refusal> {
         let mut effects = std::mem::take(&mut self.effects);
         let reply = self.core.command(step.now(), command, &mut effects);
         self.carry_out(effects, step);
@@ -61,7 +67,8 @@ impl Batch {
         self.core.check(super::now(), definition)
     }
 
-    pub(crate) fn book(&self) -> Book {
+    /// All jobs and runs as they are now.
+    pub fn book(&self) -> Book {
         self.core.book().clone()
     }
 

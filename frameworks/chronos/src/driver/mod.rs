@@ -14,7 +14,7 @@ use sdk::{Credentials, Masters};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub(crate) use self::batch::Batch;
+pub use self::batch::Batch;
 use crate::core::scheduler;
 use crate::http::Api;
 use crate::limits;

@@ -9,6 +9,7 @@ pub mod books;
 pub mod digests;
 pub mod fencing;
 pub mod leases;
+pub mod once;
 pub mod revisions;
 pub mod routes;
 pub mod strategy;
@@ -88,6 +89,8 @@ pub struct Judge {
     pub strategy: strategy::Strategy,
     /// The events of apps.
     pub stream: stream::Stream,
+    /// Due times of jobs.
+    pub once: once::Once,
     /// What balancers do.
     pub routes: routes::Routes,
     /// All is well again in time.
@@ -107,6 +110,7 @@ impl Judge {
         self.digests.at(master, index, view.digest());
         if self.watches.learn(index, view) {
             self.facts.learn(index, view);
+            self.once.learn(view);
         }
     }
 
@@ -130,6 +134,7 @@ impl Judge {
     pub fn conclude(&mut self) {
         self.updates.conclude();
         self.apps.conclude();
+        self.once.conclude();
     }
 
     /// Every promise with what was seen of it. Linearizability is decided here.
@@ -159,6 +164,7 @@ impl Judge {
             ("unasked", unasked::PROMISE, self.strategy.unasked.findings.clone()),
             ("stream", stream::PROMISE, self.stream.findings.clone()),
             ("routes", routes::PROMISE, self.routes.findings.clone()),
+            ("once", once::PROMISE, self.once.findings.clone()),
             (
                 "progress",
                 "when everything has healed, all is well again within four minutes",

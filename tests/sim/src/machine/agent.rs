@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use agent_core::health::Finding;
-use agent_core::{Agent as Core, Effect, Input, LinkDown, LinkId, Record, Settings, checkpoint, convert};
+use agent_core::{
+    Agent as Core, Effect, ExitStatus, Input, LinkDown, LinkId, Record, Settings, checkpoint, convert,
+};
 use model::id::ContainerId;
 use model::resources::{Bag, Form};
 use rand::RngExt;
@@ -167,10 +169,14 @@ impl Agent {
             Effect::Launch(job) => {
                 let key = job.task.key.clone();
                 cx.judge.tasks.launched(&key, self.host, cx.now);
+                let task = key.task.clone();
                 let resources = job.task.resources.clone();
                 let id = job.container;
                 let (starts, ends) =
                     self.containers.launch(id.clone(), key, resources, &job.task.command.value, cx);
+                let well =
+                    self.containers.0.get(&id).is_some_and(|container| container.exit == ExitStatus::Code(0));
+                cx.judge.once.launched(&task, self.host, cx.now, ends, well);
                 cx.later(self.host, starts - cx.now, Due::Started(id.clone()));
                 if let Some(ends) = ends {
                     cx.later(self.host, ends - cx.now, Due::Exited(id));
@@ -179,12 +185,14 @@ impl Agent {
             Effect::Kill { container, grace } => {
                 self.judge_kill(&container, cx);
                 if let Some(ends) = self.containers.kill(&container, grace, cx) {
+                    self.judge_end(&container, ends, cx);
                     cx.later(self.host, ends.saturating_sub(cx.now), Due::Exited(container));
                 }
             }
             Effect::Destroy { container } => {
                 self.judge_kill(&container, cx);
                 if let Some(ends) = self.containers.destroy(&container, cx) {
+                    self.judge_end(&container, ends, cx);
                     cx.later(self.host, ends.saturating_sub(cx.now), Due::Exited(container));
                 }
             }
@@ -211,6 +219,13 @@ impl Agent {
                 let why = format!("{}: {ending:?}", cx.of(self.host).name);
                 cx.judge.broken("agents go on", why);
             }
+        }
+    }
+
+    /// A container ends at this time, whatever it was to do.
+    fn judge_end(&self, container: &ContainerId, ends: Micros, cx: &mut Context) {
+        if let Some(known) = self.containers.0.get(container) {
+            cx.judge.once.ends(&known.key.task, ends, known.exit == ExitStatus::Code(0));
         }
     }
 
@@ -424,7 +439,9 @@ impl Machine for Agent {
                     .collect();
                 for id in starting {
                     if cx.chance(5_000) {
-                        self.containers.0.remove(&id);
+                        if let Some(never) = self.containers.0.remove(&id) {
+                            cx.judge.once.never(&never.key.task);
+                        }
                         self.never.insert(id);
                     }
                 }
@@ -432,6 +449,7 @@ impl Machine for Agent {
             Crash::Power => {
                 self.boots += 1;
                 self.containers.0.clear();
+                cx.judge.once.stopped(self.host, cx.now);
                 self.never.clear();
             }
         }
@@ -443,6 +461,7 @@ impl Machine for Agent {
         self.never.clear();
         self.term = 0;
         cx.judge.updates.wiped(self.host);
+        cx.judge.once.stopped(self.host, cx.now);
     }
 
     fn unfinished(&self, _: &Context) -> Vec<String> {

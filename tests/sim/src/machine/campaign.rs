@@ -9,7 +9,7 @@ use super::Due;
 use super::caller::{Caller, Outcome};
 use crate::context::Context;
 use crate::frame::Frame;
-use crate::net::{ConnId, Host, MS, Micros};
+use crate::net::{ConnId, Host, MS, Micros, SECOND};
 
 /// What is run for, and how.
 #[derive(Debug, Clone)]
@@ -23,6 +23,22 @@ pub(crate) struct Race {
     /// Least and most time between two renewals, and between two looks at who holds the key.
     pub(crate) renew: (Micros, Micros),
     pub(crate) look: (Micros, Micros),
+}
+
+impl Race {
+    /// How the kit for schedulers runs for leadership; `name` is what standbys are told of the one that leads.
+    pub(crate) fn of_the_kit(namespace: &'static str, key: &'static str, name: &str) -> Self {
+        let ttl = u64::try_from(sdk::limits::LEADERSHIP.as_micros()).unwrap_or(u64::MAX);
+        let renew = ttl / u64::from(sdk::limits::KEEPALIVES);
+        Self {
+            namespace,
+            key,
+            name: name.to_owned(),
+            ttl_ms: ttl / MS,
+            renew: (renew, renew),
+            look: (200 * MS, SECOND),
+        }
+    }
 }
 
 /// What has changed.

@@ -60,7 +60,8 @@ const KILLED: ExitStatus = ExitStatus::Signal(9, "Killed");
 pub(crate) struct Containers(pub(crate) BTreeMap<ContainerId, Container>);
 
 impl Containers {
-    /// Starts a command that runs for as long as its text says: `run MILLIS CODE`, or for ever.
+    /// Starts a command that runs for as long as its text says: `run MILLIS CODE`, or for ever. With `?` for a code it fails
+    /// now and then.
     pub(crate) fn launch(
         &mut self,
         id: ContainerId,
@@ -70,13 +71,13 @@ impl Containers {
         cx: &mut Context,
     ) -> (Micros, Option<Micros>) {
         let starts = cx.now + cx.between((MS, 20 * MS));
-        let mut words = command
-            .strip_prefix("run ")
-            .into_iter()
-            .flat_map(|words| words.split(' '))
-            .map(|word| word.parse::<u64>().unwrap_or(0));
-        let millis = words.next();
-        let code = words.next().unwrap_or(0);
+        let mut words = command.strip_prefix("run ").into_iter().flat_map(|words| words.split(' '));
+        let number = |word: &str| word.parse::<u64>().unwrap_or(0);
+        let millis = words.next().map(number);
+        let code = match words.next() {
+            Some("?") => u64::from(cx.chance(3_000)),
+            word => word.map_or(0, number),
+        };
         let ends = millis.map(|millis| starts + millis * MS);
         let exit = ExitStatus::Code(i32::try_from(code).unwrap_or(1));
         let ill =

@@ -1,14 +1,18 @@
 //! The machines: real cores, with a driver that executes their effects in the simulated world.
 
 pub mod agent;
+pub mod batch;
 pub mod caller;
 mod campaign;
 mod containers;
 pub mod framework;
+mod lanes;
 pub mod listener;
 pub mod locker;
 pub mod master;
+pub mod owner;
 pub mod sidecar;
+mod store;
 mod subscription;
 pub mod supervisor;
 pub mod user;

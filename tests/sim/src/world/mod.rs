@@ -20,10 +20,12 @@ use crate::faults::{Fault, Places};
 use crate::frame::Frame;
 use crate::machine::Machine;
 use crate::machine::agent::Agent;
+use crate::machine::batch::Batch;
 use crate::machine::framework::Framework;
 use crate::machine::listener::Listener;
 use crate::machine::locker::Locker;
 use crate::machine::master::{Group, Master, Registrar};
+use crate::machine::owner::Owner;
 use crate::machine::sidecar::Sidecar;
 use crate::machine::supervisor::Supervisor;
 use crate::machine::user::User;
@@ -35,8 +37,9 @@ use crate::weather::Weather;
 /// Masters, and machines that may take the place of one.
 const MASTERS: u64 = 3;
 const SPARES: u64 = 2;
-/// Supervisors of apps, one of which leads.
+/// Supervisors of apps, one of which leads; and schedulers of jobs.
 const SUPERVISORS: u64 = 2;
+const BATCHES: u64 = 2;
 /// After everything has healed, all must be well within so long.
 const PATIENCE: Micros = 240 * SECOND;
 /// Past this the world is taken to run in circles.
@@ -98,6 +101,8 @@ enum Actor {
     Sidecar(Box<Sidecar>),
     Listener(Box<Listener>),
     User(Box<User>),
+    Batch(Box<Batch>),
+    Owner(Box<Owner>),
 }
 
 impl Actor {
@@ -113,6 +118,8 @@ impl Actor {
             Self::Sidecar(machine) => &mut **machine,
             Self::Listener(machine) => &mut **machine,
             Self::User(machine) => &mut **machine,
+            Self::Batch(machine) => &mut **machine,
+            Self::Owner(machine) => &mut **machine,
         }
     }
 
@@ -129,6 +136,8 @@ impl Actor {
             Self::Sidecar(_) => "sidecar",
             Self::Listener(_) => "listener",
             Self::User(_) => "user",
+            Self::Batch(_) => "batch",
+            Self::Owner(_) => "owner",
         }
     }
 
@@ -144,6 +153,8 @@ impl Actor {
             Self::Sidecar(machine) => &**machine,
             Self::Listener(machine) => &**machine,
             Self::User(machine) => &**machine,
+            Self::Batch(machine) => &**machine,
+            Self::Owner(machine) => &**machine,
         }
     }
 }
@@ -196,6 +207,7 @@ impl World {
         world.agents(&masters);
         world.clients(&masters);
         world.apps(&masters);
+        world.jobs(&masters);
         for at in 0..world.actors.len() {
             let host = Host(u32::try_from(at).expect("counted as such before"));
             if !world.spares.contains(&host) {
@@ -245,7 +257,7 @@ impl World {
             let host = self.cx.add_host(format!("a{number}"));
             self.places.agents.push(host);
             let cpus = self.cx.random.random_range(4..9);
-            let total = Bag::parse(&format!("cpus:{cpus};mem:4096;ports:[31000-31100]"));
+            let total = Bag::parse(&format!("cpus:{cpus};mem:4096;disk:4096;ports:[31000-31100]"));
             let total = total.expect("a lawful text of resources");
             self.actors.push(Actor::Agent(Box::new(Agent::new(host, masters, total))));
         }
@@ -274,7 +286,7 @@ impl World {
         let mut supervisors = Vec::new();
         for number in 1..=SUPERVISORS {
             let host = self.cx.add_host(format!("supervisor{number}"));
-            self.places.supervisors.push(host);
+            self.places.schedulers.push(host);
             let address = format!("supervisor{number}:8080");
             supervisors.push((address.clone(), host));
             let supervisor = Supervisor::new(host, number, address, masters);
@@ -287,6 +299,21 @@ impl World {
         let host = self.client("user".to_owned());
         let apps = self.cx.weather.apps;
         self.actors.push(Actor::User(Box::new(User::new(host, &supervisors, apps))));
+    }
+
+    /// Schedulers of jobs, and who has jobs.
+    fn jobs(&mut self, masters: &[(String, Host)]) {
+        let mut batches = Vec::new();
+        for number in 1..=BATCHES {
+            let host = self.cx.add_host(format!("batch{number}"));
+            self.places.schedulers.push(host);
+            let address = format!("batch{number}:4400");
+            batches.push((address.clone(), host));
+            self.actors.push(Actor::Batch(Box::new(Batch::new(host, number, address, masters))));
+        }
+        let host = self.client("owner".to_owned());
+        let jobs = self.cx.weather.jobs;
+        self.actors.push(Actor::Owner(Box::new(Owner::new(host, &batches, jobs))));
     }
 
     fn client(&mut self, name: String) -> Host {

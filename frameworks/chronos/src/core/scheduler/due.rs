@@ -119,6 +119,10 @@ impl Scheduler {
         reason: &str,
         out: &mut Vec<Effect>,
     ) {
+        #[cfg(feature = "mutants")]
+        if mutant::planted("missed-due-times-are-not-recorded") {
+            return;
+        }
         let id = RunId::new(Arc::clone(name), first);
         if self.book.runs.contains_key(&id) {
             return;

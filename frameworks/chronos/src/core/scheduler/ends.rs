@@ -35,6 +35,10 @@ impl Scheduler {
         match update.state {
             TaskState::Staging | TaskState::Starting | TaskState::Killing => {}
             TaskState::Running => self.running(now, run, out),
+            #[cfg(feature = "mutants")]
+            TaskState::Unreachable if mutant::planted("unreachable-runs-are-tried-again") => {
+                self.attempt_failed(now, (**run).clone(), Cause::Lost, "unreachable", out);
+            }
             TaskState::Unreachable => self.unreachable(now, run, update.unreachable_since, out),
             state => self.task_over(now, run, state, &update.message, out),
         }

@@ -166,12 +166,16 @@ impl Scheduler {
         Ok(Reply::Done)
     }
 
-    /// No more runs, until somebody enables it. What waits is dropped; what runs goes on.
+    /// No more runs, until somebody enables it. What waits is dropped, and has failed if an attempt was made; what runs goes
+    /// on.
     pub(super) fn set_disabled(&mut self, now: Time, name: &str, out: &mut Vec<Effect>) {
         self.change_definition(now, name, out, |definition| definition.disabled = true);
         self.note(name, out, |status| status.disabled_since = Some(now));
         for run in self.book.active_of(name) {
-            if run.state == State::Waiting {
+            if run.is_between_attempts() {
+                let reason = format!("{}: not tried again, the job is disabled", run.reason);
+                self.end_unrun(now, (*run).clone(), State::Failed, &reason, out);
+            } else if run.state == State::Waiting {
                 self.end_unrun(now, (*run).clone(), State::Skipped, "the job is disabled", out);
             }
         }

@@ -43,7 +43,7 @@ impl Master {
                     }
                 }
             }
-            Ask::Apps(_) => {
+            Ask::Apps(_) | Ask::Jobs(_) => {
                 cx.send(
                     conn,
                     self.host,

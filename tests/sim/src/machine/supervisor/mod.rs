@@ -4,24 +4,23 @@
 //! other waits and names it.
 
 mod edge;
-mod lanes;
-mod store;
 
 use marathon::driver::scheduler;
-use marathon::supervisor::message::{Call, Command, Effect, Input};
+use marathon::supervisor::message::{Call, Command, Commit, Effect, Input, Operation, Record};
 use marathon::supervisor::{Settings, Supervisor as Core};
 use model::time::Span;
 use rand::RngExt;
+use sdk::store::Write;
 
 use self::edge::Edge;
-use self::lanes::Lanes;
-use self::store::{Store, Stored};
 use super::campaign::{Campaign, News, Race};
+use super::lanes::Lanes;
+use super::store::{Store, Stored};
 use super::subscription::Heard;
 use super::{Crash, Due, Machine};
 use crate::context::Context;
 use crate::frame::{AppsCall, Ask, Frame};
-use crate::net::{ConnId, Host, MS, Micros, SECOND};
+use crate::net::{ConnId, Host, MS, Micros};
 
 /// The namespace of the records, and the key whose holder leads.
 const NAMESPACE: &str = "marathon";
@@ -86,19 +85,6 @@ impl Supervisor {
     /// Whether it believes to lead, and answers callers.
     pub fn leads(&self) -> bool {
         self.run.as_ref().is_some_and(|run| run.term.as_ref().is_some_and(|term| term.edge.is_open()))
-    }
-
-    fn race(&self) -> Race {
-        let ttl = u64::try_from(sdk::limits::LEADERSHIP.as_micros()).unwrap_or(u64::MAX);
-        let renew = ttl / u64::from(sdk::limits::KEEPALIVES);
-        Race {
-            namespace: NAMESPACE,
-            key: LEADER,
-            name: self.address.clone(),
-            ttl_ms: ttl / MS,
-            renew: (renew, renew),
-            look: (200 * MS, SECOND),
-        }
     }
 
     // --- leadership
@@ -173,7 +159,8 @@ impl Supervisor {
         match effect {
             Effect::Commit(commit) => {
                 self.commits += 1;
-                term.store.commit(commit, cx);
+                let (number, writes) = (commit.number, writes(commit));
+                term.store.commit(number, writes, cx);
             }
             Effect::Call(call) => self.call(call, cx),
             Effect::Publish(events) => {
@@ -238,6 +225,9 @@ impl Supervisor {
         match stored {
             Some(Stored::Loaded(records)) => {
                 let seed = [cx.random.random(), cx.random.random()];
+                let record =
+                    |stored: sdk::store::Record| Record { key: stored.key, value: stored.value.to_vec() };
+                let records = records.into_iter().map(record).collect();
                 self.input(Input::Elected { seed, records }, cx);
             }
             Some(Stored::Committed { number }) => self.input(Input::Committed { number }, cx),
@@ -299,6 +289,15 @@ impl Supervisor {
     }
 }
 
+/// What a commit writes, in the words of the kit.
+fn writes(commit: Commit) -> Vec<Write> {
+    let write = |operation| match operation {
+        Operation::Put { key, value } => Write::Put { key, value: value.into() },
+        Operation::Delete { key } => Write::Delete { key },
+    };
+    commit.operations.into_iter().map(write).collect()
+}
+
 impl Machine for Supervisor {
     fn start(&mut self, cx: &mut Context) {
         self.starts += 1;
@@ -307,7 +306,8 @@ impl Machine for Supervisor {
             service_ports: 10_000..=10_100,
             drain_timeout: Span::from_secs(10),
         };
-        let campaign = Campaign::new(self.host, &self.masters, self.race());
+        let campaign =
+            Campaign::new(self.host, &self.masters, Race::of_the_kit(NAMESPACE, LEADER, &self.address));
         campaign.rest(cx);
         self.run =
             Some(Running { core: Core::new(settings), campaign, leader: None, term: None, armed: None });

@@ -38,6 +38,21 @@ fn an_uncounted_failure_takes_no_repetition_away() {
 }
 
 #[test]
+fn a_run_that_was_tried_before_its_job_was_disabled_has_failed() {
+    let mut world = World::new();
+    let job = json!({"name": "a", "schedule": "R1//PT24H", "retries": 5});
+    world.job(job.clone());
+    world.pass(Span::ZERO);
+    world.offer(OFFER);
+    world.end(TaskState::Failed);
+    let mut disabled = job;
+    disabled["disabled"] = json!(true);
+    world.job(disabled);
+    let reason = "Command exited with status 3: not tried again, the job is disabled";
+    assert_eq!(world.history("a"), format!("00:00:00 x1 failed {reason}"));
+}
+
+#[test]
 fn an_attempt_beyond_its_time_is_final_when_the_job_says_so() {
     let mut world = World::new();
     let policy = json!({"delay": 1, "neverOn": ["timeLimit"]});

@@ -1,17 +1,17 @@
 //! The records: read when leadership begins, written in fenced transactions, one at a time, until the outcome is known.
 
-use marathon::supervisor::message::{Commit, Operation, Record};
 use rand::RngExt;
+use sdk::store::{Record, Write};
 use wire::state::{self, Answer, Base64, Compare, Key, Put, Range, Txn};
 
+use super::caller::{Caller, Outcome};
 use crate::context::Context;
 use crate::frame::Frame;
-use crate::machine::caller::{Caller, Outcome};
 use crate::net::{ConnId, Host};
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) enum Stored {
+pub(crate) enum Stored {
     Loaded(Vec<Record>),
     Committed {
         number: u64,
@@ -22,7 +22,7 @@ pub(super) enum Stored {
 
 /// The records as one leader has them.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(crate) struct Store {
     caller: Caller,
     namespace: &'static str,
     fence: Compare,
@@ -39,7 +39,7 @@ enum Task {
 
 impl Store {
     /// Records that are written only while `key` is the one that was created at the revision `token`.
-    pub(super) fn new(
+    pub(crate) fn new(
         host: Host,
         masters: &[(String, Host)],
         namespace: &'static str,
@@ -50,26 +50,27 @@ impl Store {
         Self { caller: Caller::new(host, masters), namespace, fence, loaded: Vec::new(), task: Task::Nothing }
     }
 
-    pub(super) fn load(&mut self, cx: &mut Context) {
+    pub(crate) fn load(&mut self, cx: &mut Context) {
         self.task = Task::Load { after: None };
         self.ask(cx);
     }
 
-    pub(super) fn commit(&mut self, commit: Commit, cx: &mut Context) {
-        let operation = |operation| match operation {
-            Operation::Put { key, value } => {
-                state::Operation::Put(Put { key, value: Base64(value.into()), lease: None })
+    /// Writes all or nothing; the number comes back with the outcome.
+    pub(crate) fn commit(&mut self, number: u64, writes: Vec<Write>, cx: &mut Context) {
+        let operation = |write| match write {
+            Write::Put { key, value } => {
+                state::Operation::Put(Put { key, value: Base64(value), lease: None })
             }
-            Operation::Delete { key } => state::Operation::Delete(Key { key }),
+            Write::Delete { key } => state::Operation::Delete(Key { key }),
         };
         let txn = Txn {
             namespace: self.namespace.into(),
             request: Some(format!("{:032x}", cx.random.random::<u128>())),
             compare: vec![self.fence.clone()],
-            then: commit.operations.into_iter().map(operation).collect(),
+            then: writes.into_iter().map(operation).collect(),
             otherwise: Vec::new(),
         };
-        self.task = Task::Commit { number: commit.number, txn };
+        self.task = Task::Commit { number, txn };
         self.ask(cx);
     }
 
@@ -89,24 +90,24 @@ impl Store {
     }
 
     /// Whether a connection is its own.
-    pub(super) fn is_mine(&self, conn: ConnId) -> bool {
+    pub(crate) fn is_mine(&self, conn: ConnId) -> bool {
         self.caller.is_mine(conn)
     }
 
-    pub(super) fn again(&mut self, cx: &mut Context) {
+    pub(crate) fn again(&mut self, cx: &mut Context) {
         self.caller.again(cx);
     }
 
-    pub(super) fn timeout(&mut self, conn: ConnId, cx: &mut Context) -> Option<Stored> {
+    pub(crate) fn timeout(&mut self, conn: ConnId, cx: &mut Context) -> Option<Stored> {
         self.heard(conn, Frame::End, cx)
     }
 
-    pub(super) fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) -> Option<Stored> {
+    pub(crate) fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) -> Option<Stored> {
         let outcome = self.caller.heard(conn, frame, cx)?;
         let answer = match outcome {
             Outcome::Answered(Frame::State(answer)) => *answer,
             Outcome::Refused(why) => {
-                cx.judge.broken("records of supervisors are taken", why);
+                cx.judge.broken("records of schedulers are taken", why);
                 return None;
             }
             Outcome::Answered(_) | Outcome::Unknown => {
@@ -116,7 +117,11 @@ impl Store {
         };
         match (std::mem::replace(&mut self.task, Task::Nothing), answer) {
             (Task::Load { .. }, Answer::Range(page)) => {
-                let record = |entry: state::Entry| Record { key: entry.key, value: entry.value.0.to_vec() };
+                let record = |entry: state::Entry| Record {
+                    key: entry.key,
+                    value: entry.value.0,
+                    revision: entry.mod_revision,
+                };
                 self.loaded.extend(page.entries.into_iter().map(record));
                 if page.next.is_some() {
                     self.task = Task::Load { after: page.next };

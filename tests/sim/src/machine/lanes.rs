@@ -8,20 +8,20 @@ use sdk::lanes::Order;
 use wire::scheduler::Call;
 use wire::v1;
 
+use super::subscription::{Subscription, Taken};
 use crate::context::Context;
-use crate::machine::subscription::{Subscription, Taken};
 use crate::net::{ConnId, Host};
 
 /// The calls of one subscription.
-pub(super) struct Lanes {
-    pub(super) subscription: Subscription,
+pub(crate) struct Lanes {
+    pub(crate) subscription: Subscription,
     order: Order,
     ordered: VecDeque<Call>,
     under_way: Option<ConnId>,
 }
 
 impl Lanes {
-    pub(super) fn start(
+    pub(crate) fn start(
         host: Host,
         masters: &[(String, Host)],
         info: v1::FrameworkInfo,
@@ -33,7 +33,7 @@ impl Lanes {
     }
 
     /// Sends a call when its turn comes; the tasks of launches that certainly or perhaps did not get through.
-    pub(super) fn send(&mut self, call: Call, cx: &mut Context) -> Vec<TaskId> {
+    pub(crate) fn send(&mut self, call: Call, cx: &mut Context) -> Vec<TaskId> {
         if !self.order.waits(&call) {
             // Without a stream these are lost, and will be repeated.
             self.subscription.call(call, cx);
@@ -57,7 +57,7 @@ impl Lanes {
     }
 
     /// What became of a call.
-    pub(super) fn answered(
+    pub(crate) fn answered(
         &mut self,
         conn: ConnId,
         call: &Call,
