@@ -458,7 +458,7 @@ impl Machine for Batch {
         };
         let pending = |run: &Run| match &run.parts {
             None => lost(run),
-            Some(_) => book.parts_of(&run.id()).all(|part| part.state.is_over() || lost(part)),
+            Some(_) => book.parts_of(&run.id()).any(|part| lost(part)),
         };
         let runs = book.active.keys().flat_map(|job| book.active_of(job)).filter(|run| !pending(run));
         let told = |run: Arc<Run>| {
