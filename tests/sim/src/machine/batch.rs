@@ -460,7 +460,12 @@ impl Machine for Batch {
             None => lost(run),
             Some(_) => book.parts_of(&run.id()).any(|part| lost(part)),
         };
-        let runs = book.active.keys().flat_map(|job| book.active_of(job)).filter(|run| !pending(run));
+        // So are those that must not overlap with it.
+        let held = |run: &Run| {
+            pending(run)
+                || run.state == State::Waiting && book.active_of(&run.job).iter().any(|other| pending(other))
+        };
+        let runs = book.active.keys().flat_map(|job| book.active_of(job)).filter(|run| !held(run));
         let told = |run: Arc<Run>| {
             let task = run.task.as_ref().map_or("no task", |task| task.id.as_str());
             format!("has yet to finish {} ({}, {task})", run.id(), run.state.name())
