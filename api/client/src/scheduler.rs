@@ -72,6 +72,12 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The id of the stream that is live; offers, and what was asked to be sent or not, end with it.
+    pub fn stream(&self) -> Option<String> {
+        let live = self.subscription.lock().unwrap_or_else(PoisonError::into_inner);
+        live.as_ref().map(|live| live.stream_id.clone())
+    }
+
     /// Sends one call. Its `framework_id` is filled in.
     ///
     /// # Errors

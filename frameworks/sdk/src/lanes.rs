@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use client::scheduler::{CallError, Caller};
-use model::id::TaskId;
+use model::id::{OfferId, TaskId};
+use model::time::Span;
 use tokio::sync::{Semaphore, mpsc};
 use wire::scheduler::{Call, call};
 
-use crate::call::launched;
+use crate::call::{decline, launched};
 use crate::limits;
 
 /// Which calls may overtake others. Passive.
@@ -41,6 +42,22 @@ impl Order {
         for task in launched(call) {
             self.launching.remove(&task);
         }
+    }
+}
+
+/// What to send when nobody can say whether the master took a call: offers that are not given back are out of everybody's
+/// reach, and a framework whose REVIVE was lost waits for ever. A launch must not be repeated, as the repetition would be
+/// refused and its tasks be told to be lost; its offers are given back, which does nothing if it was taken. `None` for calls
+/// that others repeat.
+pub fn again(call: &Call) -> Option<Call> {
+    match call.r#type() {
+        call::Type::Decline | call::Type::Suppress | call::Type::Revive => Some(call.clone()),
+        call::Type::Accept => {
+            let offers = call.accept.iter().flat_map(|accept| &accept.offer_ids);
+            let offers = offers.map(|offer| OfferId::from(offer.value.as_str())).collect();
+            Some(decline(offers, Span::ZERO))
+        }
+        _ => None,
     }
 }
 
@@ -94,10 +111,19 @@ async fn one_by_one(
 ) {
     while let Some(call) = next.recv().await {
         let tasks = launched(&call);
-        let taken = send(&caller, call.clone()).await;
+        let stream = caller.stream();
+        let sent = send(&caller, call.clone()).await;
         locked(&order).answered(&call);
-        if !taken && !tasks.is_empty() && uncertain.send(tasks).await.is_err() {
+        if sent != Sent::Taken && !tasks.is_empty() && uncertain.send(tasks).await.is_err() {
             return;
+        }
+        let mut next = again(&call).filter(|_| sent == Sent::Unknown);
+        while let Some(call) = next.take() {
+            tokio::time::sleep(limits::CALL_AGAIN).await;
+            // On another stream there is nothing to give back, and what is wanted has been said anew.
+            if caller.stream() == stream && send(&caller, call.clone()).await == Sent::Unknown {
+                next = Some(call);
+            }
         }
     }
 }
@@ -114,28 +140,37 @@ async fn side_by_side(caller: Caller, mut next: mpsc::Receiver<Call>) {
     }
 }
 
-/// True when the master has taken the call.
-async fn send(caller: &Caller, call: Call) -> bool {
+/// What came of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Taken,
+    Refused,
+    /// The master may have taken it, or may take it when it is sent again.
+    Unknown,
+}
+
+async fn send(caller: &Caller, call: Call) -> Sent {
     let kind = call.r#type();
     match caller.call(call).await {
-        Ok(()) => true,
+        Ok(()) => Sent::Taken,
         // The next subscription asks about everything anyway.
-        Err(CallError::NotSubscribed) => false,
+        Err(CallError::NotSubscribed) => Sent::Refused,
         Err(error) => {
             tracing::warn!(?kind, %error, "a call failed");
-            false
+            match error {
+                CallError::Refused { status, .. } if status < 500 => Sent::Refused,
+                _ => Sent::Unknown,
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::id::OfferId;
-    use model::time::Span;
     use wire::v1::{TaskInfo, offer::Operation};
 
     use super::*;
-    use crate::call::{accept, kill, launch};
+    use crate::call::{accept, acknowledge, kill, launch, revive, suppress};
 
     fn launching(task: &str) -> Call {
         let info = TaskInfo { task_id: TaskId::from(task).into(), ..TaskInfo::default() };
@@ -153,5 +188,16 @@ mod tests {
         assert!(!order.waits(&kill(TaskId::from("other"), None, None)));
         order.answered(&launching("ours"));
         assert!(!order.waits(&ours));
+    }
+
+    #[test]
+    fn what_may_be_lost_is_sent_again_and_a_launch_gives_its_offers_back() {
+        let offers = || vec![OfferId::from("o")];
+        for call in [decline(offers(), Span::from_secs(5)), revive(), suppress()] {
+            assert_eq!(again(&call), Some(call));
+        }
+        assert_eq!(again(&launching("ours")), Some(decline(offers(), Span::ZERO)));
+        assert_eq!(again(&kill(TaskId::from("ours"), None, None)), None);
+        assert_eq!(again(&acknowledge("a".into(), TaskId::from("ours"), vec![1])), None);
     }
 }

@@ -34,6 +34,8 @@ pub const ABDICATION: Duration = Duration::from_secs(2);
 /// Kills and acknowledgements on their way to the master at once. They may overtake each other; other calls go one by
 /// one, as their order matters.
 pub const CALLS: usize = 64;
+/// The pause before a call is sent again of which nobody can say whether the master took it.
+pub const CALL_AGAIN: Duration = Duration::from_secs(1);
 /// Calls waiting for their turn: an update of every task of a large framework, each with its acknowledgement.
 pub const CALL_QUEUE: usize = 200_000;
 /// Reports of launches in doubt that nobody has read yet; past it the sender waits.

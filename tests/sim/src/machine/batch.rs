@@ -389,8 +389,12 @@ impl Machine for Batch {
             }
             Due::Again => {
                 run.campaign.again(cx);
-                if let Some(term) = &mut run.term {
-                    term.store.again(cx);
+                let Some(term) = &mut run.term else { return };
+                term.store.again(cx);
+                if let Some(lanes) = &mut term.lanes {
+                    let uncertain = lanes.again(cx);
+                    self.uncertain(cx.clock(self.host), uncertain, cx);
+                    self.go_on(cx);
                 }
             }
             Due::Wake => self.wake(cx),

@@ -49,6 +49,8 @@ struct Running {
     /// Launches on their way, with the tasks they would launch.
     launches: BTreeMap<ConnId, Vec<TaskId>>,
     revived: Micros,
+    /// Offers in calls that may not have got through. Nobody else would ever see what is in them.
+    stuck: Vec<v1::OfferId>,
 }
 
 impl Framework {
@@ -110,8 +112,12 @@ impl Framework {
     fn heard(&mut self, heard: Option<Heard>, cx: &mut Context) {
         match heard {
             Some(Heard::Event(event)) => self.event(*event, cx),
-            Some(Heard::Answered { conn, taken, .. }) => {
+            Some(Heard::Answered { conn, taken, call }) => {
                 let Some(run) = &mut self.run else { return };
+                if taken != Taken::Yes {
+                    run.stuck.extend(call.decline.into_iter().flat_map(|call| call.offer_ids));
+                    run.stuck.extend(call.accept.into_iter().flat_map(|call| call.offer_ids));
+                }
                 let launches = run.launches.remove(&conn).unwrap_or_default();
                 if taken == Taken::No {
                     // Not taken for certain: these were never launched.
@@ -262,6 +268,12 @@ impl Framework {
         }
         self.ask_about_tasks(cx);
         let Some(run) = &mut self.run else { return };
+        let stuck = std::mem::take(&mut run.stuck);
+        if !stuck.is_empty() {
+            let decline = call::Decline { offer_ids: stuck, filters: None };
+            self.call(call::Type::Decline, |call| call.decline = Some(decline), Vec::new(), cx);
+        }
+        let Some(run) = &mut self.run else { return };
         if self.tasks.len() < self.wanted && cx.now >= run.revived + 3 * SECOND {
             run.revived = cx.now;
             self.call(call::Type::Revive, |call| call.revive = Some(call::Revive::default()), Vec::new(), cx);
@@ -306,7 +318,7 @@ impl Machine for Framework {
         let info = self.info();
         let mut subscription = Subscription::new(self.host, &self.masters, info, cx);
         subscription.begin(cx);
-        self.run = Some(Running { subscription, launches: BTreeMap::new(), revived: 0 });
+        self.run = Some(Running { subscription, launches: BTreeMap::new(), revived: 0, stuck: Vec::new() });
         cx.later(self.host, ROUND, Due::Next);
     }
 

@@ -327,8 +327,11 @@ impl Machine for Supervisor {
             }
             Due::Again => {
                 run.campaign.again(cx);
-                if let Some(term) = &mut run.term {
-                    term.store.again(cx);
+                let Some(term) = &mut run.term else { return };
+                term.store.again(cx);
+                if let Some(lanes) = &mut term.lanes {
+                    let uncertain = lanes.again(cx);
+                    self.uncertain(uncertain, cx);
                 }
             }
             Due::Wake => {
