@@ -30,7 +30,8 @@ impl Scheduler {
         if let Some(old) = &old {
             job.status = old.status.clone();
             // An interval without a start means "now" again, once the last one is over.
-            let anew = old.is_exhausted() && posted.as_deref().is_some_and(|text| text.contains("//"));
+            let begins_now = posted.as_deref().is_some_and(|text| text.contains("//"));
+            let anew = old.is_exhausted() && begins_now;
             same = old.has_schedule(posted.as_deref(), zone.as_deref()) && !anew;
             if same {
                 // The same schedule once more, as tools that synchronise post it: the anchor stays.
@@ -41,6 +42,9 @@ impl Scheduler {
                 job.posted.clone_from(&old.posted);
             } else if posted.as_deref().is_some_and(is_cron) {
                 job.status.through = Some(now);
+            } else if begins_now {
+                // A leader whose clock was ahead has done what is due by now, but nothing of this schedule.
+                job.status.through = job.status.through.min(Some(now - Span::from_millis(1)));
             }
             let parents = job.definition.parents.clone().unwrap_or_default();
             job.status.ready.retain(|parent, _| parents.contains(parent));

@@ -4,7 +4,7 @@ use expect_test::expect;
 use model::time::Span;
 use serde_json::json;
 
-use super::world::World;
+use super::world::{START, World};
 
 const HOURLY: &str = "R/2026-01-01T01:00:00Z/PT1H";
 
@@ -151,4 +151,23 @@ fn repetitions_end_and_the_job_with_them() {
     assert!(world.scheduler.book().job("a").expect("a job").definition.disabled);
     world.pass(Span::from_hours(5));
     assert_eq!(world.told(), "");
+}
+
+#[test]
+fn a_schedule_that_begins_anew_is_not_done_because_an_earlier_leaders_clock_was_ahead() {
+    let mut world = World::new();
+    let job = json!({"name": "a", "schedule": "R1//PT1H"});
+    world.now = START + Span::from_hours(4);
+    world.job(job.clone());
+    world.pass(Span::ZERO);
+    world.serve();
+    world.now = START;
+    world.fail_over();
+    world.job(job);
+    world.pass(Span::ZERO);
+    world.serve();
+    expect![[r#"
+        00:00:00 x1 succeeded
+        04:00:00 x1 succeeded"#]]
+    .assert_eq(&world.history("a"));
 }
