@@ -130,3 +130,87 @@ fn standing(state: &State, app: &AppId) -> String {
     let all: Vec<String> = state.instances_of(app).map(one).collect();
     format!("[{}]", all.join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use marathon::core::health::Health;
+    use marathon::core::id::InstanceId;
+    use marathon::core::instance::{Condition, Task};
+    use marathon::core::version::Version;
+    use marathon::supervisor::state::App;
+    use model::time::Time;
+
+    use super::*;
+
+    /// What is known of an instance: whether its checks say that it is well, and whether its end is decided.
+    type Standing = (bool, bool);
+
+    /// One app that wants so many instances, all of which have to serve, and these that run.
+    fn state(wanted: u32, standing: &[Standing]) -> Arc<State> {
+        let id = AppId::parse("/shop", &AppId::root()).expect("lawful");
+        let mut definition = AppDefinition::with_defaults(id.clone(), "apps");
+        definition.instances = wanted;
+        let mut state = State::default();
+        for (number, (well, doomed)) in standing.iter().enumerate() {
+            let name = InstanceId::new(&id, &format!("00000000-0000-0000-0000-00000000000{number}"));
+            let task = Task {
+                id: name.task(1),
+                agent: "S1".into(),
+                host: "a1".to_owned(),
+                ports: Vec::new(),
+                fields: BTreeMap::new(),
+                state: None,
+                staged_at: Time::ZERO,
+                started_at: None,
+                addresses: Vec::new(),
+                health: Health { alive: Some(*well), ..Health::default() },
+                unreachable_since: None,
+                kill_by: doomed.then_some(Time::ZERO),
+                last_update: Vec::new(),
+            };
+            let mut instance = Instance::scheduled(name.clone(), &definition, Time::ZERO);
+            instance.condition = Condition::Running;
+            instance.launches = 1;
+            instance.task = Some(task);
+            state.instances.insert((id.clone(), name), Arc::new(instance));
+        }
+        let app = App {
+            id: id.clone(),
+            current: Some(Version::default()),
+            versions: BTreeMap::from([(Version::default(), Arc::new(definition))]),
+            last_failure: None,
+            damaged: false,
+        };
+        state.apps.insert(id, Arc::new(app));
+        Arc::new(state)
+    }
+
+    /// Whether the step from one state to the next is taken for lawful.
+    fn lawful(before: &Arc<State>, after: &Arc<State>) -> bool {
+        let mut checker = Strategy::default();
+        checker.viewed(1, before, 0);
+        checker.viewed(1, after, SECOND);
+        checker.findings.wrong.is_empty()
+    }
+
+    const SERVES: Standing = (true, false);
+
+    #[test]
+    fn whoever_ends_what_has_to_serve_is_found() {
+        let before = state(2, &[SERVES, SERVES]);
+        assert!(!lawful(&before, &state(2, &[SERVES, (true, true)])));
+        assert!(lawful(&before, &state(1, &[SERVES, (true, true)])), "fewer are wanted now");
+    }
+
+    #[test]
+    fn an_instance_that_falls_ill_on_the_way_to_its_end_was_not_ended_by_us() {
+        let before = state(2, &[SERVES, SERVES]);
+        assert!(lawful(&before, &state(2, &[SERVES, (false, true)])));
+    }
+
+    #[test]
+    fn what_is_stored_with_a_larger_definition_may_have_been_decided_by_the_smaller() {
+        let before = state(1, &[SERVES, SERVES]);
+        assert!(lawful(&before, &state(3, &[SERVES, (true, true)])));
+    }
+}
