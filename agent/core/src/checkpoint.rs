@@ -283,7 +283,10 @@ impl State {
                 records.push(Record::FrameworkRemoved(framework.id.clone()));
             }
         }
-        records.push(Record::Changed(self.changed.clone()));
+        let changed = self.changed.clone();
+        #[cfg(feature = "mutants")]
+        let changed = if mutant::planted("compaction-forgets-reservations") { Bag::new() } else { changed };
+        records.push(Record::Changed(changed));
         records.extend(self.removing.iter().cloned().map(Record::VolumeDestroyed));
         records.extend(self.operations.values().map(|operation| {
             Record::Operation(Box::new(OperationRecord { operation: operation.clone(), changed: None }))

@@ -74,6 +74,8 @@ pub(super) fn term(asked: Span) -> Span {
 
 impl Filters {
     pub(super) fn refuse(&mut self, agent: Index, client: Client, until: Time, resources: &Bag) {
+        #[cfg(feature = "mutants")]
+        let until = if mutant::planted("refusals-never-end") { Time::MAX } else { until };
         let slot = agent as usize;
         if self.by_agent.len() <= slot {
             self.by_agent.resize_with(slot + 1, OnAgent::default);

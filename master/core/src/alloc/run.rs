@@ -179,8 +179,15 @@ impl Allocator {
         if contender.constraints.as_ref().is_some_and(|constraints| !constraints.hold(&agent.facts.traits)) {
             return (Err(WhyAgent::Constrained), Vec::new());
         }
-        let offerable = |item: &Item| {
+        let theirs = |item: &Item| {
+            #[cfg(feature = "mutants")]
+            if mutant::planted("reservations-bind-nobody") {
+                return true;
+            }
             item.is_allocatable_to(&contender.role)
+        };
+        let offerable = |item: &Item| {
+            theirs(item)
                 && (capabilities.revocable || !item.is_revocable())
                 && (capabilities.shared || !item.is_shared())
                 && (capabilities.refinement || !item.is_refined())

@@ -72,7 +72,10 @@ impl Watcher {
     /// [`Compacted`]; the watcher stays where it was and cannot go on.
     pub fn poll(&mut self, view: &Registry) -> Result<Batch, Compacted> {
         let history = view.store.history();
-        if self.next <= history.compacted() {
+        let forgotten = self.next <= history.compacted();
+        #[cfg(feature = "mutants")]
+        let forgotten = forgotten && !mutant::planted("compaction-is-not-told");
+        if forgotten {
             return Err(Compacted { revision: history.compacted() });
         }
         // A view older than the position, as from a master that lags, has nothing to tell.

@@ -8,8 +8,10 @@ pub mod apps;
 pub mod books;
 pub mod digests;
 pub mod fencing;
+pub mod filters;
 pub mod leases;
 pub mod once;
+pub mod reservations;
 pub mod revisions;
 pub mod routes;
 pub mod strategy;
@@ -21,7 +23,10 @@ pub mod unasked;
 pub mod updates;
 pub mod watches;
 
+use std::collections::BTreeSet;
+
 use master_core::registry::Registry;
+use model::id::AgentId;
 
 use crate::net::Micros;
 
@@ -59,6 +64,8 @@ impl Findings {
 pub struct Judge {
     /// Everything has healed: nobody breaks anything any more.
     pub healed: bool,
+    /// Agents that lost their disks: what comes back from their machines has other ids.
+    pub gone: BTreeSet<AgentId>,
     /// Equal digests at equal index.
     pub digests: digests::Digests,
     /// One leader a term.
@@ -89,6 +96,10 @@ pub struct Judge {
     pub strategy: strategy::Strategy,
     /// The events of apps.
     pub stream: stream::Stream,
+    /// What a role has for itself.
+    pub reservations: reservations::Reservations,
+    /// What was declined for a while.
+    pub filters: filters::Filters,
     /// Due times of jobs.
     pub once: once::Once,
     /// What balancers do.
@@ -164,6 +175,8 @@ impl Judge {
             ("unasked", unasked::PROMISE, self.strategy.unasked.findings.clone()),
             ("stream", stream::PROMISE, self.stream.findings.clone()),
             ("routes", routes::PROMISE, self.routes.findings.clone()),
+            ("reservations", reservations::PROMISE, self.reservations.findings.clone()),
+            ("filters", filters::PROMISE, self.filters.findings.clone()),
             ("once", once::PROMISE, self.once.findings.clone()),
             (
                 "progress",

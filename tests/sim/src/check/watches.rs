@@ -59,6 +59,14 @@ impl Watches {
         self.watchers.insert(watcher, Watcher { next, complete: revision.saturating_sub(1) });
     }
 
+    /// A watcher was told that what follows its place is not all kept any more, up to this revision. It begins anew.
+    pub fn compacted(&mut self, watcher: u64, next: Option<u64>, revision: u64) {
+        self.findings.look(next.is_none_or(|next| next <= revision), || {
+            format!("watcher {watcher} wanted what is from {next:?} on, and was refused for what is up to {revision}")
+        });
+        self.starts(watcher, revision + 1);
+    }
+
     /// A watcher was told of a change.
     pub fn heard(&mut self, watcher: u64, key: &str, revision: u64, put: bool) {
         let Some(known) = self.watchers.get_mut(&watcher) else { return };

@@ -7,7 +7,7 @@ use agent_core::health::Finding;
 use agent_core::{
     Agent as Core, Effect, ExitStatus, Input, LinkDown, LinkId, Record, Settings, checkpoint, convert,
 };
-use model::id::ContainerId;
+use model::id::{AgentId, ContainerId};
 use model::resources::{Bag, Form};
 use rand::RngExt;
 use wire::v1;
@@ -73,6 +73,12 @@ impl Agent {
     /// What its containers use now, and what there is.
     pub(crate) fn load(&self, now: Micros) -> (Bag, &Bag) {
         (self.containers.live(now).map(|container| &container.resources).sum(), &self.total)
+    }
+
+    /// What it is called, and what it has in the form it is reserved in, while its process runs.
+    pub(crate) fn known_as(&self) -> Option<(&AgentId, Bag)> {
+        let core = &self.run.as_ref()?.core;
+        Some((core.id()?, core.summary().total))
     }
 
     /// The disk has no room, or has room again.
@@ -456,6 +462,12 @@ impl Machine for Agent {
     }
 
     fn wipe(&mut self, cx: &mut Context) {
+        for record in &self.synced {
+            if let Record::Registered(id) = record {
+                cx.judge.reservations.wiped(id);
+                cx.judge.gone.insert(id.clone());
+            }
+        }
         self.synced.clear();
         self.containers.0.clear();
         self.never.clear();
@@ -470,9 +482,12 @@ impl Machine for Agent {
         if run.core.master().is_none() {
             missing.push("is not registered".to_owned());
         }
-        let pending = run.core.summary().pending_updates;
-        if pending > 0 {
-            missing.push(format!("{pending} updates are not acknowledged"));
+        let summary = run.core.summary();
+        if summary.pending_updates > 0 {
+            missing.push(format!("{} updates are not acknowledged", summary.pending_updates));
+        }
+        if summary.pending_operations > 0 {
+            missing.push(format!("{} operations are not acknowledged", summary.pending_operations));
         }
         missing
     }

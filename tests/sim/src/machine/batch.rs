@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use chronos::core::run::{Run, State};
 use chronos::core::scheduler::Settings;
 use chronos::{Batch as Core, Channels};
-use model::id::FrameworkId;
+use model::id::{AgentId, FrameworkId};
 use model::time::Span;
 use sdk::engine::{Effect, Engine, FRAMEWORK};
 use sdk::scheduler::Records;
@@ -458,7 +458,7 @@ impl Machine for Batch {
         // is pending, for good.
         let lost = |run: &Run| {
             let task = run.task.as_ref().filter(|_| run.state == State::Unreachable);
-            task.is_some_and(|task| !cx.judge.once.runs(&task.id, cx.now))
+            task.is_some_and(|task| cx.judge.gone.contains(&AgentId::from(task.agent.as_str())))
         };
         let pending = |run: &Run| match &run.parts {
             None => lost(run),

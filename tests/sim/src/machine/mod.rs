@@ -15,6 +15,7 @@ pub mod sidecar;
 mod store;
 mod subscription;
 pub mod supervisor;
+pub mod tenant;
 pub mod user;
 pub mod watcher;
 pub mod writer;

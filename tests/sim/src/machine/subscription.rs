@@ -81,6 +81,11 @@ impl Subscription {
         self.info.id.as_ref()
     }
 
+    /// The id of the stream that stands.
+    pub(crate) fn stream(&self) -> Option<String> {
+        self.stream.as_ref().and_then(|(_, stream)| stream.clone())
+    }
+
     pub(crate) fn begin(&mut self, cx: &mut Context) {
         self.said(&Said::Wake, cx);
     }
@@ -199,6 +204,12 @@ impl Subscription {
                 self.said(&Said::Subscribed { heartbeat }, cx);
             }
             event::Type::Error => self.said(&Said::Refused, cx),
+            event::Type::Offers => {
+                for offer in event.offers.iter().flat_map(|offers| &offers.offers) {
+                    cx.judge.reservations.offered(&self.info.roles, offer);
+                }
+                self.said(&Said::Heard, cx);
+            }
             _ => self.said(&Said::Heard, cx),
         }
     }

@@ -22,12 +22,13 @@ pub struct Watcher {
     next: Option<u64>,
     events: u64,
     streams: u64,
+    refusals: u64,
 }
 
 impl Watcher {
     pub(crate) fn new(host: Host, number: u64, masters: &[(String, Host)]) -> Self {
         let guess = Guess::new(masters);
-        Self { host, number, guess, conn: None, heard: 0, next: None, events: 0, streams: 0 }
+        Self { host, number, guess, conn: None, heard: 0, next: None, events: 0, streams: 0, refusals: 0 }
     }
 
     fn connect(&mut self, cx: &mut Context) {
@@ -69,7 +70,8 @@ impl Watcher {
             }
             WatchRecord::Progress { revision } => self.progress(revision, cx),
             WatchRecord::Compacted { revision } => {
-                cx.judge.watches.starts(self.number, revision + 1);
+                cx.judge.watches.compacted(self.number, self.next, revision);
+                self.refusals += 1;
                 self.next = Some(revision + 1);
             }
         }
@@ -137,6 +139,6 @@ impl Machine for Watcher {
     }
 
     fn report(&self) -> String {
-        format!("{} events on {} streams", self.events, self.streams)
+        format!("{} events on {} streams, {} times too late", self.events, self.streams, self.refusals)
     }
 }

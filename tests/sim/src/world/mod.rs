@@ -28,6 +28,7 @@ use crate::machine::master::{Group, Master, Registrar};
 use crate::machine::owner::Owner;
 use crate::machine::sidecar::Sidecar;
 use crate::machine::supervisor::Supervisor;
+use crate::machine::tenant::Tenant;
 use crate::machine::user::User;
 use crate::machine::watcher::Watcher;
 use crate::machine::writer::Writer;
@@ -103,6 +104,7 @@ enum Actor {
     User(Box<User>),
     Batch(Box<Batch>),
     Owner(Box<Owner>),
+    Tenant(Box<Tenant>),
 }
 
 impl Actor {
@@ -120,6 +122,7 @@ impl Actor {
             Self::User(machine) => &mut **machine,
             Self::Batch(machine) => &mut **machine,
             Self::Owner(machine) => &mut **machine,
+            Self::Tenant(machine) => &mut **machine,
         }
     }
 
@@ -138,6 +141,7 @@ impl Actor {
             Self::User(_) => "user",
             Self::Batch(_) => "batch",
             Self::Owner(_) => "owner",
+            Self::Tenant(_) => "tenant",
         }
     }
 
@@ -155,6 +159,7 @@ impl Actor {
             Self::User(machine) => &**machine,
             Self::Batch(machine) => &**machine,
             Self::Owner(machine) => &**machine,
+            Self::Tenant(machine) => &**machine,
         }
     }
 }
@@ -267,6 +272,8 @@ impl World {
         let wanted = self.cx.weather.tasks;
         let host = self.client("framework".to_owned());
         self.actors.push(Actor::Framework(Box::new(Framework::new(host, masters, wanted))));
+        let host = self.client("tenant".to_owned());
+        self.actors.push(Actor::Tenant(Box::new(Tenant::new(host, masters))));
         for number in 1..=u64::from(self.cx.weather.writers) {
             let host = self.client(format!("writer{number}"));
             self.actors.push(Actor::Writer(Box::new(Writer::new(host, number, masters))));
@@ -462,6 +469,17 @@ impl World {
         }
     }
 
+    /// What is seen of the agents when all has come to rest.
+    fn rest(&mut self) {
+        for host in &self.places.agents {
+            if let Actor::Agent(agent) = &self.actors[host.0 as usize]
+                && let Some((id, total)) = agent.known_as()
+            {
+                self.cx.judge.reservations.rests(id, &total);
+            }
+        }
+    }
+
     /// Everything that was broken is whole again, and stays so.
     fn heal(&mut self) {
         self.stormy = false;
@@ -491,6 +509,7 @@ impl World {
                 (false, _) => well_since = None,
                 (true, None) => well_since = Some(self.cx.now),
                 (true, Some(since)) if self.cx.now >= since + REST => {
+                    self.rest();
                     self.cx.judge.conclude();
                     return Some(since);
                 }

@@ -68,12 +68,6 @@ impl Attempts {
         }
     }
 
-    /// Whether a task runs now.
-    pub(super) fn runs(&self, task: &str, now: Micros) -> bool {
-        let of = of_task(task).and_then(|(id, _)| self.0.get(&id));
-        of.into_iter().flatten().any(|attempt| attempt.task.as_str() == task && attempt.runs(now))
-    }
-
     /// Whether anything of it was ever begun.
     pub(super) fn any(&self, id: &RunId) -> bool {
         self.0.contains_key(id)

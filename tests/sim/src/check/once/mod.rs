@@ -118,11 +118,6 @@ impl Once {
         self.attempts.stopped(host, now);
     }
 
-    /// Whether a task runs now.
-    pub fn runs(&self, task: &str, now: Micros) -> bool {
-        self.attempts.runs(task, now)
-    }
-
     // --- what is recorded
 
     /// The registry right after an entry, when anybody is there for the first time.

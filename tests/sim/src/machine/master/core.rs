@@ -7,12 +7,13 @@ use master_core::effect::{AgentOrder, Effect, Observation, Reply};
 use master_core::input::{self, Input, LinkId, Peer, RequestId, StreamId};
 use master_core::limits::STREAM_RECORDS;
 use master_core::refusal::Refusal;
+use master_core::registry::{Command, Limits, LimitsCommand};
 use master_core::render;
 use rand::RngExt;
 use replica::{Barrier, Role, Ticket};
 
 use super::edge::elsewhere;
-use super::{AUDIT, Edge, Kind, LINK_FRAMES, Master, OWN_BARRIER, Request};
+use super::{AUDIT, Edge, Kind, LIMITS, LINK_FRAMES, Master, OWN_BARRIER, Request};
 use crate::context::Context;
 use crate::frame::Frame;
 use crate::machine::Due;
@@ -37,7 +38,12 @@ impl Master {
             },
             Role::Electing { .. } => (input::Role::Candidate, Edge::Electing),
         };
+        let leads = matches!(role, input::Role::Leading { .. });
         self.handle(Input::Role(role), cx);
+        if leads {
+            let set = Limits { history_events: cx.weather.history_events, ..Limits::default() };
+            self.ask(Request::Propose(LIMITS, Box::new(Command::Limits(LimitsCommand { set }))), cx);
+        }
         if let Some(run) = &mut self.run {
             run.standing = edge;
         }

@@ -37,6 +37,8 @@ const AUDIT: Micros = 2 * SECOND;
 const OWN_BARRIER: Barrier = Barrier(u64::MAX);
 /// The tickets of changes of membership: nobody waits for them.
 const CHANGE: Ticket = Ticket(u64::MAX);
+/// The ticket of the limits that this world's operators set: nobody waits for them.
+const LIMITS: Ticket = Ticket(u64::MAX - 1);
 /// What a disk without room says.
 const FULL: &str = "no space left on device";
 

@@ -4,7 +4,7 @@ use master_core::input::{self, Input};
 use replica::snapshot::{Intake, load};
 use replica::{Barrier, Descriptor, NodeId, Outbox, Output, PeerMessage, Role, Ticket};
 
-use super::{CHANGE, Master, OWN_BARRIER, Registrar, Request};
+use super::{CHANGE, LIMITS, Master, OWN_BARRIER, Registrar, Request};
 use crate::context::Context;
 use crate::machine::Due;
 
@@ -70,7 +70,7 @@ impl Master {
                 // Busy with another, or deposed: it is asked for again.
                 Request::Change(change) => drop(run.replica.change(CHANGE, &change)),
                 Request::Propose(ticket, command) => {
-                    if run.replica.propose(ticket, &command).is_err() {
+                    if run.replica.propose(ticket, &command).is_err() && ticket != LIMITS {
                         refused.push(Input::Busy(input::Ticket(ticket.0)));
                     }
                 }
@@ -141,14 +141,15 @@ impl Master {
                 run.view = view.clone();
                 cx.trace.note(index);
                 cx.judge.applied(&self.address, index, &view);
-                let ticket = ticket.map(|Ticket(ticket)| input::Ticket(ticket));
+                let ticket =
+                    ticket.filter(|ticket| *ticket != LIMITS).map(|Ticket(ticket)| input::Ticket(ticket));
                 self.handle(Input::Applied { index, ticket, outcome, view }, cx);
             }
             Output::Installed { index, view } => {
                 cx.judge.installed(&self.address, index, &view);
                 run.view = view;
             }
-            Output::Lost(CHANGE) => {}
+            Output::Lost(CHANGE | LIMITS) => {}
             Output::Lost(Ticket(ticket)) => self.handle(Input::Lost(input::Ticket(ticket)), cx),
             Output::Passed(OWN_BARRIER) => {
                 if let (true, Some(role)) = (std::mem::take(&mut run.in_doubt), run.leading) {
