@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::DerefMut;
 
 use model::id::{AgentId, FrameworkId, OfferId, TaskId};
+use model::task::TaskState;
 use model::time::{Span, Time};
 use wire::scheduler::Call;
 
@@ -206,7 +207,12 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
     }
 
     fn on_update(&mut self, update: &Update, mut step: Step) -> Result<(), RunError> {
-        self.reconciler.answered(&update.task);
+        match update.state {
+            TaskState::Unreachable => {
+                self.reconciler.unreachable(step.now(), update.task.clone(), update.agent.clone());
+            }
+            _ => self.reconciler.answered(&update.task),
+        }
         // A repetition waits behind the step of the first, which may still be on its way to the store.
         if self.seen.is_new(update.uuid.as_deref()) {
             self.scheduler.update(update, &mut step);

@@ -49,6 +49,14 @@ impl Reconciler {
         }
     }
 
+    /// Its agent cannot be reached, which is no last word: should the agent come back without it, nobody says so unasked.
+    pub fn unreachable(&mut self, now: Time, task: TaskId, agent: Option<AgentId>) {
+        if self.open.insert(task, agent).is_none() && self.ask_at.is_none() && self.all_at.is_some() {
+            self.pause = limits::RECONCILE_FIRST;
+            self.ask_at = Some(now + self.pause);
+        }
+    }
+
     /// The master, or an agent, has spoken of it.
     pub fn answered(&mut self, task: &TaskId) {
         self.open.remove(task);
@@ -118,6 +126,21 @@ mod tests {
         }
         assert_eq!(pauses, [2, 4, 8, 16, 32, 60]);
         reconciler.answered(&"b".into());
+        assert_eq!(reconciler.next_deadline(), Some(at(0) + limits::RECONCILE_ALL));
+    }
+
+    #[test]
+    fn a_task_out_of_reach_is_asked_about_until_there_is_more_to_say() {
+        let mut reconciler = Reconciler::default();
+        reconciler.subscribed(at(0), []);
+        reconciler.due(at(0));
+        reconciler.unreachable(at(1), "a".into(), None);
+        for due in [3, 5, 9, 17] {
+            assert_eq!(reconciler.next_deadline(), Some(at(due)));
+            assert_eq!(asked(reconciler.due(at(due))), [vec!["a"]]);
+            reconciler.unreachable(at(due), "a".into(), None);
+        }
+        reconciler.answered(&"a".into());
         assert_eq!(reconciler.next_deadline(), Some(at(0) + limits::RECONCILE_ALL));
     }
 
