@@ -16,6 +16,8 @@ pub enum Ask {
     Link,
     /// A call of the scheduler API, with its `Mesos-Stream-Id` if it has one.
     Scheduler { stream: Option<String>, call: Box<wire::scheduler::Call> },
+    /// A call of the operator API.
+    Operator(Box<wire::master::Call>),
     /// A call of the key-value API.
     State(Box<wire::state::Call>),
     /// A call of the apps' API.
@@ -121,6 +123,7 @@ impl Frame {
             Self::Done(_) => 19,
             Self::KeepAlive => 20,
             Self::Ask(Ask::Jobs(_)) => 21,
+            Self::Ask(Ask::Operator(_)) => 24,
             Self::JobDone(_) => 22,
             Self::Jobs(jobs) => 23 | (jobs.len() as u64) << 8,
         }

@@ -23,6 +23,9 @@ struct Arguments {
     /// Seconds of faults, in place of what the seed says.
     #[arg(long)]
     storm: Option<u64>,
+    /// Frameworks that misbehave, in place of what the seed says.
+    #[arg(long)]
+    citizens: Option<u32>,
     /// No faults.
     #[arg(long)]
     calm: bool,
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let choices = Choices {
         agents: arguments.agents,
         storm: arguments.storm,
+        citizens: arguments.citizens,
         calm: arguments.calm,
         follow: arguments.follow.clone().map(|text| &*text.leak()),
         stopwatch: arguments.profile.then_some(nanoseconds),
@@ -114,6 +118,7 @@ fn again(arguments: &Arguments) -> String {
     let mut more = String::new();
     more += &arguments.agents.map(|agents| format!(" --agents {agents}")).unwrap_or_default();
     more += &arguments.storm.map(|storm| format!(" --storm {storm}")).unwrap_or_default();
+    more += &arguments.citizens.map(|citizens| format!(" --citizens {citizens}")).unwrap_or_default();
     more += if arguments.calm { " --calm" } else { "" };
     if more.is_empty() { more } else { format!(" SIM_FLAGS='{}'", more.trim()) }
 }

@@ -28,6 +28,10 @@ const MUTANTS: &[(&str, &str)] = &[
     ("ended-tasks-stay-booked", "what ended tasks used is not free again"),
     ("refusals-never-end", "what was declined for a while is not offered again"),
     ("reservations-bind-nobody", "what is reserved is offered to every role"),
+    (
+        "quotas-bind-nobody",
+        "every role is offered all there is, whatever was promised to others and allowed to it",
+    ),
     ("compaction-forgets-reservations", "the agent's compacted log lacks its reservations"),
     ("agent-speaks-before-it-stores", "effects do not wait for the agent's disk"),
     ("agent-forgets-its-id", "an agent registers anew after each restart"),

@@ -16,6 +16,8 @@ pub struct Weather {
     pub lockers: u32,
     /// Apps of the supervisors' user.
     pub apps: u32,
+    /// Frameworks that misbehave.
+    pub citizens: u32,
     /// Jobs of the batch schedulers' user at a time.
     pub jobs: u32,
     /// Tasks the framework wants to have running.
@@ -53,10 +55,11 @@ pub struct Weather {
 impl Weather {
     /// What the generator of a seed chooses. `agents` overrules the number of agents.
     pub fn draw(random: &mut ChaCha8Rng, agents: Option<u32>) -> Self {
-        let drawn = match random.random_range(0..10) {
-            0..6 => random.random_range(2..8),
-            6..9 => random.random_range(8..30),
-            _ => random.random_range(30..100),
+        let drawn = match random.random_range(0..1_000) {
+            0..600 => random.random_range(2..8),
+            600..900 => random.random_range(8..30),
+            900..995 => random.random_range(30..100),
+            _ => random.random_range(300..=1_000),
         };
         let agents = agents.unwrap_or(drawn);
         let base = [50, 300, 2 * MS, 20 * MS][random.random_range(0..4)];
@@ -67,6 +70,7 @@ impl Weather {
             lockers: random.random_range(2..4),
             apps: random.random_range(1..4),
             jobs: random.random_range(2..7),
+            citizens: [0, 0, 1, 3][random.random_range(0..4)],
             tasks: agents as usize * random.random_range(1..4),
             latency: (base, base * random.random_range(2..6)),
             slow: random.random_range(0..100),

@@ -45,6 +45,19 @@ fn no_checker_is_idle_in_a_storm() {
     assert!(idle.is_empty(), "nothing was looked at by {idle:?}");
 }
 
+/// The longest wait of a framework that wants resources is bounded, whoever else misbehaves.
+#[test]
+fn bad_citizens_slow_nobody_down() {
+    for seed in 1..=4 {
+        for citizens in [0, 10] {
+            let choices = Choices { citizens: Some(citizens), calm: true, ..Choices::default() };
+            let report = run(seed, choices);
+            must_hold(&report);
+            assert!(report.recovery.is_some_and(|micros| micros < 60_000_000), "seed {seed}: {report:?}");
+        }
+    }
+}
+
 #[test]
 fn a_thousand_agents_are_taken_in_by_a_new_leader() {
     let choices = Choices { agents: Some(1_000), storm: Some(20), ..Choices::default() };

@@ -178,6 +178,10 @@ impl Quotas {
     /// What a role may be given of a kind, and what sets the bound; `None` when nothing does.
     fn room(&self, top: &Role, name: &Name) -> Option<(Quantity, Bound)> {
         let book = self.books.get(top);
+        #[cfg(feature = "mutants")]
+        if mutant::planted("quotas-bind-nobody") {
+            return None;
+        }
         let limit = book.and_then(|book| {
             let limit = book.quota.limits.get(name)?;
             Some((limit.saturating_sub(book.consumed.of(name)), Bound::Limit))

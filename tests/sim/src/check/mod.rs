@@ -11,9 +11,11 @@ pub mod fencing;
 pub mod filters;
 pub mod leases;
 pub mod once;
+pub mod quota;
 pub mod reservations;
 pub mod revisions;
 pub mod routes;
+pub mod service;
 pub mod strategy;
 pub mod stream;
 pub mod survival;
@@ -100,6 +102,10 @@ pub struct Judge {
     pub reservations: reservations::Reservations,
     /// What was declined for a while.
     pub filters: filters::Filters,
+    /// Waits for offers.
+    pub service: service::Service,
+    /// What roles are promised and allowed.
+    pub quotas: quota::Quotas,
     /// Due times of jobs.
     pub once: once::Once,
     /// What balancers do.
@@ -177,6 +183,8 @@ impl Judge {
             ("routes", routes::PROMISE, self.routes.findings.clone()),
             ("reservations", reservations::PROMISE, self.reservations.findings.clone()),
             ("filters", filters::PROMISE, self.filters.findings.clone()),
+            ("service", service::PROMISE, self.service.findings.clone()),
+            ("quota", quota::PROMISE, self.quotas.findings.clone()),
             ("once", once::PROMISE, self.once.findings.clone()),
             (
                 "progress",

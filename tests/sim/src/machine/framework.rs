@@ -17,6 +17,8 @@ use crate::context::Context;
 use crate::frame::Frame;
 use crate::net::{ConnId, Host, MS, Micros, SECOND};
 
+/// Its role.
+const ROLE: &str = "plain";
 /// Between two looks at what there is to do.
 const ROUND: Micros = 700 * MS;
 /// Between two questions about the same task.
@@ -49,6 +51,8 @@ struct Running {
     /// Launches on their way, with the tasks they would launch.
     launches: BTreeMap<ConnId, Vec<TaskId>>,
     revived: Micros,
+    /// Since when it wants something.
+    wants: Option<Micros>,
     /// Offers in calls that may not have got through. Nobody else would ever see what is in them.
     stuck: Vec<v1::OfferId>,
 }
@@ -88,7 +92,7 @@ impl Framework {
             id: self.id.clone(),
             failover_timeout: Some(100_000.0),
             checkpoint: Some(true),
-            roles: vec!["plain".into()],
+            roles: vec![ROLE.into()],
             capabilities: kinds.map(capability).to_vec(),
             ..Default::default()
         }
@@ -126,7 +130,12 @@ impl Framework {
                     }
                 }
             }
-            Some(Heard::Lost) | None => {}
+            Some(Heard::Lost) => {
+                if let Some(run) = &mut self.run {
+                    run.wants = None;
+                }
+            }
+            None => {}
         }
     }
 
@@ -151,6 +160,9 @@ impl Framework {
                 cx.judge.broken("frameworks stay", why);
             }
             event::Type::Offers => {
+                if let Some(since) = self.run.as_mut().and_then(|run| run.wants.take()) {
+                    cx.judge.service.waits("the plain framework", since, cx.now);
+                }
                 for offer in record.offers.map(|offers| offers.offers).unwrap_or_default() {
                     self.offer(&offer, cx);
                 }
@@ -267,6 +279,7 @@ impl Framework {
             }
         }
         self.ask_about_tasks(cx);
+        let short = self.tasks.len() < self.wanted;
         let Some(run) = &mut self.run else { return };
         let stuck = std::mem::take(&mut run.stuck);
         if !stuck.is_empty() {
@@ -274,7 +287,11 @@ impl Framework {
             self.call(call::Type::Decline, |call| call.decline = Some(decline), Vec::new(), cx);
         }
         let Some(run) = &mut self.run else { return };
-        if self.tasks.len() < self.wanted && cx.now >= run.revived + 3 * SECOND {
+        run.wants = if short { Some(run.wants.unwrap_or(cx.now)) } else { None };
+        if let Some(since) = run.wants {
+            cx.judge.service.waits("the plain framework", since, cx.now);
+        }
+        if short && cx.now >= run.revived + 3 * SECOND {
             run.revived = cx.now;
             self.call(call::Type::Revive, |call| call.revive = Some(call::Revive::default()), Vec::new(), cx);
         }
@@ -318,7 +335,13 @@ impl Machine for Framework {
         let info = self.info();
         let mut subscription = Subscription::new(self.host, &self.masters, info, cx);
         subscription.begin(cx);
-        self.run = Some(Running { subscription, launches: BTreeMap::new(), revived: 0, stuck: Vec::new() });
+        self.run = Some(Running {
+            subscription,
+            launches: BTreeMap::new(),
+            revived: 0,
+            wants: None,
+            stuck: Vec::new(),
+        });
         cx.later(self.host, ROUND, Due::Next);
     }
 
@@ -383,14 +406,18 @@ fn amount(offer: &v1::Offer, name: &str) -> f64 {
     named.filter_map(|resource| resource.scalar).map(|scalar| scalar.value).sum()
 }
 
-fn task_info(id: &str, offer: &v1::Offer, cpus: f64, mem: f64, cx: &mut Context) -> v1::TaskInfo {
-    let scalar = |name: &str, value: f64| v1::Resource {
+/// An amount of an offer to a role.
+pub(super) fn scalar(name: &str, value: f64, role: &str) -> v1::Resource {
+    v1::Resource {
         name: name.into(),
         r#type: v1::value::Type::Scalar as i32,
         scalar: Some(v1::value::Scalar { value }),
-        allocation_info: Some(v1::resource::AllocationInfo { role: Some("plain".into()) }),
+        allocation_info: Some(v1::resource::AllocationInfo { role: Some(role.into()) }),
         ..Default::default()
-    };
+    }
+}
+
+fn task_info(id: &str, offer: &v1::Offer, cpus: f64, mem: f64, cx: &mut Context) -> v1::TaskInfo {
     let command = match cx.random.random_range(0..4) {
         _ if cx.judge.healed => "serve".to_owned(),
         0 => format!("run {} 0", cx.random.random_range(100..20_000)),
@@ -403,7 +430,7 @@ fn task_info(id: &str, offer: &v1::Offer, cpus: f64, mem: f64, cx: &mut Context)
         name: id.into(),
         task_id: v1::TaskId { value: id.into() },
         agent_id: offer.agent_id.clone(),
-        resources: vec![scalar("cpus", cpus), scalar("mem", mem)],
+        resources: vec![scalar("cpus", cpus, ROLE), scalar("mem", mem, ROLE)],
         command: Some(v1::CommandInfo { value: Some(command), uris, ..Default::default() }),
         ..Default::default()
     }

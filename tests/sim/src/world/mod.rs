@@ -21,10 +21,12 @@ use crate::frame::Frame;
 use crate::machine::Machine;
 use crate::machine::agent::Agent;
 use crate::machine::batch::Batch;
+use crate::machine::citizen::Citizen;
 use crate::machine::framework::Framework;
 use crate::machine::listener::Listener;
 use crate::machine::locker::Locker;
 use crate::machine::master::{Group, Master, Registrar};
+use crate::machine::operator::Operator;
 use crate::machine::owner::Owner;
 use crate::machine::sidecar::Sidecar;
 use crate::machine::supervisor::Supervisor;
@@ -53,6 +55,8 @@ const REST: Micros = 3 * SECOND;
 pub struct Choices {
     /// Agents, in place of what the seed says.
     pub agents: Option<u32>,
+    /// Frameworks that misbehave, in place of what the seed says.
+    pub citizens: Option<u32>,
     /// Length of the phase with faults in seconds, in place of what the seed says.
     pub storm: Option<u64>,
     /// No faults at all.
@@ -105,6 +109,8 @@ enum Actor {
     Batch(Box<Batch>),
     Owner(Box<Owner>),
     Tenant(Box<Tenant>),
+    Citizen(Box<Citizen>),
+    Operator(Box<Operator>),
 }
 
 impl Actor {
@@ -123,6 +129,8 @@ impl Actor {
             Self::Batch(machine) => &mut **machine,
             Self::Owner(machine) => &mut **machine,
             Self::Tenant(machine) => &mut **machine,
+            Self::Citizen(machine) => &mut **machine,
+            Self::Operator(machine) => &mut **machine,
         }
     }
 
@@ -142,6 +150,8 @@ impl Actor {
             Self::Batch(_) => "batch",
             Self::Owner(_) => "owner",
             Self::Tenant(_) => "tenant",
+            Self::Citizen(_) => "citizen",
+            Self::Operator(_) => "operator",
         }
     }
 
@@ -160,6 +170,8 @@ impl Actor {
             Self::Batch(machine) => &**machine,
             Self::Owner(machine) => &**machine,
             Self::Tenant(machine) => &**machine,
+            Self::Citizen(machine) => &**machine,
+            Self::Operator(machine) => &**machine,
         }
     }
 }
@@ -196,6 +208,9 @@ impl World {
         if let Some(seconds) = choices.storm {
             weather.storm = seconds * SECOND;
         }
+        if let Some(citizens) = choices.citizens {
+            weather.citizens = citizens;
+        }
         let cx = Context::new(random, weather);
         let mut world = Self {
             cx,
@@ -208,6 +223,7 @@ impl World {
             spares: Vec::new(),
             swap: None,
         };
+        world.cx.judge.service.calm = choices.calm;
         let masters = world.masters();
         world.agents(&masters);
         world.clients(&masters);
@@ -274,6 +290,15 @@ impl World {
         self.actors.push(Actor::Framework(Box::new(Framework::new(host, masters, wanted))));
         let host = self.client("tenant".to_owned());
         self.actors.push(Actor::Tenant(Box::new(Tenant::new(host, masters))));
+        if self.cx.weather.citizens > 0 {
+            let host = self.client("operator".to_owned());
+            self.actors.push(Actor::Operator(Box::new(Operator::new(host, masters))));
+        }
+        for number in 1..=self.cx.weather.citizens {
+            let host = self.client(format!("citizen{number}"));
+            let citizen = Citizen::new(host, masters, &mut self.cx);
+            self.actors.push(Actor::Citizen(Box::new(citizen)));
+        }
         for number in 1..=u64::from(self.cx.weather.writers) {
             let host = self.client(format!("writer{number}"));
             self.actors.push(Actor::Writer(Box::new(Writer::new(host, number, masters))));
@@ -485,6 +510,7 @@ impl World {
         self.stormy = false;
         self.cx.weather.clear();
         self.cx.judge.healed = true;
+        self.cx.judge.service.healed(self.cx.now);
         self.cx.net.walls.clear();
         for at in 0..self.actors.len() {
             let host = Host(u32::try_from(at).expect("counted as such before"));

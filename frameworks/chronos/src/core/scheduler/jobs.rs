@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::time::Time;
+use model::time::{Span, Time};
 
 use super::super::definition::Definition;
 use super::super::job::Job;

@@ -175,6 +175,7 @@ impl Master {
             if let Ok(Reply::Snapshot(snapshot)) = &result {
                 self.audits += 1;
                 cx.judge.books.look(&self.address, snapshot, run.core.allocator(), cx.now);
+                cx.judge.quotas.look(snapshot, run.view.quotas(), cx.judge.healed, cx.now);
             }
             return;
         }

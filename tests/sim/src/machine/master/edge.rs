@@ -1,6 +1,6 @@
 //! The connections of a master: links of agents, calls, and the streams that answer some of them.
 
-use master_core::call::{SchedulerCall, StateCall};
+use master_core::call::{OperatorCall, SchedulerCall, StateCall};
 use master_core::input::{Input, LinkId, Peer, RequestId, StreamId};
 use master_core::refusal::Refusal;
 use rand::RngExt;
@@ -50,6 +50,16 @@ impl Master {
                     Frame::Refused { status: 404, text: "masters know no apps".to_owned() },
                 );
                 cx.close(conn, self.host);
+            }
+            Ask::Operator(call) => {
+                let own = StreamId(format!("{:032x}", cx.random.random::<u128>()).into());
+                match OperatorCall::decode(*call, own) {
+                    Err(refusal) => self.refuse(conn, &refusal, cx),
+                    Ok(call) => {
+                        self.waits(request, conn, None);
+                        self.handle(Input::Operator { request, call }, cx);
+                    }
+                }
             }
             Ask::State(call) => match StateCall::from_wire(*call) {
                 Err(refusal) => self.refuse(conn, &Refusal::Registry(refusal), cx),

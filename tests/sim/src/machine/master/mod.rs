@@ -15,6 +15,7 @@ use master_core::master::Master as Core;
 use master_core::registry::{Command, Registry};
 use master_core::report::AgentReport;
 use master_core::settings::Settings;
+use model::time::Span;
 use rand::RngExt;
 use replica::disk::{MemoryDisk, MemoryFiles};
 use replica::form::Founding;
@@ -266,7 +267,7 @@ impl Machine for Master {
         let view = replica.view();
         cx.judge.installed(&self.address, replica.status().applied, &view);
         self.run = Some(Running {
-            core: Core::new(Settings::default()),
+            core: Core::new(settings(cx)),
             replica,
             requests: Vec::new(),
             busy: false,
@@ -367,4 +368,10 @@ impl Machine for Master {
     fn ended(&self) -> bool {
         self.ended.is_some() || !self.member
     }
+}
+
+/// Where frameworks misbehave, operators have offers time out.
+fn settings(cx: &Context) -> Settings {
+    let offer_timeout = (cx.weather.citizens > 0).then_some(Span::from_secs(2));
+    Settings { offer_timeout, ..Settings::default() }
 }

@@ -1,0 +1,246 @@
+//! A framework that misbehaves, each in a way the API leaves open. The others must not notice.
+
+use std::collections::VecDeque;
+
+use rand::RngExt;
+use wire::scheduler::{Call, call, event};
+use wire::v1::{self, framework_info::capability::Type as Capability};
+
+use super::framework::scalar;
+use super::subscription::{Heard, Subscription};
+use super::{Crash, Due, Machine};
+use crate::context::Context;
+use crate::faults;
+use crate::frame::Frame;
+use crate::net::{ConnId, Host, MS};
+
+/// The role of all of them.
+pub const ROLE: &str = "idle";
+/// Offers remembered after their end, to be accepted then.
+const STALE: usize = 20;
+
+/// What it does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vice {
+    /// Declines everything, to be offered it again at once.
+    Declines,
+    /// Answers no offer.
+    Hoards,
+    /// Launches one id twice, launches on offers that are over or were never its own, acknowledges what nobody said.
+    Lies,
+    /// Subscribes as another framework and drops it, over and over.
+    Restless,
+    /// Subscribes and reads nothing more.
+    Deaf,
+}
+
+const VICES: [Vice; 5] = [Vice::Declines, Vice::Hoards, Vice::Lies, Vice::Restless, Vice::Deaf];
+
+/// A machine with such a framework on it.
+pub struct Citizen {
+    host: Host,
+    masters: Vec<(String, Host)>,
+    vice: Vice,
+    id: Option<v1::FrameworkId>,
+    subscription: Option<Subscription>,
+    stale: VecDeque<v1::OfferId>,
+    made: u64,
+    offers: u64,
+    subscriptions: u64,
+    calls: u64,
+}
+
+impl Citizen {
+    pub(crate) fn new(host: Host, masters: &[(String, Host)], cx: &mut Context) -> Self {
+        Self {
+            host,
+            masters: masters.to_vec(),
+            vice: VICES[cx.random.random_range(0..VICES.len())],
+            id: None,
+            subscription: None,
+            stale: VecDeque::new(),
+            made: 0,
+            offers: 0,
+            subscriptions: 0,
+            calls: 0,
+        }
+    }
+
+    fn subscribe(&mut self, cx: &mut Context) {
+        if let Some(mut left) = self.subscription.take() {
+            left.hang_up(cx);
+        }
+        let capability = |kind: Capability| v1::framework_info::Capability { r#type: Some(kind.into()) };
+        let info = v1::FrameworkInfo {
+            user: "nobody".into(),
+            name: format!("{:?}", self.vice),
+            id: self.id.clone(),
+            // Nobody misses one that is dropped.
+            failover_timeout: Some(if self.vice == Vice::Restless { 0.0 } else { 100_000.0 }),
+            roles: vec![ROLE.into()],
+            capabilities: [Capability::PartitionAware, Capability::MultiRole].map(capability).to_vec(),
+            ..Default::default()
+        };
+        let mut subscription = Subscription::new(self.host, &self.masters, info, cx);
+        subscription.begin(cx);
+        self.subscription = Some(subscription);
+    }
+
+    fn call(&mut self, kind: call::Type, fill: impl FnOnce(&mut Call), cx: &mut Context) {
+        let Some(subscription) = &mut self.subscription else { return };
+        let mut call = Call { r#type: Some(kind.into()), ..Call::default() };
+        fill(&mut call);
+        self.calls += u64::from(subscription.call(call, cx).is_some());
+    }
+
+    fn event(&mut self, record: wire::scheduler::Event, cx: &mut Context) {
+        match record.r#type() {
+            event::Type::Subscribed => {
+                self.subscriptions += 1;
+                if self.vice != Vice::Restless {
+                    self.id = record.subscribed.map(|subscribed| subscribed.framework_id);
+                }
+                if self.vice == Vice::Deaf && !cx.judge.healed {
+                    let long = cx.weather.storm;
+                    faults::pause_for(self.host, long, cx);
+                }
+            }
+            event::Type::Offers => {
+                for offer in record.offers.map(|offers| offers.offers).unwrap_or_default() {
+                    self.offers += 1;
+                    self.offer(&offer, cx);
+                }
+            }
+            event::Type::Update => {
+                if let Some(update) = record.update {
+                    self.update(update.status, cx);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn offer(&mut self, offer: &v1::Offer, cx: &mut Context) {
+        let decline = |call: &mut Call| {
+            let filters = Some(v1::Filters { refuse_seconds: Some(0.2) });
+            call.decline = Some(call::Decline { offer_ids: vec![offer.id.clone()], filters });
+        };
+        match self.vice {
+            Vice::Declines => self.call(call::Type::Decline, decline, cx),
+            Vice::Lies => {
+                self.stale.push_back(offer.id.clone());
+                if self.stale.len() > STALE {
+                    self.stale.pop_front();
+                }
+                if cx.judge.healed {
+                    return self.call(call::Type::Decline, decline, cx);
+                }
+                self.made += 1;
+                let twice = format!("lie{}", self.made);
+                self.launch(offer.id.clone(), &offer.agent_id, [twice.clone(), twice], cx);
+            }
+            Vice::Hoards | Vice::Restless | Vice::Deaf => {}
+        }
+    }
+
+    fn launch(&mut self, offer: v1::OfferId, agent: &v1::AgentId, ids: [String; 2], cx: &mut Context) {
+        let task = |id: String| v1::TaskInfo {
+            name: "lie".into(),
+            task_id: v1::TaskId { value: id },
+            agent_id: agent.clone(),
+            resources: vec![scalar("cpus", 0.1, ROLE), scalar("mem", 16.0, ROLE)],
+            command: Some(v1::CommandInfo { value: Some("run 50 0".into()), ..Default::default() }),
+            ..Default::default()
+        };
+        let launch = v1::offer::Operation {
+            r#type: Some(v1::offer::operation::Type::Launch.into()),
+            launch: Some(v1::offer::operation::Launch { task_infos: ids.map(task).to_vec() }),
+            ..Default::default()
+        };
+        let filters = Some(v1::Filters { refuse_seconds: Some(1.0) });
+        let accept = call::Accept { offer_ids: vec![offer], operations: vec![launch], filters };
+        self.call(call::Type::Accept, |call| call.accept = Some(accept), cx);
+    }
+
+    /// What really ran is acknowledged, as the agent would repeat it for ever.
+    fn update(&mut self, status: v1::TaskStatus, cx: &mut Context) {
+        let framework = self.id.as_ref().map_or("", |id| id.value.as_str());
+        cx.judge.updates.received(framework, &status);
+        let uuid = status.uuid.filter(|uuid| !uuid.is_empty());
+        if let (Some(uuid), Some(agent_id)) = (uuid, status.agent_id) {
+            let acknowledge = call::Acknowledge { agent_id, task_id: status.task_id, uuid };
+            self.call(call::Type::Acknowledge, |call| call.acknowledge = Some(acknowledge), cx);
+        }
+    }
+
+    /// Calls that make no sense.
+    fn lie(&mut self, cx: &mut Context) {
+        let agent = v1::AgentId { value: "S-nowhere".into() };
+        let foreign = v1::OfferId { value: format!("O-{}", cx.random.random_range(0..1_000_u32)) };
+        let offer = self.stale.front().filter(|_| cx.chance(5_000)).cloned().unwrap_or(foreign);
+        self.made += 1;
+        let ids = [format!("stale{}", self.made), format!("stale{}", self.made)];
+        self.launch(offer, &agent, ids, cx);
+        let acknowledge = call::Acknowledge {
+            agent_id: agent,
+            task_id: v1::TaskId { value: "nothing".into() },
+            uuid: vec![7; 16].into(),
+        };
+        self.call(call::Type::Acknowledge, |call| call.acknowledge = Some(acknowledge), cx);
+    }
+
+    fn told(&mut self, heard: Option<Heard>, cx: &mut Context) {
+        if let Some(Heard::Event(event)) = heard {
+            self.event(*event, cx);
+        }
+    }
+}
+
+impl Machine for Citizen {
+    fn start(&mut self, cx: &mut Context) {
+        self.subscribe(cx);
+        cx.later(self.host, 500 * MS, Due::Next);
+    }
+
+    fn due(&mut self, what: Due, cx: &mut Context) {
+        let Some(subscription) = &mut self.subscription else { return };
+        let heard = match what {
+            Due::Wake => subscription.wake(cx),
+            Due::Timeout(conn) => subscription.timeout(conn, cx),
+            Due::Next => {
+                let pause = cx.between((300 * MS, 1_500 * MS));
+                cx.later(self.host, pause, Due::Next);
+                match self.vice {
+                    Vice::Restless => self.subscribe(cx),
+                    Vice::Lies => self.lie(cx),
+                    Vice::Declines | Vice::Hoards | Vice::Deaf => {}
+                }
+                None
+            }
+            _ => None,
+        };
+        self.told(heard, cx);
+    }
+
+    fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
+        let Some(subscription) = &mut self.subscription else { return };
+        let heard = subscription.heard(conn, frame, cx);
+        self.told(heard, cx);
+    }
+
+    fn crash(&mut self, _: Crash, _: &mut Context) {
+        self.subscription = None;
+    }
+
+    /// Nobody waits for it.
+    fn unfinished(&self, _: &Context) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn report(&self) -> String {
+        format!(
+            "{:?}: subscribed {} times, was offered {} times, made {} calls",
+            self.vice, self.subscriptions, self.offers, self.calls
+        )
+    }
+}
