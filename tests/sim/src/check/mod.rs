@@ -25,10 +25,7 @@ pub mod unasked;
 pub mod updates;
 pub mod watches;
 
-use std::collections::BTreeSet;
-
 use master_core::registry::Registry;
-use model::id::AgentId;
 
 use crate::net::Micros;
 
@@ -66,8 +63,6 @@ impl Findings {
 pub struct Judge {
     /// Everything has healed: nobody breaks anything any more.
     pub healed: bool,
-    /// Agents that lost their disks: what comes back from their machines has other ids.
-    pub gone: BTreeSet<AgentId>,
     /// Equal digests at equal index.
     pub digests: digests::Digests,
     /// One leader a term.

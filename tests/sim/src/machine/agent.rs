@@ -465,7 +465,6 @@ impl Machine for Agent {
         for record in &self.synced {
             if let Record::Registered(id) = record {
                 cx.judge.reservations.wiped(id);
-                cx.judge.gone.insert(id.clone());
             }
         }
         self.synced.clear();

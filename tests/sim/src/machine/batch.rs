@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use chronos::core::run::{Run, State};
+use chronos::core::run::Run;
 use chronos::core::scheduler::Settings;
 use chronos::{Batch as Core, Channels};
-use model::id::{AgentId, FrameworkId};
+use model::id::FrameworkId;
 use model::time::Span;
 use sdk::engine::{Effect, Engine, FRAMEWORK};
 use sdk::scheduler::Records;
@@ -445,7 +445,7 @@ impl Machine for Batch {
         self.run = None;
     }
 
-    fn unfinished(&self, cx: &Context) -> Vec<String> {
+    fn unfinished(&self, _: &Context) -> Vec<String> {
         let Some(run) = &self.run else { return vec!["does not run".to_owned()] };
         let Some(term) = &run.term else { return Vec::new() };
         let Some(engine) = &term.engine else { return vec!["has yet to read its records".to_owned()] };
@@ -454,22 +454,7 @@ impl Machine for Batch {
             missing.push("leads and is not subscribed".to_owned());
         }
         let book = engine.scheduler().book();
-        // An agent that lost its disk never comes back under its name, and only an operator can say so. Until then a run on it
-        // is pending, for good.
-        let lost = |run: &Run| {
-            let task = run.task.as_ref().filter(|_| run.state == State::Unreachable);
-            task.is_some_and(|task| cx.judge.gone.contains(&AgentId::from(task.agent.as_str())))
-        };
-        let pending = |run: &Run| match &run.parts {
-            None => lost(run),
-            Some(_) => book.parts_of(&run.id()).any(|part| lost(part)),
-        };
-        // So are those that must not overlap with it.
-        let held = |run: &Run| {
-            pending(run)
-                || run.state == State::Waiting && book.active_of(&run.job).iter().any(|other| pending(other))
-        };
-        let runs = book.active.keys().flat_map(|job| book.active_of(job)).filter(|run| !held(run));
+        let runs = book.active.keys().flat_map(|job| book.active_of(job));
         let told = |run: Arc<Run>| {
             let task = run.task.as_ref().map_or("no task", |task| task.id.as_str());
             format!("has yet to finish {} ({}, {task})", run.id(), run.state.name())

@@ -241,6 +241,7 @@ fn document(place: usize, name: &str, parent: Option<&str>, cx: &mut Context) ->
     let mut job = json!({
         "name": name, "command": format!("run {long} ?"), "cpus": 0.1, "mem": 16, "disk": 1, "owner": "o@example.com",
         "schedule": format!("R//PT{seconds}S"), "concurrencyPolicy": policy, "historyLimit": 30,
+        "unreachable": {"lostAfterSeconds": cx.random.random_range(1..40)},
         "retries": cx.random.random_range(0..3), "retryPolicy": {"kind": "fixed", "delay": 1},
     });
     match place {

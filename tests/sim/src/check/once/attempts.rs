@@ -1,6 +1,6 @@
 //! What really ran of each run, attempt by attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chronos::core::run::{RunId, of_task};
 use model::id::TaskId;
@@ -31,7 +31,8 @@ impl Attempt {
 pub(super) struct Attempts(BTreeMap<RunId, Vec<Attempt>>);
 
 impl Attempts {
-    /// A machine begins a task. What must not be, if it must not: another attempt still runs, or has done the work.
+    /// A machine begins a task. What must not be, if it must not: another attempt still runs, or has done the work. Those that
+    /// were given up with their agents, which nobody can see, are no others.
     pub(super) fn begins(
         &mut self,
         id: &RunId,
@@ -39,10 +40,12 @@ impl Attempts {
         host: Host,
         now: Micros,
         (ends, well): (Option<Micros>, bool),
+        missing: &BTreeSet<String>,
     ) -> Option<String> {
         let before = self.0.entry(id.clone()).or_default();
-        let beside = before.iter().find(|other| other.runs(now)).map(|other| (other, "still runs"));
-        let after = || before.iter().find(|other| other.well && !other.lost).map(|other| (other, "was done"));
+        let seen = || before.iter().filter(|other| !missing.contains(other.task.as_str()));
+        let beside = seen().find(|other| other.runs(now)).map(|other| (other, "still runs"));
+        let after = || seen().find(|other| other.well && !other.lost).map(|other| (other, "was done"));
         let wrong = beside.or_else(after).map(|(other, what)| format!("{} {what}", other.task));
         before.push(Attempt { task: task.clone(), host, ends, well, lost: false });
         wrong

@@ -96,7 +96,9 @@ impl Once {
         let entry = self.runs.get(&id);
         let recorded = entry.is_some_and(|entry| entry.tasks.contains(task.as_str()));
         let over = entry.is_some_and(|entry| entry.last.state.is_over());
-        let wrong = self.attempts.begins(&id, task, host, now, (ends, well));
+        let missing = entry.into_iter().flat_map(|entry| entry.last.missing());
+        let missing = missing.map(|(task, _)| task.to_owned()).collect();
+        let wrong = self.attempts.begins(&id, task, host, now, (ends, well), &missing);
         self.findings.look(recorded, || format!("{task} begins at {now} µs and was not recorded before"));
         self.findings.look(!over, || format!("{task} begins at {now} µs, after the end of its run"));
         self.findings
