@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::http::Api;
+use super::job_logs;
 use super::table::{cell, print};
 use super::turns;
 
@@ -67,6 +68,8 @@ pub(crate) enum Action {
         #[arg(long, value_name = "DATE")]
         on: Option<String>,
     },
+    /// What a run has written, or the latest run of a job
+    Logs(job_logs::What),
     /// Kill every run of a job
     Kill {
         /// The job's name
@@ -124,6 +127,7 @@ pub(crate) async fn run(api: &Api, action: Action) -> Result<(), String> {
             change(api, Method::PUT, &format!("job/{job}/resume"), &format!("{job} goes on")).await
         }
         Action::History { job, limit, on } => history(api, &job, limit, on.as_deref()).await,
+        Action::Logs(what) => job_logs::show(api, &what).await,
         Action::Kill { job } => {
             let said = format!("killing the runs of {job}");
             change(api, Method::DELETE, &format!("task/kill/{job}"), &said).await

@@ -6,6 +6,7 @@ mod events;
 mod explain;
 mod http;
 mod job;
+mod job_logs;
 mod logs;
 mod maintenance;
 mod master;

@@ -1,7 +1,7 @@
 //! What users of a batch scheduler expect, on real processes and one cluster: arrays, workflows, queues with weights, room
 //! made by priority, retries by exit code and by hand, and an answer to "did it run then".
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -119,8 +119,10 @@ async fn batch_jobs_as_their_users_know_them() {
     workflow_has_its_states(&world).await;
     failures_are_told_apart(&world).await;
     history_answers(&world);
+    output_is_read(&world).await;
     weights_and_priorities(&world).await;
     gpus_are_found(&world).await;
+    output_of_a_dead_agent_is_missed_by_name(&mut world).await;
 }
 
 fn start_array(world: &World) {
@@ -155,7 +157,8 @@ fn start_failures(world: &World) {
     );
     world.run_json(
         "final",
-        json!({"command": format!("test -e {fixed} || exit 64"), "cpus": 0.1, "retries": 3, "retryPolicy": policy}),
+        json!({"command": format!("echo attempt $CHRONOS_JOB_RUN_ATTEMPT; test -e {fixed} || {{ echo broken >&2; exit 64; }}"),
+            "cpus": 0.1, "retries": 3, "retryPolicy": policy}),
     );
 }
 
@@ -215,6 +218,61 @@ fn history_answers(world: &World) {
     assert!(said.contains("not due then"), "{said}");
     let (well, said) = world.job(&["history", "array", "--on", "yesterday"]);
     assert!(!well && said.contains("must be a date"), "{said}");
+}
+
+/// What each attempt has written, over the prompt and over HTTP, in pieces.
+async fn output_is_read(world: &World) {
+    assert_eq!(world.told(&["logs", "final"]), "attempt 1\n");
+    assert_eq!(world.told(&["logs", "final", "--attempt", "0"]), "attempt 0\n");
+    assert_eq!(world.told(&["logs", "final", "--attempt", "0", "--stderr"]), "broken\n");
+    assert_eq!(world.told(&["logs", "final", "--follow", "--tail", "2"]), "1\n");
+    let id = world.run_in("final", "succeeded").await["id"].as_str().expect("an id").to_owned();
+    assert_eq!(world.told(&["logs", &id]), "attempt 1\n");
+    let piece = world.get(&format!("runs/{id}/logs?offset=3&length=4")).await.expect("a piece");
+    assert_eq!(
+        (&piece["data"], &piece["next"], &piece["size"]),
+        (&json!("empt"), &json!(7), &json!(10)),
+        "{piece:#}"
+    );
+
+    let array = world.run_in("array", "succeeded").await["id"].as_str().expect("an id").to_owned();
+    for (path, status, said) in [
+        (format!("{id}/logs?file=secrets"), 400, "file 'secrets' must be stdout or stderr"),
+        (format!("{id}/logs?offset=-1"), 400, "offset '-1' must be a whole number"),
+        (format!("{id}/logs?attempt=7"), 400, "attempt 7 of run"),
+        ("final@1/logs".to_owned(), 400, "run 'final@1'"),
+        (format!("{array}/logs"), 400, "is of many tasks: one is"),
+    ] {
+        assert_refused(world, &path, status, said).await;
+    }
+}
+
+async fn assert_refused(world: &World, path: &str, status: u16, said: &str) {
+    let url = format!("http://{}/v1/scheduler/runs/{path}", world.schedulers.addresses[0]);
+    let answer = world.cluster.http.get(url).send().await.expect("an answer");
+    let told = (answer.status().as_u16(), answer.text().await.expect("a body"));
+    assert!(told.0 == status && told.1.contains(said), "{path}: {told:?}");
+}
+
+/// The sandbox goes first, then the agent.
+async fn output_of_a_dead_agent_is_missed_by_name(world: &mut World) {
+    let run = world.run_in("final", "succeeded").await;
+    let id = run["id"].as_str().expect("an id");
+    let task = run["taskId"].as_str().expect("a task");
+    let sandbox = folder_of(&world.cluster.dir("agent-0"), task).expect("its sandbox");
+    std::fs::remove_dir_all(sandbox).expect("removed");
+    assert_refused(world, &format!("{id}/logs"), 410, "its sandbox was collected").await;
+    world.cluster.agents[0].kill();
+    assert_refused(world, &format!("{id}/logs"), 502, "cannot be asked").await;
+}
+
+/// The folder of this name below another; links are not followed.
+fn folder_of(below: &Path, name: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(below).ok()?.flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|entry| entry.path()).find_map(|path| {
+        if path.file_name().is_some_and(|last| last == name) { Some(path) } else { folder_of(&path, name) }
+    })
 }
 
 /// Eight places: six to three, two to one. Then a run that may make room takes one of them.
