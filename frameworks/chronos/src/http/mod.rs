@@ -2,6 +2,7 @@
 
 mod logs;
 mod metrics;
+mod precondition;
 mod present;
 mod respond;
 mod routes;

@@ -23,6 +23,8 @@ pub(super) enum Problem {
     /// The HTTP reason says it all: no such route, too long.
     Status(StatusCode),
     Unavailable(String),
+    /// The job is not what the client took it for.
+    Changed(String),
     /// It was there, and will not be again.
     Gone(String),
     BadGateway(String),
@@ -76,6 +78,7 @@ impl Problem {
             Self::BadRequest(message) => (StatusCode::BAD_REQUEST, message),
             Self::Status(status) => (status, status.canonical_reason().unwrap_or_default().to_owned()),
             Self::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, message),
+            Self::Changed(message) => (StatusCode::PRECONDITION_FAILED, message),
             Self::Gone(message) => (StatusCode::GONE, message),
             Self::BadGateway(message) => (StatusCode::BAD_GATEWAY, message),
         };

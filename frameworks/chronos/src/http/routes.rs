@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::response::Response;
-use http::header::{ACCEPT, HeaderValue};
+use http::header::{ACCEPT, ETAG, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use model::time::Time;
 use sdk::leadership::Standing;
+use sdk::step::Step;
 use serde_json::{Value, json};
 
 use super::metrics::Seen;
+use super::precondition::Precondition;
 use super::respond::{Answered, Problem, RUN_ID, TEXT, done, json, text, with_type};
 use super::statistics::Durations;
-use super::{Api, Call, logs, metrics, present, turns};
+use super::{Api, Call, logs, metrics, precondition, present, turns};
 use crate::core::book::Book;
 use crate::core::definition::Definition;
 use crate::core::job::Job;
@@ -22,7 +24,7 @@ use crate::core::message::{Command, Counters, Orphans, Reply};
 use crate::core::refusal::Refusal;
 use crate::core::run::{Run, RunId};
 use crate::core::schedule::{iso8601, parse_time};
-use crate::driver;
+use crate::driver::{self, Batch};
 use crate::limits;
 
 /// What every instance answers by itself.
@@ -97,12 +99,15 @@ pub(super) async fn route(api: &Api, call: &Call) -> Answered {
             let job = known(&book, name)?;
             let mut document = present::job(&book, &job);
             document["nextRuns"] = json!(present::next_runs(&job, driver::now()));
-            json(&document)
+            let mut response = json(&document)?;
+            tagged(&mut response, &job);
+            Ok(response)
         }
         ("PUT", ["job", name]) => trigger(api, call, name).await,
         ("DELETE", ["job", name]) => {
             let orphans = orphans(call.query.get("orphans").map(String::as_str))?;
-            api.command(Command::Delete { job: (*name).to_owned(), orphans }).await?;
+            let delete = Command::Delete { job: (*name).to_owned(), orphans };
+            change(api, call, name, delete).await?;
             Ok(done())
         }
         ("PUT", ["job", "success", name]) => succeed(api, name).await,
@@ -216,8 +221,30 @@ async fn put(api: &Api, call: &Call, kind: Kind) -> Answered {
         let next = present::next_runs(&job, driver::now());
         return json(&json!({"name": job.name(), "schedule": job.shown_schedule(), "next": next}));
     }
-    api.command(Command::Put { definition: Box::new(definition), counters }).await?;
-    Ok(done())
+    let name = definition.name.clone();
+    let job = change(api, call, &name, Command::Put { definition: Box::new(definition), counters }).await?;
+    let mut response = done();
+    if let Some(job) = job {
+        tagged(&mut response, &job);
+    }
+    Ok(response)
+}
+
+/// Changes a job if it is what the client takes it for, and says what it is now.
+async fn change(api: &Api, call: &Call, name: &str, command: Command) -> Result<Option<Arc<Job>>, Problem> {
+    let (wanted, name) = (Precondition::of(&call.parts.headers), name.to_owned());
+    let change = move |batch: &mut Batch, step: &mut Step| {
+        wanted.check(&name, batch.book().job(&name).map(|job| &**job)).map_err(Problem::Changed)?;
+        batch.command(command, step).map_err(Problem::Refused)?;
+        Ok(batch.book().job(&name).cloned())
+    };
+    api.ask(change).await?
+}
+
+fn tagged(response: &mut Response, job: &Job) {
+    if let Ok(tag) = HeaderValue::from_str(&precondition::tag(job)) {
+        response.headers_mut().insert(ETAG, tag);
+    }
 }
 
 async fn trigger(api: &Api, call: &Call, name: &str) -> Answered {
