@@ -86,6 +86,7 @@ async fn what_ran_is_told_in_every_form_that_clients_read() {
     lists(&world).await;
     timeline(&world, &run).await;
     counters_are_kept(&world).await;
+    an_editor_overwrites_nobody(&world).await;
     a_job_that_fails_is_disabled(&world).await;
 }
 
@@ -216,6 +217,29 @@ async fn counters_are_kept(world: &World) {
     let told: Value = told.json().await.expect("JSON");
     assert_eq!(told["next"].as_array().map(Vec::len), Some(10));
     assert_eq!(world.get("/v1/scheduler/jobs").await.as_array().map(Vec::len), Some(2));
+}
+
+/// What somebody else has changed meanwhile is neither replaced nor deleted.
+async fn an_editor_overwrites_nobody(world: &World) {
+    let url = |path: &str| format!("http://{}/v1/scheduler/{path}", world.schedulers.addresses[0]);
+    let post = async |condition: &str, tag: &str, command: &str| {
+        let request = world.cluster.http.post(url("iso8601")).header(condition, tag);
+        request.body(later("first", command).to_string()).send().await.expect("an answer")
+    };
+    let tag = |answer: &Response| answer.headers()["etag"].to_str().expect("text").to_owned();
+    let seen = world.cluster.http.get(url("job/first")).send().await.expect("an answer");
+    let before = tag(&seen);
+    let changed = post("If-Match", &before, "echo mine").await;
+    assert_eq!(changed.status(), 204);
+    let after = tag(&changed);
+    assert_ne!(after, before);
+    let late = post("If-Match", &before, "echo yours").await;
+    assert_eq!(late.status(), 412);
+    assert!(late.text().await.expect("a body").contains("If-Match does not hold: job 'first' is now"));
+    assert_eq!(post("If-None-Match", "*", "echo anew").await.status(), 412);
+    let gone = world.cluster.http.delete(url("job/first")).header("If-Match", &before).send().await;
+    assert_eq!(gone.expect("an answer").status(), 412);
+    assert_eq!(world.get("/v1/scheduler/job/first").await["command"], "echo mine");
 }
 
 /// Two runs in a row that failed for good are as many as this scheduler was told to bear.
