@@ -201,7 +201,8 @@ async fn failures_are_told_apart(world: &World) {
     // Somebody mends the cause, and tries the run once more.
     std::fs::write(world.file("fixed"), "").expect("written");
     let id = last["id"].as_str().expect("an id");
-    assert!(world.told(&["retry", id]).contains("once more"));
+    // It may be launched already when it is told of.
+    assert!(world.told(&["retry", id]).starts_with(id));
     let last = world.run_in("final", "succeeded").await;
     assert_eq!((&last["attempt"], &last["id"]), (&json!(1), &json!(id)), "{last:#}");
     let (well, said) = world.job(&["retry", id]);

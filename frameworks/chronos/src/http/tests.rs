@@ -1,5 +1,6 @@
 //! Whom the API lets in.
 
+use sdk::Masters;
 use sdk::scheduler::{Runner, Settings};
 use tokio::net::TcpListener;
 
@@ -16,7 +17,8 @@ async fn whoever_does_not_know_the_secret_gets_nothing_but_a_pong() {
     let guard = front::guard::Guard::of_one("ops:s3cret".parse().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let api = Api::new(&address.to_string(), Some(guard), runner.handle());
+    let masters = (Masters::new(&["127.0.0.1:1".to_owned()]), None);
+    let api = Api::new(&address.to_string(), Some(guard), masters, runner.handle());
     let server = tokio::spawn(api.serve(listener, std::future::pending()));
     let http = reqwest::Client::new();
     let ask = async |path: &str, said: Option<&str>| {
