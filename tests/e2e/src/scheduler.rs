@@ -16,12 +16,15 @@ pub struct Scheduler {
     http: reqwest::Client,
     url: String,
     pub framework: String,
-    stream: String,
+    /// What a call names its stream by.
+    pub stream: String,
     body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     /// What has arrived and is no whole record yet.
     rest: Vec<u8>,
     /// Offers held, oldest first.
     pub offers: Vec<Value>,
+    /// All events so far, for whoever asked for them.
+    pub heard: Option<Vec<Value>>,
 }
 
 /// What a framework that is nothing special says of itself.
@@ -40,6 +43,22 @@ impl Scheduler {
     pub async fn subscribe(master: &str, info: &Value) -> Self {
         let http = reqwest::Client::new();
         let answer = open(&http, master, info).await.expect("an answer");
+        Self::subscribed(http, master, answer, false).await
+    }
+
+    /// The same for one who says who he is, if he is somebody already, and keeps all events.
+    pub async fn listening(master: &str, info: &Value) -> Self {
+        let http = reqwest::Client::new();
+        let mut call = json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": info } });
+        if info["id"].is_object() {
+            call["framework_id"] = info["id"].clone();
+        }
+        let request = http.post(format!("http://{master}/api/v1/scheduler")).json(&call);
+        let answer = request.send().await.expect("an answer");
+        Self::subscribed(http, master, answer, true).await
+    }
+
+    async fn subscribed(http: reqwest::Client, master: &str, answer: Response, listening: bool) -> Self {
         assert!(answer.status().is_success(), "SUBSCRIBE: {}", answer.status());
         let mut scheduler = Self {
             url: format!("http://{master}/api/v1/scheduler"),
@@ -48,6 +67,7 @@ impl Scheduler {
             body: answer.bytes_stream().boxed(),
             rest: Vec::new(),
             offers: Vec::new(),
+            heard: listening.then(Vec::new),
             http,
         };
         let subscribed = scheduler.wait("SUBSCRIBED").await;
@@ -84,7 +104,16 @@ impl Scheduler {
         event
     }
 
-    async fn record(&mut self) -> Value {
+    /// The next event, whatever it is.
+    pub async fn record(&mut self) -> Value {
+        let event = self.next().await;
+        if let Some(heard) = &mut self.heard {
+            heard.push(event.clone());
+        }
+        event
+    }
+
+    async fn next(&mut self) -> Value {
         loop {
             if let Some(line) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let digits = std::str::from_utf8(&self.rest[..line]).expect("digits");

@@ -137,6 +137,11 @@ async fn answer(site: &Site, call: Call) -> Result<Answer, Refusal> {
             });
             Answer { r#type: Some(Type::GetAgent as i32), get_agent, ..empty }
         }
+        // There is nothing that would provide any.
+        CallType::GetResourceProviders => {
+            let get_resource_providers = Some(response::GetResourceProviders::default());
+            Answer { r#type: Some(Type::GetResourceProviders as i32), get_resource_providers, ..empty }
+        }
         CallType::ListFiles => {
             let path = call.list_files.ok_or_else(|| expects("list_files"))?.path;
             let file_infos = files::list(site, path).await?;
@@ -161,7 +166,13 @@ pub(super) fn expects(field: &str) -> Refusal {
 }
 
 fn version() -> v1::VersionInfo {
-    v1::VersionInfo { version: settings::API_VERSION.into(), ..Default::default() }
+    v1::VersionInfo {
+        version: settings::API_VERSION.into(),
+        build_date: Some(String::new()),
+        build_time: Some(0.0),
+        build_user: Some("stoa".to_owned()),
+        ..Default::default()
+    }
 }
 
 fn get_tasks(view: &View) -> response::GetTasks {

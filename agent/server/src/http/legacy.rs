@@ -13,7 +13,7 @@ use super::{Site, tasks};
 use crate::settings;
 
 pub(super) fn version() -> Value {
-    json!({ "version": settings::API_VERSION })
+    json!({ "version": settings::API_VERSION, "build_user": "stoa", "build_date": "", "build_time": 0.0 })
 }
 
 pub(super) fn flags(site: &Site) -> Value {
@@ -28,6 +28,9 @@ pub(super) fn state(site: &Site, view: &View) -> Value {
     let wire = |bag: &Bag| bag.to_wire(Form::Before).iter().map(shape).collect::<Value>();
     let mut state = json!({
         "version": settings::API_VERSION,
+        "build_user": "stoa",
+        "build_date": "",
+        "build_time": 0.0,
         "start_time": site.started.as_secs_f64(),
         "id": tasks::agent(view),
         "pid": site.address.pid(),

@@ -8,9 +8,6 @@ use wire::v1;
 pub(super) fn task(view: &View, task: &Task) -> v1::Task {
     let info = &task.info;
     let forwarded = task.forwarded.as_ref();
-    let mut frameworks = view.frameworks.iter().chain(&view.completed_frameworks);
-    let framework = frameworks.find(|framework| framework.id == task.key.framework);
-    let user = task.spec.as_ref().and_then(|spec| spec.command.user.clone());
     v1::Task {
         name: info.name.clone(),
         task_id: info.task_id.clone(),
@@ -28,7 +25,7 @@ pub(super) fn task(view: &View, task: &Task) -> v1::Task {
         container: info.container.clone(),
         health_check: info.health_check.clone(),
         kill_policy: info.kill_policy,
-        user: user.or_else(|| framework.map(|framework| framework.info.user.clone())),
+        user: task.spec.as_ref().and_then(|spec| spec.command.user.clone()),
     }
 }
 
@@ -72,6 +69,8 @@ pub(super) fn executor(task: &Task) -> v1::ExecutorInfo {
         resources: task.info.resources.clone(),
         name: Some(executor_name(task)),
         source: Some(task.key.task.to_string()),
+        labels: task.info.labels.clone(),
+        discovery: task.info.discovery.clone(),
         ..Default::default()
     }
 }
