@@ -26,6 +26,9 @@ struct Arguments {
     /// Frameworks that misbehave, in place of what the seed says.
     #[arg(long)]
     citizens: Option<u32>,
+    /// Microseconds between two looks at the leader's books, to find out when they went wrong.
+    #[arg(long)]
+    audit: Option<u64>,
     /// No faults.
     #[arg(long)]
     calm: bool,
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         agents: arguments.agents,
         storm: arguments.storm,
         citizens: arguments.citizens,
+        audit: arguments.audit,
         calm: arguments.calm,
         follow: arguments.follow.clone().map(|text| &*text.leak()),
         stopwatch: arguments.profile.then_some(nanoseconds),
@@ -119,6 +123,7 @@ fn again(arguments: &Arguments) -> String {
     more += &arguments.agents.map(|agents| format!(" --agents {agents}")).unwrap_or_default();
     more += &arguments.storm.map(|storm| format!(" --storm {storm}")).unwrap_or_default();
     more += &arguments.citizens.map(|citizens| format!(" --citizens {citizens}")).unwrap_or_default();
+    more += &arguments.audit.map(|audit| format!(" --audit {audit}")).unwrap_or_default();
     more += if arguments.calm { " --calm" } else { "" };
     if more.is_empty() { more } else { format!(" SIM_FLAGS='{}'", more.trim()) }
 }

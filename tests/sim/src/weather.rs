@@ -46,6 +46,8 @@ pub struct Weather {
     pub skew_ms: u64,
     /// How far clocks run apart, in parts per million.
     pub drift: u64,
+    /// How often the leader's books are looked at.
+    pub audit: Micros,
     /// Changes of keys that masters keep for watchers: more than one transaction makes, and not much more.
     pub history_events: u64,
     /// Bytes of log after which masters take a snapshot.
@@ -84,6 +86,7 @@ impl Weather {
             storm: random.random_range(40..90) * SECOND,
             skew_ms: [1_000, 60_000, 3_600_000][random.random_range(0..3)],
             drift: random.random_range(0..=200),
+            audit: 2 * SECOND,
             history_events: [130, 130, 65_536][random.random_range(0..3)],
             snapshot_bytes: [16 << 10, 64 << 10, 64 << 20][random.random_range(0..3)],
         }

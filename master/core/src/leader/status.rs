@@ -140,7 +140,9 @@ impl Turn<'_> {
     pub(super) fn advance(&mut self, framework: &FrameworkId, task: &TaskId, latest: TaskState) {
         let Some(record) = self.task_mut(framework, task) else { return };
         let was = record.state;
-        if was == latest || !was.may_become(latest) {
+        // Whatever a task was taken for, an agent that says that it has ended holds nothing for it any more.
+        let ends = latest.is_terminal() && !was.is_terminal();
+        if was == latest || !(ends || was.may_become(latest)) {
             return;
         }
         record.state = latest;

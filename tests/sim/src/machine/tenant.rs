@@ -54,6 +54,8 @@ struct Running {
     declines: BTreeMap<ConnId, (AgentId, u32)>,
     /// Offers in calls that may not have got through. Nobody else would ever see what is in them.
     stuck: Vec<v1::OfferId>,
+    /// Offers were withdrawn: if it was too late to answer them it has to say that it is back.
+    rescinded: bool,
 }
 
 impl Tenant {
@@ -126,6 +128,11 @@ impl Tenant {
             }
             event::Type::Offers => {
                 self.offers(record.offers.map(|offers| offers.offers).unwrap_or_default(), cx)
+            }
+            event::Type::Rescind => {
+                if let Some(run) = &mut self.run {
+                    run.rescinded = true;
+                }
             }
             event::Type::UpdateOperationStatus => {
                 if let Some(update) = record.update_operation_status {
@@ -338,7 +345,8 @@ impl Machine for Tenant {
         let info = self.info();
         let mut subscription = Subscription::new(self.host, &self.masters, info, cx);
         subscription.begin(cx);
-        self.run = Some(Running { subscription, declines: BTreeMap::new(), stuck: Vec::new() });
+        self.run =
+            Some(Running { subscription, declines: BTreeMap::new(), stuck: Vec::new(), rescinded: false });
         cx.later(self.host, SECOND, Due::Next);
     }
 
@@ -350,7 +358,10 @@ impl Machine for Tenant {
             Due::Next => {
                 cx.later(self.host, SECOND, Due::Next);
                 cx.judge.filters.look(cx.now);
-                let stuck = std::mem::take(&mut run.stuck);
+                let (stuck, rescinded) = (std::mem::take(&mut run.stuck), std::mem::take(&mut run.rescinded));
+                if rescinded {
+                    self.call(call::Type::Revive, |call| call.revive = Some(call::Revive::default()), cx);
+                }
                 self.decline(stuck, 1, cx);
                 return;
             }

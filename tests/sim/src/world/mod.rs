@@ -59,6 +59,8 @@ pub struct Choices {
     pub citizens: Option<u32>,
     /// Length of the phase with faults in seconds, in place of what the seed says.
     pub storm: Option<u64>,
+    /// Microseconds between two looks at the leader's books, to find out when they went wrong.
+    pub audit: Option<u64>,
     /// No faults at all.
     pub calm: bool,
     /// Everything that is heard and has this in it is printed: a task's id, say. It is no part of the run.
@@ -207,6 +209,9 @@ impl World {
         let mut weather = Weather::draw(&mut random, choices.agents);
         if let Some(seconds) = choices.storm {
             weather.storm = seconds * SECOND;
+        }
+        if let Some(micros) = choices.audit {
+            weather.audit = micros;
         }
         if let Some(citizens) = choices.citizens {
             weather.citizens = citizens;

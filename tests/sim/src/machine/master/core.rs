@@ -13,7 +13,7 @@ use rand::RngExt;
 use replica::{Barrier, Role, Ticket};
 
 use super::edge::elsewhere;
-use super::{AUDIT, Edge, Kind, LIMITS, LINK_FRAMES, Master, OWN_BARRIER, Request};
+use super::{Edge, Kind, LIMITS, LINK_FRAMES, Master, OWN_BARRIER, Request};
 use crate::context::Context;
 use crate::frame::Frame;
 use crate::machine::Due;
@@ -213,7 +213,7 @@ impl Master {
         if run.core.leads().is_none() || cx.now < run.audit_at || run.audit.is_some() {
             return;
         }
-        run.audit_at = cx.now + AUDIT;
+        run.audit_at = cx.now + cx.weather.audit;
         run.requests_made += 1;
         let request = RequestId(u64::MAX - run.requests_made);
         run.audit = Some(request);

@@ -26,14 +26,12 @@ pub use master::machine::Registrar;
 use super::{Crash, Due, Machine};
 use crate::context::Context;
 use crate::frame::Frame;
-use crate::net::{ConnId, Host, MS, Micros, SECOND};
+use crate::net::{ConnId, Host, MS, Micros};
 
 /// A tick of the replica, as the server has it.
 const TICK: Micros = 50 * MS;
 /// Frames waiting for one agent, as the server has it.
 const LINK_FRAMES: usize = 4_096;
-/// How often the leader's books are looked at.
-const AUDIT: Micros = 2 * SECOND;
 /// As the server's driver.
 const OWN_BARRIER: Barrier = Barrier(u64::MAX);
 /// The tickets of changes of membership: nobody waits for them.
