@@ -4,6 +4,7 @@ mod answers;
 mod arrays;
 mod dependencies;
 mod fate;
+mod inherited;
 mod kills;
 mod lost;
 mod missed;
