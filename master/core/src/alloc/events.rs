@@ -376,11 +376,14 @@ impl Allocator {
         let client = self.client(framework, role);
         let booked =
             client.and_then(|client| Some((client, self.edit(index, |agent| movement(agent, client))?)));
-        let (agent, framework, role) = (agent.clone(), framework.clone(), role.clone());
+        let names = || (agent.clone(), framework.clone(), role.clone());
         match booked {
-            None => Err(Misuse::NothingHeld { agent, framework, role }),
+            None => {
+                let (agent, framework, role) = names();
+                Err(Misuse::NothingHeld { agent, framework, role })
+            }
             Some((_, Err(lacking))) => {
-                let lacking = Box::new(lacking);
+                let ((agent, framework, role), lacking) = (names(), Box::new(lacking));
                 Err(Misuse::NotHeld { agent, framework, role, lacking })
             }
             Some((client, Ok(()))) => Ok((index, client)),

@@ -45,6 +45,8 @@ pub(super) enum Place {
 
 #[derive(Debug)]
 struct Node {
+    /// Among the children of its parent.
+    name: Arc<str>,
     parent: NodeId,
     client: Option<Client>,
     /// What it and all below it hold, offers included.
@@ -76,10 +78,10 @@ impl Below {
     fn insert(&mut self, node: &Node, total: &Amounts) {
         if node.ready > 0 {
             let queue = if node.users > 0 { &mut self.users } else { &mut self.newcomers };
-            queue.insert(node.rank.clone());
+            queue.insert(node.rank);
         }
         if node.behind > 0 {
-            self.behind.insert(node.rank.clone());
+            self.behind.insert(node.rank);
         }
         if node.users == 0 {
             self.held.add_all(&node.taken);
@@ -106,21 +108,25 @@ impl Below {
         self.share.cmp_weighted(WEIGHT_ONE, user.share, user.weight).is_lt()
     }
 
-    /// Those that are ready, in turn.
+    /// Those that are ready, in turn. The first of them are often all that is asked for, so nobody is counted.
     fn ready(&self) -> impl Iterator<Item = &Rank> {
-        let before = self.users.iter().take_while(|user| !self.newcomers_precede(user)).count();
-        self.users.iter().take(before).chain(&self.newcomers).chain(self.users.iter().skip(before))
+        let (mut users, mut newcomers) = (self.users.iter().peekable(), self.newcomers.iter());
+        std::iter::from_fn(move || {
+            let user = users.next_if(|user| !self.newcomers_precede(user));
+            user.or_else(|| newcomers.next()).or_else(|| users.next())
+        })
     }
 }
 
 /// A node's place among its siblings: the smallest share first, then who was given something longest ago.
-#[derive(Debug, Clone)]
+///
+/// No two siblings have the same turn: a grant and an arrival concern one of them.
+#[derive(Debug, Clone, Copy)]
 struct Rank {
     share: Share,
     weight: u64,
     /// The last grant to it or below it, counted in grants and arrivals; before there was one, its arrival.
     turn: u64,
-    name: Arc<str>,
     node: NodeId,
 }
 
@@ -129,7 +135,7 @@ impl Ord for Rank {
         self.share
             .cmp_weighted(self.weight, other.share, other.weight)
             .then(self.turn.cmp(&other.turn))
-            .then_with(|| self.name.cmp(&other.name))
+            .then(self.node.cmp(&other.node))
     }
 }
 
@@ -168,13 +174,14 @@ pub(super) struct Order {
 impl Node {
     fn new(parent: NodeId, node: NodeId, name: Arc<str>, weight: u64, turn: u64) -> Self {
         Self {
+            name,
             parent,
             client: None,
             taken: Amounts::default(),
             ready: 0,
             behind: 0,
             users: 0,
-            rank: Rank { share: Share::NONE, weight, turn, name, node },
+            rank: Rank { share: Share::NONE, weight, turn, node },
             below: Below::default(),
             children: BTreeMap::new(),
         }
@@ -250,7 +257,7 @@ impl Order {
         }
         while at != ROOT && self.node(at).children.is_empty() {
             let gone = self.nodes[at as usize].take().expect("looked at above");
-            self.node_mut(gone.parent).children.remove(&gone.rank.name);
+            self.node_mut(gone.parent).children.remove(&gone.name);
             self.spare.push(at);
             at = gone.parent;
         }
@@ -338,14 +345,14 @@ impl Order {
     /// Changes a node and puts it where it belongs among its siblings. Returns its parent.
     fn amend(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) -> NodeId {
         let parent = self.node(id).parent;
-        // The siblings are taken out meanwhile, for both nodes are changed at once.
-        let mut siblings = std::mem::take(&mut self.node_mut(parent).below);
-        let node = self.nodes[id as usize].as_mut().expect("a node outlives its children");
-        siblings.remove(node, &self.total);
+        let pair = self.nodes.get_disjoint_mut([id as usize, parent as usize]);
+        let Ok([Some(node), Some(Node { below, .. })]) = pair else {
+            unreachable!("a node outlives its children")
+        };
+        below.remove(node, &self.total);
         change(node);
         node.rank.share = Share::dominant(&node.taken, &self.total);
-        siblings.insert(node, &self.total);
-        self.node_mut(parent).below = siblings;
+        below.insert(node, &self.total);
         parent
     }
 
