@@ -70,13 +70,18 @@ impl Places {
         match cx.random.random_range(0..10) {
             0..5 => pick(&self.masters, cx),
             5..7 => pick(&self.agents, cx),
-            7..8 => pick(&self.schedulers, cx),
+            7..8 => pick(self.schedulers_or_clients(), cx),
             _ => pick(&self.clients, cx),
         }
     }
 
     fn client(&self, cx: &mut Context) -> Host {
-        if cx.chance(3_000) { pick(&self.schedulers, cx) } else { pick(&self.clients, cx) }
+        if cx.chance(3_000) { pick(self.schedulers_or_clients(), cx) } else { pick(&self.clients, cx) }
+    }
+
+    /// A world may have no schedulers.
+    fn schedulers_or_clients(&self) -> &[Host] {
+        if self.schedulers.is_empty() { &self.clients } else { &self.schedulers }
     }
 
     fn everybody_but(&self, host: Host) -> BTreeSet<Host> {
@@ -112,7 +117,7 @@ pub(crate) fn strike(places: &Places, cx: &mut Context) -> Vec<Deed> {
         }
         48..50 => vec![Deed::Fill { host: pick(&places.agents, cx), back: long }],
         50..53 => vec![crash(pick(&places.clients, cx), Crash::Killed, soon)],
-        53..57 => vec![crash(pick(&places.schedulers, cx), Crash::Killed, soon)],
+        53..57 => vec![crash(pick(places.schedulers_or_clients(), cx), Crash::Killed, soon)],
         57..60 => {
             let (host, left) = (places.client(cx), cx.random.random_range(2..7));
             cx.schedule(0, Event::Fault(Fault::Loop { host, left }));

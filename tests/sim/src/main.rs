@@ -1,9 +1,12 @@
 //! `sim`: runs seeds and says what each machine did, which promises held, and how to repeat a failure.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::sync::OnceLock;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use sim::{Choices, Report, run};
@@ -32,6 +35,9 @@ struct Arguments {
     /// No faults.
     #[arg(long)]
     calm: bool,
+    /// Masters, agents and plain clients alone.
+    #[arg(long)]
+    alone: bool,
     /// Prints everything that is heard and has this in it.
     #[arg(long)]
     follow: Option<String>,
@@ -41,6 +47,21 @@ struct Arguments {
     /// Only a line a seed, unless it fails.
     #[arg(long)]
     brief: bool,
+    /// Seeds that run at one time, each on a processor of its own. All processors without it.
+    #[arg(long)]
+    jobs: Option<NonZeroUsize>,
+}
+
+/// What came of all seeds so far.
+#[derive(Default)]
+struct Sum {
+    failed: Vec<u64>,
+    /// By kind of machine: events and nanoseconds.
+    spent: BTreeMap<&'static str, (u64, u64)>,
+    /// Time that passed in the clusters, in microseconds.
+    simulated: u64,
+    /// Time that the runs took, one after the other.
+    took: Duration,
 }
 
 fn main() -> ExitCode {
@@ -51,49 +72,107 @@ fn main() -> ExitCode {
         citizens: arguments.citizens,
         audit: arguments.audit,
         calm: arguments.calm,
+        alone: arguments.alone,
         follow: arguments.follow.clone().map(|text| &*text.leak()),
         stopwatch: arguments.profile.then_some(nanoseconds),
     };
-    let mut failed = Vec::new();
-    let mut spent: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
-    let (mut virtual_micros, begun) = (0, Instant::now());
-    for seed in arguments.seed..arguments.seed + arguments.seeds {
-        let started = Instant::now();
-        let report = run(seed, choices);
-        let took = started.elapsed().as_secs_f64();
-        virtual_micros += report.time;
-        for (kind, (events, nanos)) in &report.spent {
-            let sum = spent.entry(kind).or_default();
-            *sum = (sum.0 + events, sum.1 + nanos);
-        }
-        if !arguments.brief || !report.holds() {
-            details(&report);
-        }
-        let times = report.time as f64 / 1e6 / took;
-        println!(
-            "seed {seed}: {}, trace {:016x}, {} s of cluster in {took:.2} s ({times:.0} times real time), {} events, well after {} s",
-            if report.holds() { "every promise held" } else { "BROKEN" },
-            report.hash,
-            report.time / 1_000_000,
-            report.events,
-            report.recovery.map_or("?".to_owned(), |micros| (micros / 1_000_000).to_string()),
-        );
-        if !report.holds() {
-            failed.push(seed);
-        }
-    }
-    profile(&spent, begun.elapsed().as_nanos() as f64, virtual_micros as f64 / 1e6);
-    let times = virtual_micros as f64 / 1e6 / begun.elapsed().as_secs_f64();
+    let jobs = arguments.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let begun = Instant::now();
+    let sum = run_all(&arguments, choices, jobs);
+    profile(&sum.spent, sum.took.as_nanos() as f64, sum.simulated as f64 / 1e6);
+    let seconds = sum.simulated as f64 / 1e6;
     println!(
-        "{} seeds, {} failed, {} s of cluster at {times:.0} times real time",
+        "{} seeds, {} failed, {seconds:.0} s of cluster, {:.0} times real time on one processor and {:.0} on {jobs}",
         arguments.seeds,
-        failed.len(),
-        virtual_micros / 1_000_000
+        sum.failed.len(),
+        seconds / sum.took.as_secs_f64(),
+        seconds / begun.elapsed().as_secs_f64(),
     );
-    for seed in &failed {
+    for seed in &sum.failed {
         println!("repeat: make sim SEED={seed}{}", again(&arguments));
     }
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if sum.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the seeds, as many at one time as there are jobs, and prints them in order. A run knows nothing of the others.
+fn run_all(arguments: &Arguments, choices: Choices, jobs: usize) -> Sum {
+    let next = AtomicU64::new(arguments.seed);
+    let end = arguments.seed.saturating_add(arguments.seeds);
+    let mut sum = Sum::default();
+    thread::scope(|scope| {
+        let (ended, reports) = mpsc::channel();
+        for _ in 0..jobs {
+            let (ended, next) = (ended.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let (_named, started) = (Named(seed), Instant::now());
+                    let report = run(seed, choices);
+                    if ended.send((report, started.elapsed())).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(ended);
+        let mut early = BTreeMap::new();
+        let mut turn = arguments.seed;
+        for (report, took) in reports {
+            early.insert(report.seed, (report, took));
+            while let Some((report, took)) = early.remove(&turn) {
+                show(&report, took, arguments.brief);
+                sum.add(&report, took);
+                turn += 1;
+            }
+        }
+    });
+    sum
+}
+
+/// Names the seed whose run ends in a panic.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("seed {} ended in this panic", self.0);
+        }
+    }
+}
+
+impl Sum {
+    fn add(&mut self, report: &Report, took: Duration) {
+        for (kind, (events, nanos)) in &report.spent {
+            let sum = self.spent.entry(kind).or_default();
+            *sum = (sum.0 + events, sum.1 + nanos);
+        }
+        self.simulated += report.time;
+        self.took += took;
+        if !report.holds() {
+            self.failed.push(report.seed);
+        }
+    }
+}
+
+/// Prints what came of a seed.
+fn show(report: &Report, took: Duration, brief: bool) {
+    if !brief || !report.holds() {
+        details(report);
+    }
+    let took = took.as_secs_f64();
+    println!(
+        "seed {}: {}, trace {:016x}, {} s of cluster in {took:.2} s ({:.0} times real time), {} events, well after {} s",
+        report.seed,
+        if report.holds() { "every promise held" } else { "BROKEN" },
+        report.hash,
+        report.time / 1_000_000,
+        report.time as f64 / 1e6 / took,
+        report.events,
+        report.recovery.map_or("?".to_owned(), |micros| (micros / 1_000_000).to_string()),
+    );
 }
 
 /// Where the time went.
@@ -125,6 +204,7 @@ fn again(arguments: &Arguments) -> String {
     more += &arguments.citizens.map(|citizens| format!(" --citizens {citizens}")).unwrap_or_default();
     more += &arguments.audit.map(|audit| format!(" --audit {audit}")).unwrap_or_default();
     more += if arguments.calm { " --calm" } else { "" };
+    more += if arguments.alone { " --alone" } else { "" };
     if more.is_empty() { more } else { format!(" SIM_FLAGS='{}'", more.trim()) }
 }
 

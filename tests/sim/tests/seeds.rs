@@ -20,6 +20,14 @@ fn every_promise_holds_on_twenty_five_seeds() {
     }
 }
 
+/// As the speed of a simulated cluster is measured: without schedulers of apps and jobs.
+#[test]
+fn nodes_alone_keep_their_promises() {
+    for seed in 1..=8 {
+        must_hold(&run(seed, Choices { agents: Some(2), alone: true, ..Choices::default() }));
+    }
+}
+
 #[test]
 fn a_seed_is_a_run_bit_for_bit() {
     let choices = Choices { storm: Some(30), ..Choices::default() };

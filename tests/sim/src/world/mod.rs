@@ -63,6 +63,8 @@ pub struct Choices {
     pub audit: Option<u64>,
     /// No faults at all.
     pub calm: bool,
+    /// Masters, agents and plain clients alone: no schedulers of apps or jobs, and nobody who asks them.
+    pub alone: bool,
     /// Everything that is heard and has this in it is printed: a task's id, say. It is no part of the run.
     pub follow: Option<&'static str>,
     /// A clock, in nanoseconds, to find out where the time of a run goes. It is no part of the run.
@@ -232,8 +234,10 @@ impl World {
         let masters = world.masters();
         world.agents(&masters);
         world.clients(&masters);
-        world.apps(&masters);
-        world.jobs(&masters);
+        if !choices.alone {
+            world.apps(&masters);
+            world.jobs(&masters);
+        }
         for at in 0..world.actors.len() {
             let host = Host(u32::try_from(at).expect("counted as such before"));
             if !world.spares.contains(&host) {
