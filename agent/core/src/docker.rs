@@ -92,6 +92,12 @@ impl DockerSpec {
     /// # Errors
     /// Names the field and the rule.
     pub(crate) fn read(container: &v1::ContainerInfo, command: &v1::CommandInfo) -> Result<Self, Invalid> {
+        crate::spec::plain(container)?;
+        if container.rlimit_info.is_some() {
+            return Err(invalid(
+                "'container.rlimit_info' does not reach a container made from an image: use its parameter 'ulimit'",
+            ));
+        }
         let (entrypoint, arguments) = invocation(command);
         let image = match (&container.docker, container.mesos.as_ref().and_then(|mesos| mesos.image.as_ref()))
         {

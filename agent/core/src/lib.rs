@@ -34,6 +34,7 @@ mod operations;
 mod orders;
 mod outbox;
 mod recovery;
+mod rlimit;
 mod spec;
 mod status;
 mod task;
@@ -50,6 +51,7 @@ pub use executor::{Call, CallRefusal, Event, Executor, ExecutorKey, ExecutorPhas
 pub use ids::{Ids, Uuid};
 pub use input::{Drain, Envelope, Exit, ExitStatus, Input, LinkDown, Order, Refusal};
 pub use operations::Operation;
+pub use rlimit::{Kind as RlimitKind, Rlimit};
 pub use spec::{CommandSpec, Invalid, Limit, TaskKey, TaskSpec, Uri};
 pub use task::{Framework, Kill, KillCause, Phase, Task};
 pub use updates::Update;

@@ -13,6 +13,7 @@ use crate::docker::{self, DockerSpec};
 use crate::executor::is_played;
 use crate::health::{HealthSpec, Schedule, Target};
 use crate::limits;
+use crate::rlimit::Rlimit;
 
 /// A task by framework and id: ids are chosen by frameworks and unique only among their own tasks.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +90,8 @@ pub struct TaskSpec {
     pub max_completion: Option<Span>,
     /// Directories to be shown in its sandbox.
     pub mounts: Vec<Mount>,
+    /// What the kernel holds each of its processes to.
+    pub rlimits: Vec<Rlimit>,
     pub info: Arc<v1::TaskInfo>,
 }
 
@@ -109,6 +112,7 @@ impl TaskSpec {
         let docker = docker(container, command)?;
         let resources = resources(&info.resources)?;
         let mut mounts = change::mounts(&resources)?;
+        let rlimits = rlimits(info.container.as_ref())?;
         if docker.is_none() {
             mounts.extend(supported(info.container.as_ref(), grouped)?);
         }
@@ -119,6 +123,7 @@ impl TaskSpec {
                 .map_err(|e| Invalid(format!("'command.{e}")))?,
             docker,
             mounts,
+            rlimits,
             resources,
             cpu_limit: limit(info, "cpus")?,
             memory_limit: limit(info, "mem")?,
@@ -135,6 +140,7 @@ impl TaskSpec {
         let resources = resources(&info.resources)?;
         Ok(Self {
             mounts: change::mounts(&resources)?,
+            rlimits: Vec::new(),
             key: TaskKey { framework: framework.clone(), task },
             name: info.name.clone(),
             command: CommandSpec::default(),
@@ -170,6 +176,7 @@ impl TaskSpec {
             command,
             docker: None,
             mounts: change::mounts(&resources)?,
+            rlimits: rlimits(info.container.as_ref())?,
             resources,
             cpu_limit: Limit::Request,
             memory_limit: Limit::Request,
@@ -226,12 +233,45 @@ fn supported(container: Option<&v1::ContainerInfo>, grouped: bool) -> Result<Vec
     if !container.network_infos.is_empty() {
         return refuse("containers with a network of their own");
     }
+    if container.hostname.as_ref().is_some_and(|name| !name.is_empty()) {
+        return refuse("containers with a host name of their own, unless they are made from an image");
+    }
+    plain(container)?;
     let shared: Option<Vec<_>> =
         container.volumes.iter().map(|volume| shared(volume).filter(|_| grouped)).collect();
     match shared {
         Some(mounts) => mounts.into_iter().collect(),
         None => refuse("containers with volumes other than persistent ones and those that a group shares"),
     }
+}
+
+/// Refuses what would be taken for done and is not: a task that gives up a privilege must not run with it.
+pub(crate) fn plain(container: &v1::ContainerInfo) -> Result<(), Invalid> {
+    use v1::linux_info::IpcMode;
+    let refuse =
+        |field: &str| Err(Invalid(format!("This agent does not have 'container.{field}': leave it out")));
+    if container.tty_info.is_some() {
+        return refuse("tty_info");
+    }
+    let Some(linux) = &container.linux_info else { return Ok(()) };
+    let capabilities = [&linux.capability_info, &linux.bounding_capabilities, &linux.effective_capabilities];
+    if capabilities.iter().any(|set| set.is_some()) {
+        return refuse("linux_info' with sets of capabilities, '*_capabilities");
+    }
+    if linux.seccomp.is_some() {
+        return refuse("linux_info.seccomp");
+    }
+    if linux.share_pid_namespace() {
+        return refuse("linux_info.share_pid_namespace");
+    }
+    if linux.ipc_mode() == IpcMode::Private || linux.shm_size.is_some() {
+        return refuse("linux_info' with an IPC namespace of its own, 'ipc_mode");
+    }
+    Ok(())
+}
+
+fn rlimits(container: Option<&v1::ContainerInfo>) -> Result<Vec<Rlimit>, Invalid> {
+    container.and_then(|container| container.rlimit_info.as_ref()).map_or(Ok(Vec::new()), Rlimit::read_all)
 }
 
 /// A directory in the sandbox of the executor, which the tasks of a group share; `None` for any other kind of volume.
@@ -405,4 +445,48 @@ fn schedule(
 
 fn seconds(path: &str, field: &str, value: f64) -> Result<Span, Invalid> {
     Span::from_secs_f64(value).map_err(|e| Invalid(format!("'{path}.{field}' {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The refusal of a task whose container is described so.
+    fn refused(describe: impl FnOnce(&mut v1::ContainerInfo)) -> Option<String> {
+        let mut container =
+            v1::ContainerInfo { r#type: v1::container_info::Type::Mesos.into(), ..Default::default() };
+        describe(&mut container);
+        let info = v1::TaskInfo {
+            task_id: v1::TaskId { value: "t".into() },
+            command: Some(v1::CommandInfo { value: Some("true".into()), ..Default::default() }),
+            container: Some(container),
+            ..Default::default()
+        };
+        TaskSpec::read(&"f".into(), &Arc::new(info)).err().map(|Invalid(text)| text)
+    }
+
+    #[test]
+    fn what_would_be_taken_for_done_is_refused() {
+        assert_eq!(refused(|_| {}), None);
+        let linux = |change: fn(&mut v1::LinuxInfo)| {
+            refused(|container| {
+                let mut linux = v1::LinuxInfo::default();
+                change(&mut linux);
+                container.linux_info = Some(linux);
+            })
+        };
+        assert_eq!(linux(|_| {}), None, "nothing is asked for");
+        let said = |field: &str| Some(format!("This agent does not have 'container.{field}': leave it out"));
+        assert_eq!(
+            linux(|linux| linux.bounding_capabilities = Some(Default::default())),
+            said("linux_info' with sets of capabilities, '*_capabilities")
+        );
+        assert_eq!(linux(|linux| linux.seccomp = Some(Default::default())), said("linux_info.seccomp"));
+        assert_eq!(
+            linux(|linux| linux.share_pid_namespace = Some(true)),
+            said("linux_info.share_pid_namespace")
+        );
+        assert_eq!(refused(|container| container.tty_info = Some(Default::default())), said("tty_info"));
+        assert!(refused(|container| container.hostname = Some("h".into())).is_some());
+    }
 }

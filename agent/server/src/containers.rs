@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_core::docker::{self, DockerSpec};
 use agent_core::health::{Finding, Target};
-use agent_core::{CommandSpec, Exit, ExitStatus, Input, Job, Limit, TaskSpec};
+use agent_core::{CommandSpec, Exit, ExitStatus, Input, Job, Limit, RlimitKind, TaskSpec};
 use model::quantity::Quantity;
 use model::resources::Bag;
 use model::time::Span;
@@ -122,8 +122,35 @@ pub(crate) fn spec(
         environment,
         user: user(&job.task, &job.framework),
         limits: limits(&job.task),
+        rlimits: job.task.rlimits.iter().filter_map(rlimit).collect(),
         ..ContainerSpec::shell(id, "", sandbox)
     }
+}
+
+/// A limit as the launcher sets it; `None` for no kind, which is refused before.
+fn rlimit(limit: &agent_core::Rlimit) -> Option<sandbox::Rlimit> {
+    use sandbox::Resource;
+    let resource = match limit.kind {
+        RlimitKind::Unknown => return None,
+        RlimitKind::RlmtAs => Resource::AddressSpace,
+        RlimitKind::RlmtCore => Resource::Core,
+        RlimitKind::RlmtCpu => Resource::Cpu,
+        RlimitKind::RlmtData => Resource::Data,
+        RlimitKind::RlmtFsize => Resource::FileSize,
+        RlimitKind::RlmtLocks => Resource::Locks,
+        RlimitKind::RlmtMemlock => Resource::LockedMemory,
+        RlimitKind::RlmtMsgqueue => Resource::MessageQueue,
+        RlimitKind::RlmtNice => Resource::Nice,
+        RlimitKind::RlmtNofile => Resource::OpenFiles,
+        RlimitKind::RlmtNproc => Resource::Processes,
+        RlimitKind::RlmtRss => Resource::ResidentSet,
+        RlimitKind::RlmtRtprio => Resource::RealtimePriority,
+        RlimitKind::RlmtRttime => Resource::RealtimeTime,
+        RlimitKind::RlmtSigpending => Resource::PendingSignals,
+        RlimitKind::RlmtStack => Resource::Stack,
+    };
+    let (soft, hard) = limit.bounds.unzip();
+    Some(sandbox::Rlimit { resource, soft, hard })
 }
 
 fn command(command: &CommandSpec) -> Command {
@@ -346,6 +373,27 @@ mod tests {
             limits(&limited),
             Limits { cpu_share_millis: Some(500), cpu_quota_millis: Some(2000), memory_bytes: None }
         );
+    }
+
+    #[test]
+    fn limits_of_processes_reach_the_launcher() {
+        let limit = v1::r_limit_info::RLimit {
+            r#type: Some(RlimitKind::RlmtNofile.into()),
+            soft: Some(64),
+            hard: Some(128),
+        };
+        let limited = task(|info| {
+            info.container = Some(v1::ContainerInfo {
+                r#type: v1::container_info::Type::Mesos.into(),
+                rlimit_info: Some(v1::RLimitInfo { rlimits: vec![limit] }),
+                ..Default::default()
+            });
+        });
+        let spec =
+            spec(ContainerId::new("c").unwrap(), &job(limited, false, false), "/s".into(), &surroundings());
+        let files =
+            sandbox::Rlimit { resource: sandbox::Resource::OpenFiles, soft: Some(64), hard: Some(128) };
+        assert_eq!(spec.rlimits, [files]);
     }
 
     #[test]
