@@ -63,20 +63,22 @@ async fn run(seed: u64, seconds: u64) -> Result<bool, String> {
 
     let jobs = Jobs::post(&nodes).await.map_err(|why| format!("{why}\n{}", nodes.logs()))?;
     let clients = Clients::start(&nodes, &history)?;
-    for fault in schedule::draw(seed, seconds) {
-        println!("{fault}");
-        history.note(&json!({ "fault": fault.to_string() }));
-        fault.begin(&mut nodes)?;
-        tokio::time::sleep(Duration::from_secs(fault.seconds)).await;
-        fault.end(&mut nodes);
-        history.note(&json!({ "mended": fault.to_string() }));
-        tokio::time::sleep(Duration::from_secs(fault.pause)).await;
+    for step in schedule::draw(seed, seconds) {
+        println!("{step}");
+        history.note(&json!({ "fault": step.to_string() }));
+        for fault in &step.faults {
+            fault.begin(&mut nodes)?;
+        }
+        tokio::time::sleep(Duration::from_secs(step.seconds)).await;
+        step.faults.iter().for_each(|fault| fault.end(&mut nodes));
+        history.note(&json!({ "mended": step.to_string() }));
+        tokio::time::sleep(Duration::from_secs(step.pause)).await;
     }
     (0..NODES).for_each(|node| nodes.revive(node));
-    let registers = clients.stop().await;
+    let seen = clients.stop().await;
     let told = history.told();
     println!("{} requests had no answer: what became of them is not promised", told.unanswered);
-    let verdicts = promises::check(&nodes, &told, &registers, &jobs, &steady).await?;
+    let verdicts = promises::check(&nodes, &told, &seen, &jobs, &steady).await?;
     Ok(report(&nodes, &verdicts))
 }
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use super::events::{self, Followed};
+use super::locks::{self, Locks};
 use super::nodes::Nodes;
 use super::registers::{self, Registers};
 use crate::state;
@@ -70,7 +72,15 @@ impl History {
 pub struct Clients {
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
-    registers: Arc<Registers>,
+    seen: Arc<Seen>,
+}
+
+/// What clients saw that look at one thing together.
+#[derive(Default)]
+pub struct Seen {
+    pub registers: Registers,
+    pub locks: Locks,
+    pub events: Followed,
 }
 
 impl Clients {
@@ -89,21 +99,27 @@ impl Clients {
             let runs = runs.clone();
             tasks.push(tokio::spawn(async move { asker.change_app(app, &runs).await }));
         }
-        let registers = Arc::new(Registers::default());
+        let seen = Arc::new(Seen::default());
         for client in 0..registers::CLIENTS {
             let asker = Asker::new(nodes.masters(), history, &stop)?;
-            tasks.push(tokio::spawn(registers::run(asker, client, registers.clone())));
+            tasks.push(tokio::spawn(registers::run(asker, client, seen.clone())));
         }
-        Ok(Self { stop, tasks, registers })
+        for client in 0..locks::CLIENTS {
+            let asker = Asker::new(nodes.masters(), history, &stop)?;
+            tasks.push(tokio::spawn(locks::run(asker, client, seen.clone())));
+        }
+        let supervisors = nodes.supervisors().to_vec();
+        tasks.push(tokio::spawn(events::follow(supervisors, stop.clone(), seen.clone())));
+        Ok(Self { stop, tasks, seen })
     }
 
-    /// What the clients that meet at keys were told.
-    pub async fn stop(self) -> Arc<Registers> {
+    /// Ends them, and says what they saw.
+    pub async fn stop(self) -> Arc<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.expect("a client ends");
         }
-        self.registers
+        self.seen
     }
 }
 

@@ -4,7 +4,9 @@
 pub mod batch;
 pub mod clients;
 mod dice;
+pub mod events;
 pub mod link;
+pub mod locks;
 pub mod network;
 pub mod nodes;
 pub mod promises;

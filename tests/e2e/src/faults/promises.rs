@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::batch::Jobs;
-use super::clients::{self, Told};
+use super::clients::{self, Seen, Told};
 use super::nodes::Nodes;
-use super::registers::Registers;
 use crate::{state, tasks};
 
 /// After the last fault everything has so long to come right.
@@ -31,14 +30,16 @@ pub struct Verdict {
 pub async fn check(
     nodes: &Nodes,
     told: &Told,
-    registers: &Registers,
+    seen: &Seen,
     jobs: &Jobs,
     steady: &BTreeMap<String, Vec<i32>>,
 ) -> Result<Vec<Verdict>, String> {
     let http = clients::client()?;
     let verdict = |promise, kept| Verdict { promise, kept };
     Ok(vec![
-        verdict("the history of each key is linearizable", registers.check()),
+        verdict("the history of each key is linearizable", seen.registers.check()),
+        verdict("a lease has one holder at a time", seen.locks.check()),
+        verdict("the event stream has no gap and no repetition", seen.events.check()),
         verdict("each due time of a batch job has one outcome, which happened", jobs.check(nodes).await),
         verdict("no acknowledged key is lost", keys_kept(&http, nodes, told).await),
         verdict("no acknowledged change of an app is lost", apps_kept(&http, nodes, told).await),

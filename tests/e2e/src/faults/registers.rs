@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use linear::{Done, Kind, Micros, Operation};
 use serde_json::{Value, json};
 
-use super::clients::Asker;
+use super::clients::{Asker, Seen};
 use super::dice::Dice;
 
 /// Clients that meet at a key.
@@ -58,7 +58,8 @@ impl Registers {
 }
 
 /// One client, until it is stopped.
-pub(super) async fn run(asker: Asker, client: usize, registers: Arc<Registers>) {
+pub(super) async fn run(asker: Asker, client: usize, seen_by_all: Arc<Seen>) {
+    let registers = &seen_by_all.registers;
     let mut dice = Dice::new(client as u64 + 1);
     let (mut at, mut number, mut seen) = (client, 0, None);
     while !asker.stopped() {

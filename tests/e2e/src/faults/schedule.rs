@@ -6,14 +6,20 @@ use super::dice::Dice;
 use super::network::Cut;
 use super::nodes::{MASTERS, NODES, Nodes};
 
-/// One thing that goes wrong with one node, for a while.
+/// What goes wrong at one time, for a while: one thing, or two with different nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub faults: Vec<Fault>,
+    pub seconds: u64,
+    /// Quiet afterwards.
+    pub pause: u64,
+}
+
+/// One thing that goes wrong with one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub node: usize,
     pub what: What,
-    pub seconds: u64,
-    /// Quiet afterwards.
-    pub pause: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,27 +35,38 @@ pub enum What {
     BadLink,
 }
 
-/// Faults that together last about `seconds`.
-pub fn draw(seed: u64, seconds: u64) -> Vec<Fault> {
+/// Of so many steps one has two faults.
+const DOUBLE: u64 = 4;
+
+/// Steps that together last about `seconds`.
+pub fn draw(seed: u64, seconds: u64) -> Vec<Step> {
     let mut dice = Dice::new(seed);
-    let (mut faults, mut taken) = (Vec::new(), 0);
+    let (mut steps, mut taken) = (Vec::new(), 0);
     while taken < seconds {
-        let node = usize::try_from(dice.below(NODES as u64)).unwrap_or(0);
-        let what = match dice.below(8) {
-            0 | 1 => What::Kill,
-            2 => What::Stop,
-            3 => What::Cut(Cut::Both),
-            4 => What::Cut(Cut::Outgoing),
-            5 => What::Cut(Cut::Incoming),
-            6 if node < MASTERS => What::FullDisk,
-            6 => What::Kill,
-            _ => What::BadLink,
-        };
-        let fault = Fault { node, what, seconds: 3 + dice.below(8), pause: 1 + dice.below(4) };
-        taken += fault.seconds + fault.pause;
-        faults.push(fault);
+        let mut faults = vec![fault(&mut dice)];
+        if dice.below(DOUBLE) == 0 {
+            faults.extend(Some(fault(&mut dice)).filter(|other| other.node != faults[0].node));
+        }
+        let step = Step { faults, seconds: 3 + dice.below(8), pause: 1 + dice.below(4) };
+        taken += step.seconds + step.pause;
+        steps.push(step);
     }
-    faults
+    steps
+}
+
+fn fault(dice: &mut Dice) -> Fault {
+    let node = usize::try_from(dice.below(NODES as u64)).unwrap_or(0);
+    let what = match dice.below(8) {
+        0 | 1 => What::Kill,
+        2 => What::Stop,
+        3 => What::Cut(Cut::Both),
+        4 => What::Cut(Cut::Outgoing),
+        5 => What::Cut(Cut::Incoming),
+        6 if node < MASTERS => What::FullDisk,
+        6 => What::Kill,
+        _ => What::BadLink,
+    };
+    Fault { node, what }
 }
 
 impl Fault {
@@ -94,6 +111,13 @@ impl fmt::Display for Fault {
             What::FullDisk => "has a full disk",
             What::BadLink => "has a bad link",
         };
-        write!(f, "{} {what} for {} s", Nodes::name(self.node), self.seconds)
+        write!(f, "{} {what}", Nodes::name(self.node))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
+        write!(f, "{}, for {} s", faults.join(" and "), self.seconds)
     }
 }
