@@ -25,9 +25,6 @@ const EACH: usize = 10;
 const DEAF: usize = 100;
 /// Subscriptions opened and dropped.
 const DROPPED: usize = 10_000;
-/// Between subscriptions beyond those: each newcomer has been given nothing yet and is served before the others, so that an
-/// endless storm of them takes every offer.
-const PAUSE: Duration = Duration::from_millis(20);
 /// Until every kind of misbehaviour has been seen often enough.
 const LONGEST: Duration = Duration::from_secs(120);
 /// What the master may grow by meanwhile.
@@ -222,9 +219,6 @@ async fn come_and_go(master: String, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
             Err(error) => panic!("subscription {n}: {error:?}"),
         }
         one(&seen.dropped);
-        if n > DROPPED {
-            tokio::time::sleep(PAUSE).await;
-        }
     }
 }
 
