@@ -19,6 +19,10 @@ pub const RECONCILE_SLICE: usize = 1_000;
 /// runs. Beyond it a call is refused with 503; counted as `reconciliations_refused`.
 pub const RECONCILIATIONS: usize = 500_000;
 
+/// Offers in one event. Readers hold an event whole, some of them in 4 MiB at most; a framework that is alone is offered
+/// a cluster at a time.
+pub const OFFERS_IN_EVENT: usize = 256;
+
 /// Attribute constraints of one framework, in all its roles: all of a role's are asked of each agent it is compared with.
 pub const OFFER_CONSTRAINTS: usize = 64;
 

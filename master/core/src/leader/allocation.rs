@@ -15,14 +15,14 @@ use super::{Standing, Turn};
 use crate::alloc::{AgentFacts, FrameworkChange, Grant, Held, Misuse, PolicyChange};
 use crate::constraints;
 use crate::effect::{Observation, SchedulerEvent};
-use crate::limits::{IGNORED_GROWTH, IGNORED_PAUSE};
+use crate::limits::{self, IGNORED_GROWTH, IGNORED_PAUSE};
 use crate::registry::Text;
 use crate::snapshot::Offer;
 
 impl Turn<'_> {
     // --- offers begin
 
-    /// Lets the allocator give away what is free, and offers it. All offers of a framework go in one event.
+    /// Lets the allocator give away what is free, and offers it: the offers of a framework in as few events as may be.
     pub(super) fn allocate(&mut self) {
         let due = self.allocator.next_deadline().is_some_and(|at| at <= self.now);
         if !due || self.leader.holds_offers(self.view) {
@@ -40,7 +40,9 @@ impl Turn<'_> {
         for (framework, offers) in events {
             self.leader.counters.add("offers_sent", offers.len() as u64);
             self.tally(&framework, "offers/sent", offers.len() as u64);
-            self.event(&framework, SchedulerEvent::Offers(offers));
+            for some in offers.chunks(limits::OFFERS_IN_EVENT) {
+                self.event(&framework, SchedulerEvent::Offers(some.to_vec()));
+            }
         }
     }
 
