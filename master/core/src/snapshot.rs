@@ -21,7 +21,7 @@ use wire::v1::{
 use crate::constraints::OfferConstraints;
 use crate::input::{LinkId, StreamId};
 use crate::profile::Profile;
-use crate::registry::{Drain, Registry, Unavailability};
+use crate::registry::{Drain, Presence, Registry, Unavailability};
 
 /// All that the leader knows, at one moment.
 #[derive(Clone, Debug)]
@@ -31,6 +31,15 @@ pub struct Snapshot {
     pub master: Arc<MasterInfo>,
     pub tables: Tables,
     pub registry: Registry,
+}
+
+impl Snapshot {
+    /// Agents that missed their heartbeats and may return. Those that an operator marked gone are not expected back, and
+    /// nobody is to be alarmed by them.
+    #[must_use]
+    pub fn unreachable_agents(&self) -> usize {
+        self.registry.agents().filter(|agent| agent.presence == Presence::Unreachable).count()
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -35,7 +35,10 @@ pub(super) fn state(site: &Site, view: &View) -> Value {
         "id": tasks::agent(view),
         "pid": site.address.pid(),
         "hostname": site.address.hostname,
-        "capabilities": ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT", "TASK_RESOURCE_LIMITS"],
+        "capabilities": [
+            "MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT", "AGENT_OPERATION_FEEDBACK",
+            "AGENT_DRAINING", "TASK_RESOURCE_LIMITS",
+        ],
         "resources": resources(&view.total),
         "reserved_resources": by_role(&view.total, resources),
         "unreserved_resources": resources(&view.total.unreserved()),
@@ -107,14 +110,15 @@ fn framework(site: &Site, view: &View, framework: &Framework) -> Value {
     shown
 }
 
-/// A framework's own executor with its tasks.
+/// A framework's own executor with its tasks. Its resources are those of all in its container.
 fn custom_executor(site: &Site, view: &View, executor: &Executor) -> Value {
     let info = &executor.info;
-    let used = executor.spec.as_ref().map(|spec| spec.resources.clone()).unwrap_or_default();
+    let own = executor.spec.as_ref().map(|spec| spec.resources.clone()).unwrap_or_default();
     let of = |task: &&Task| task.executor_key().as_ref() == Some(&executor.key);
     let show = |tasks: Vec<&Task>| tasks.into_iter().map(|task| shown_task(view, task)).collect::<Value>();
     let (live, ended): (Vec<&Task>, Vec<&Task>) =
         view.tasks.iter().filter(of).partition(|task| tasks::is_live(task));
+    let used = live.iter().filter_map(|task| task.spec.as_ref()).fold(own, |sum, spec| sum + &spec.resources);
     let (queued, running): (Vec<&Task>, Vec<&Task>) =
         live.into_iter().partition(|task| task.phase == Phase::Fetching);
     let gone = view.completed.iter().map(|task| &**task).filter(of);

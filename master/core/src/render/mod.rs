@@ -17,7 +17,8 @@ pub use maintenance::{
 };
 pub use roles::{consumption, get_quota, get_roles, get_weights, quota_status};
 pub use state::{
-    drain_info, get_agents, get_executors, get_frameworks, get_master, get_operations, get_state, get_tasks,
+    AGENT_CAPABILITIES, drain_info, get_agents, get_executors, get_frameworks, get_master, get_operations,
+    get_state, get_tasks,
 };
 
 use model::id::{AgentId, FrameworkId};

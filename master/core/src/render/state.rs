@@ -86,8 +86,14 @@ fn agents_of(snapshot: &Snapshot) -> GetAgents {
 }
 
 /// What every agent of this system can do.
-const AGENT_CAPABILITIES: [AgentCan; 3] =
-    [AgentCan::MultiRole, AgentCan::HierarchicalRole, AgentCan::ReservationRefinement];
+pub const AGENT_CAPABILITIES: [AgentCan; 6] = [
+    AgentCan::MultiRole,
+    AgentCan::HierarchicalRole,
+    AgentCan::ReservationRefinement,
+    AgentCan::AgentOperationFeedback,
+    AgentCan::AgentDraining,
+    AgentCan::TaskResourceLimits,
+];
 
 const NANOSECONDS: i64 = 1_000_000_000;
 

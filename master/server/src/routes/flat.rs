@@ -277,9 +277,7 @@ fn gauges(out: &mut Table, snapshot: &Snapshot) {
         set(format!("{name}_revocable_used"), used);
         set(format!("{name}_revocable_percent"), if total > 0.0 { used / total } else { 0.0 });
     }
-    let known = snapshot.registry.agents().count();
-    let unreachable = known.saturating_sub(tables.agents.len() + tables.recovered.len());
-    set("slaves_unreachable".into(), unreachable as f64);
+    set("slaves_unreachable".into(), snapshot.unreachable_agents() as f64);
     let connected = tables.agents.values().filter(|agent| agent.link.is_some()).count();
     let active = tables.agents.values().filter(|agent| agent.link.is_some() && !agent.deactivated).count();
     set("slaves_connected".into(), connected as f64);

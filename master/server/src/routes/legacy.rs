@@ -10,7 +10,8 @@ use http::{Method, StatusCode};
 use master_core::call::OperatorCall;
 use master_core::input::Input;
 use master_core::render;
-use master_core::snapshot::{Snapshot, Task};
+use master_core::snapshot::{Agent, Snapshot, Task};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -238,12 +239,11 @@ async fn set_weights(app: &App, request: Request) -> Result<Response, Response> 
 pub(super) async fn state_summary(State(app): State<Arc<App>>, request: Request) -> Response {
     leaders(app, request, |snapshot, app, out| {
         let tables = &snapshot.tables;
+        let histories = shapes::Histories::of(snapshot);
+        let agent = |agent: &Arc<Agent>| shapes::agent_summary(snapshot, &histories, agent);
         Members(vec![
             ("hostname", Box::new(who::host_and_port(&app.about.advertise).0)),
-            (
-                "slaves",
-                Box::new(Each(|| tables.agents.values().map(|one| shapes::agent_summary(snapshot, one)))),
-            ),
+            ("slaves", Box::new(Each(|| tables.agents.values().map(agent)))),
             (
                 "frameworks",
                 Box::new(Each(|| tables.frameworks.values().map(|one| shapes::framework_summary(one)))),
@@ -265,10 +265,11 @@ pub(super) async fn teardown(State(app): State<Arc<App>>, request: Request) -> R
         let bytes = body::read(&app, &parts.headers, payload).await?;
         let text = std::str::from_utf8(&bytes).map_err(|_| answer::bad("The form must be text"))?;
         let id = text.split('&').find_map(|pair| pair.strip_prefix("frameworkId="));
+        let id = id.map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned());
         let Some(id) = id.filter(|id| !id.is_empty()) else {
             return Err(answer::bad("Missing 'frameworkId' query parameter in the request body"));
         };
-        let call = OperatorCall::Teardown(id.into());
+        let call = OperatorCall::Teardown(id.as_str().into());
         let asked = ask(&app, |request| Input::Operator { request, call }).await;
         match asked.answer().await {
             Ok(reply) => Ok(plain(&reply)),

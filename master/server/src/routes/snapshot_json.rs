@@ -2,11 +2,12 @@
 //!
 //! Lists are written item by item: a tree of the whole state would cost several times its text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use master_core::render;
 use master_core::snapshot::{Agent, Executor, Framework, Offer, Snapshot, Task};
+use model::id::AgentId;
 use model::resources::{Bag, Form, Quantities, Value as Amount};
 use model::role::Role;
 use model::task::TaskState;
@@ -349,7 +350,7 @@ fn agent_object(snapshot: &Snapshot, agent: &Agent) -> Map<String, Value> {
         "active": agent.link.is_some() && !agent.deactivated,
         "deactivated": agent.deactivated,
         "version": &*agent.version,
-        "capabilities": ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"],
+        "capabilities": render::AGENT_CAPABILITIES.map(|can| can.as_str_name()),
     });
     let Value::Object(mut out) = out else { return Map::new() };
     if let Some(at) = agent.reregistered_at {
@@ -408,26 +409,44 @@ impl Counts {
     }
 }
 
+/// Every task that is remembered, whatever became of it.
+fn all_tasks(framework: &Framework) -> impl Iterator<Item = &Task> {
+    let all = framework.tasks.values().chain(framework.unreachable.values());
+    all.chain(framework.completed.iter()).map(|task| &**task)
+}
+
 pub(super) fn framework_summary(framework: &Framework) -> Value {
     let mut out = framework_head(framework);
-    let all =
-        || framework.tasks.values().chain(framework.unreachable.values()).chain(framework.completed.iter());
-    Counts::of(all().map(|task| &**task)).put(&mut out);
-    let agents: std::collections::BTreeSet<&str> =
-        framework.tasks.values().map(|task| task.agent.as_str()).collect();
+    Counts::of(all_tasks(framework)).put(&mut out);
+    let agents: BTreeSet<&str> = all_tasks(framework).map(|task| task.agent.as_str()).collect();
     out.insert("slave_ids".to_owned(), json!(agents));
     Value::Object(out)
 }
 
-pub(super) fn agent_summary(snapshot: &Snapshot, agent: &Agent) -> Value {
+/// What `/state-summary` says of each agent's tasks, past ones too. Found in one walk over all tasks: agents know their
+/// live ones alone.
+#[derive(Default)]
+pub(super) struct Histories<'a>(BTreeMap<&'a AgentId, (Counts, BTreeSet<&'a str>)>);
+
+impl<'a> Histories<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
+        let mut all = Self::default();
+        for framework in snapshot.tables.frameworks.values() {
+            for task in all_tasks(framework) {
+                let (counts, frameworks) = all.0.entry(&task.agent).or_default();
+                *counts.0.entry(task.state).or_default() += 1;
+                frameworks.insert(framework.id.as_str());
+            }
+        }
+        all
+    }
+}
+
+pub(super) fn agent_summary(snapshot: &Snapshot, histories: &Histories<'_>, agent: &Agent) -> Value {
     let mut out = agent_object(snapshot, agent);
-    let tasks = agent
-        .tasks
-        .iter()
-        .filter_map(|(framework, id)| snapshot.tables.frameworks.get(framework)?.tasks.get(id));
-    Counts::of(tasks.map(|task| &**task)).put(&mut out);
-    let frameworks: std::collections::BTreeSet<&str> =
-        agent.tasks.iter().map(|(framework, _)| framework.as_str()).collect();
+    let none = Default::default();
+    let (counts, frameworks) = histories.0.get(&agent.id).unwrap_or(&none);
+    counts.put(&mut out);
     out.insert("framework_ids".to_owned(), json!(frameworks));
     Value::Object(out)
 }

@@ -32,8 +32,7 @@ pub fn write_state(snapshot: &Snapshot, about: &About, out: &mut dyn io::Write) 
     let id = snapshot.master.id.clone();
     let active = tables.agents.values().filter(|agent| agent.link.is_some() && !agent.deactivated).count();
     let deactivated = tables.agents.values().filter(|agent| agent.deactivated).count();
-    let unreachable =
-        snapshot.registry.agents().count().saturating_sub(tables.agents.len() + tables.recovered.len());
+    let unreachable = snapshot.unreachable_agents();
     let flags: BTreeMap<&str, &str> =
         about.flags.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let domain = snapshot.master.domain.as_ref().map(shapes::v1_shape);

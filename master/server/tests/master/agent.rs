@@ -72,7 +72,11 @@ impl TestAgent {
                     }
                     Some(to_agent::Frame::Operation(order)) => link.send(done(order)).await,
                     Some(to_agent::Frame::Run(run)) => {
-                        link.send(running(&run.framework, &run.task)).await;
+                        let framework = run.framework.id.unwrap_or_default();
+                        link.send(update(framework, run.task.task_id, TaskState::TaskRunning, 7)).await;
+                    }
+                    Some(to_agent::Frame::Kill(kill)) => {
+                        link.send(update(kill.framework_id, kill.task_id, TaskState::TaskKilled, 8)).await;
                     }
                     _ => {}
                 }
@@ -96,18 +100,24 @@ fn done(order: ApplyOperation) -> to_master::Frame {
     })
 }
 
-fn running(framework: &v1::FrameworkInfo, task: &v1::TaskInfo) -> to_master::Frame {
+/// An update whose uuid is sixteen times the same byte.
+fn update(
+    framework_id: v1::FrameworkId,
+    task_id: v1::TaskId,
+    state: TaskState,
+    uuid: u8,
+) -> to_master::Frame {
     to_master::Frame::Status(StatusReport {
-        framework_id: framework.id.clone().unwrap_or_default(),
+        framework_id,
         status: TaskStatus {
-            task_id: task.task_id.clone(),
-            state: TaskState::TaskRunning.into(),
+            task_id,
+            state: state.into(),
             source: Some(v1::task_status::Source::Executor.into()),
-            uuid: Some(Bytes::from_static(&[7; 16])),
+            uuid: Some(Bytes::copy_from_slice(&[uuid; 16])),
             timestamp: Some(1.5),
             ..TaskStatus::default()
         },
-        latest_state: TaskState::TaskRunning.into(),
+        latest_state: state.into(),
     })
 }
 

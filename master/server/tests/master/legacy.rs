@@ -38,9 +38,11 @@ const FRAMEWORK_HEAD: &str = "id name used_resources offered_resources capabilit
     connected recovered";
 
 struct Scene {
-    _stream: Conversation,
-    _agent: TestAgent,
+    stream: Conversation,
+    agent: TestAgent,
     framework: String,
+    /// Of its stream.
+    token: String,
 }
 
 /// A framework in the role `web` with a task and its executor, a reservation, a quota and a weight.
@@ -106,7 +108,7 @@ async fn scene(at: SocketAddr) -> Scene {
             break;
         }
     }
-    Scene { _stream: stream, _agent: agent, framework: id }
+    Scene { stream, agent, framework: id, token }
 }
 
 fn resources(value: &Value) {
@@ -235,6 +237,41 @@ async fn the_old_reads_have_the_members_and_numbers_dashboards_expect() {
     let version = read("/version").await;
     has(&version, "version build_date build_time build_user");
     doubles(&version, "build_time");
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_is_counted_and_who_is_gone_is_not_missed() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let master = TestMaster::alone(temp.path()).await;
+    let at = master.address;
+    let mut scene = scene(at).await;
+    let kill = json!({"type": "KILL", "framework_id": {"value": scene.framework},
+        "kill": {"task_id": {"value": "t"}, "agent_id": {"value": scene.agent.id}}});
+    let headers = format!("{JSON}Mesos-Stream-Id: {}\r\n", scene.token);
+    let answer = raw(at, &request("/api/v1/scheduler", &headers, kill.to_string().as_bytes())).await;
+    assert_eq!(answer.status, 202);
+    loop {
+        let record = scene.stream.record().await.expect("the task ends");
+        if record["update"]["status"]["state"] == "TASK_KILLED" {
+            break;
+        }
+    }
+    let summary = get(at, "/state-summary").await.json();
+    for (who, with) in [("slaves", "framework_ids"), ("frameworks", "slave_ids")] {
+        let one = &summary[who][0];
+        assert_eq!((&one["TASK_RUNNING"], &one["TASK_KILLED"]), (&json!(0), &json!(1)), "{who}");
+        assert_eq!(one[with].as_array().map(Vec::len), Some(1), "{who}: {}", one[with]);
+    }
+
+    let gone = json!({"type": "MARK_AGENT_GONE", "mark_agent_gone": {"agent_id": {"value": scene.agent.id}}});
+    assert_eq!(post(at, "/api/v1", &gone).await.status, 200);
+    let state = get(at, "/state").await.json();
+    assert_eq!((&state["slaves"], &state["unreachable_slaves"]), (&json!([]), &json!(0.0)));
+    assert_eq!(get(at, "/metrics/snapshot").await.json()["master/slaves_unreachable"], json!(0.0));
+    let form = format!("frameworkId={}", scene.framework.replace('-', "%2D"));
+    let torn = raw(at, &request("/teardown", "", form.as_bytes())).await;
+    assert_eq!(torn.status, 200);
     master.stop().await;
 }
 
