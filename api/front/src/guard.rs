@@ -36,6 +36,9 @@ pub enum Role {
     Master,
 }
 
+/// A line of the list.
+const LINE: &str = "PRINCIPAL SECRET ROLE,... [in=ROLE,...] [as=USER,...]";
+
 const ROLES: [(&str, Role); 4] = [
     ("operator", Role::Operator),
     ("framework", Role::Framework),
@@ -64,10 +67,20 @@ impl Principal {
     }
 }
 
+/// What frameworks of a principal are bound to, as the list has it; `None` is not bound.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Roles of the cluster that they may be in; `eng/*` stands for all within `eng`.
+    pub roles: Option<Vec<String>>,
+    /// Users of the agents' machines that their tasks may run as.
+    pub users: Option<Vec<String>>,
+}
+
 #[derive(Debug)]
 struct Known {
     credential: Credential,
     principal: Principal,
+    bounds: Bounds,
 }
 
 /// The principals of one server. Cheap to clone.
@@ -91,7 +104,9 @@ pub enum GuardError {
 
 impl Guard {
     /// Reads a list of principals, one in a line: `PRINCIPAL SECRET ROLE,...`, the roles being `operator`, `framework`,
-    /// `agent`, `master` and `reader`, which gives nothing beyond reading. A line that begins with `#` is a remark.
+    /// `agent`, `master` and `reader`, which gives nothing beyond reading. After them may come what the frameworks of the
+    /// principal are bound to: `in=ROLE,...`, roles of the cluster, and `as=USER,...`, users of machines. A line that begins
+    /// with `#` is a remark.
     ///
     /// # Errors
     /// See [`GuardError`].
@@ -101,17 +116,18 @@ impl Guard {
         let mut all = BTreeMap::new();
         for (number, line) in (1..).zip(text.lines()) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let (principal, secret, roles) = match words[..] {
+            let (principal, secret, roles, bounds) = match words[..] {
                 [] => continue,
                 [first, ..] if first.starts_with('#') => continue,
-                [principal, secret, roles] => (principal, secret, roles),
-                _ => return Err(at(number, "must be PRINCIPAL SECRET ROLE,...".to_owned())),
+                [principal, secret, roles, ref bounds @ ..] => (principal, secret, roles, bounds),
+                _ => return Err(at(number, format!("must be {LINE}"))),
             };
+            let bounds = Bounds::read(bounds).map_err(|fault| at(number, fault))?;
             let credential =
                 Credential::new(principal, secret).map_err(|fault| at(number, fault.to_string()))?;
             let roles = roles_of(roles).map_err(|fault| at(number, fault))?;
             let name = credential.principal().to_owned();
-            if all.insert(name, known(credential, &roles)).is_some() {
+            if all.insert(name, known(credential, &roles, bounds)).is_some() {
                 return Err(at(number, "the principal has a line already".to_owned()));
             }
             if all.len() > PRINCIPALS {
@@ -125,7 +141,16 @@ impl Guard {
     #[must_use]
     pub fn of_one(credential: Credential) -> Self {
         let name = credential.principal().to_owned();
-        Self(Arc::new(BTreeMap::from([(name, known(credential, &ROLES.map(|(_, role)| role)))])))
+        Self(Arc::new(BTreeMap::from([(
+            name,
+            known(credential, &ROLES.map(|(_, role)| role), Bounds::default()),
+        )])))
+    }
+
+    /// Principals whose frameworks are bound to something, and to what.
+    pub fn bounds(&self) -> impl Iterator<Item = (&str, &Bounds)> {
+        let bound = self.0.iter().filter(|(_, known)| known.bounds != Bounds::default());
+        bound.map(|(name, known)| (name.as_str(), &known.bounds))
     }
 
     /// The first principal, by name, that has this role: what a server calls itself towards others of its kind.
@@ -150,9 +175,27 @@ impl Guard {
     }
 }
 
-fn known(credential: Credential, roles: &[Role]) -> Known {
+impl Bounds {
+    fn read(words: &[&str]) -> Result<Self, String> {
+        let mut bounds = Self::default();
+        for word in words {
+            let (place, list) = match word.split_once('=') {
+                Some(("in", list)) => (&mut bounds.roles, list),
+                Some(("as", list)) => (&mut bounds.users, list),
+                _ => return Err(format!("'{word}' is not understood: a line is {LINE}")),
+            };
+            let all: Vec<String> = list.split(',').map(str::to_owned).collect();
+            if all.iter().any(String::is_empty) || place.replace(all).is_some() {
+                return Err(format!("'{word}' must be there once and name something between its commas"));
+            }
+        }
+        Ok(bounds)
+    }
+}
+
+fn known(credential: Credential, roles: &[Role], bounds: Bounds) -> Known {
     let name = credential.principal().into();
-    Known { credential, principal: Principal { name, roles: roles.into() } }
+    Known { credential, principal: Principal { name, roles: roles.into() }, bounds }
 }
 
 fn roles_of(text: &str) -> Result<Vec<Role>, String> {
@@ -251,7 +294,7 @@ mod tests {
 
     #[test]
     fn who_knows_the_secret_has_the_roles_of_the_line() {
-        let text = b"# people\n\nops  s3cret   operator,framework\nlooker x reader\n";
+        let text = b"# people\n\nops  s3cret   operator,framework\nlooker x reader\nweb y framework in=web,eng/* as=nobody\n";
         let (_folder, path) = file(0o600, text);
         let guard = Guard::read(&path).unwrap();
         let basic = |text: &str| text.parse::<Credential>().unwrap().basic();
@@ -266,6 +309,9 @@ mod tests {
         assert!(asked(&guard, &["Bearer x"]).is_none());
         assert!(asked(&guard, &[&basic("ops:s3cret"), &basic("looker:x")]).is_none(), "two at once");
         assert_eq!(guard.first(Role::Framework).unwrap().principal(), "ops");
+        let list = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect());
+        let bound = Bounds { roles: list(&["web", "eng/*"]), users: list(&["nobody"]) };
+        assert_eq!(guard.bounds().collect::<Vec<_>>(), [("web", &bound)]);
         assert!(!format!("{guard:?}").contains("s3cret"));
     }
 
@@ -273,7 +319,9 @@ mod tests {
     fn a_bad_file_is_refused_with_its_line_and_without_its_secrets() {
         for (text, said) in [
             (&b"ops s3cret"[..], "line 1: must be PRINCIPAL SECRET ROLE,..."),
-            (b"\nops s3cret operator extra", "line 2: must be"),
+            (b"\nops s3cret operator extra", "line 2: 'extra' is not understood"),
+            (b"ops s3cret framework in=a,,b", "line 1: 'in=a,,b' must be there once"),
+            (b"ops s3cret framework as=a as=b", "line 1: 'as=b' must be there once"),
             (b"ops s3cret chief", "line 1: 'chief' is no role"),
             (b"o:ps s3cret operator", "line 1: the principal must"),
             (b"ops s3cret operator\nops other reader", "line 2: the principal has a line already"),

@@ -33,7 +33,7 @@ pub(crate) struct MasterArgs {
     #[arg(long, env = "STOA_MASTER_DATA_DIR", value_name = "DIR", default_value = "stoa-master")]
     data_dir: PathBuf,
     /// A file of who may ask for what, a line each: PRINCIPAL SECRET ROLE,... with the roles operator, framework, agent,
-    /// master, reader; absent: everybody for everything
+    /// master, reader, and for frameworks in=ROLE,... as=USER,...; absent: everybody for everything
     #[arg(long, env = "STOA_MASTER_CREDENTIALS", value_name = "FILE")]
     credentials: Option<PathBuf>,
     /// The region and zone it stands in, as `{"fault_domain":{"region":{"name":"eu"},"zone":{"name":"eu-1"}}}`, inline or

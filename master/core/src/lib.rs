@@ -1,6 +1,7 @@
 //! The master without IO: registry, leader, allocator
 
 pub mod alloc;
+pub mod authority;
 pub mod call;
 pub mod constraints;
 pub mod effect;

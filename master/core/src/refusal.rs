@@ -38,6 +38,9 @@ pub enum Refusal {
     PrincipalDiffers { given: String, owner: String },
     #[error("FrameworkInfo update is not valid: {0}")]
     UpdateInvalid(String),
+    /// The framework's principal may not be in these roles.
+    #[error("{0}")]
+    Unauthorized(String),
     #[error("The framework was removed meanwhile")]
     FrameworkVanished,
     #[error("{0} is not supported by this master")]
@@ -71,7 +74,7 @@ impl Refusal {
     pub fn status(&self) -> u16 {
         match self {
             Self::NotLeading | Self::Unknown | Self::Busy | Self::InTransition | Self::TooMany { .. } => 503,
-            Self::NotSubscribed => 403,
+            Self::NotSubscribed | Self::Unauthorized(_) => 403,
             Self::NoSuchAgent(_) => 404,
             Self::FrameworkVanished | Self::GoesAway | Self::NotFree(_) => 409,
             Self::Unsupported(_) => 501,

@@ -1,6 +1,10 @@
 //! What an operator may choose about a master's behaviour.
 
+use std::sync::Arc;
+
 use model::time::Span;
+
+use crate::authority::Authority;
 
 /// Times are measured from what the leader hears, never from clocks of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub struct Settings {
     pub offer_timeout: Option<Span>,
     /// Agents visited by one run of the allocator; the rest waits for the next turn of the loop.
     pub allocation_budget: usize,
+    /// What principals of frameworks may do.
+    pub authority: Arc<Authority>,
 }
 
 impl Default for Settings {
@@ -52,6 +58,7 @@ impl Default for Settings {
             away_agents: 102_400,
             offer_timeout: None,
             allocation_budget: 2_000,
+            authority: Arc::default(),
         }
     }
 }

@@ -6,12 +6,30 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use front::guard::{self, Principal, Role};
+use front::guard::{self, Bounds, Guard, Principal, Role};
 use http::{Extensions, HeaderValue, Method, StatusCode};
+use master_core::authority::{Authority, RoleScope, Scope};
 use wire::master::call::Type;
 
 use crate::answer;
 use crate::app::App;
+
+/// What the core holds frameworks to, as the list has it.
+///
+/// # Errors
+/// Names the principal and the role of the cluster that is none.
+pub(crate) fn authority(guard: Option<&Guard>) -> Result<Authority, String> {
+    let scope = |(principal, bounds): (&str, &Bounds)| {
+        let read = |role: &String| {
+            let read = role.parse::<RoleScope>();
+            read.map_err(|fault| format!("--credentials: in={role} of '{principal}': {fault}"))
+        };
+        let roles = bounds.roles.as_ref().map(|roles| roles.iter().map(read).collect()).transpose()?;
+        let users = bounds.users.as_ref().map(|users| users.iter().cloned().collect());
+        Ok((principal.to_owned(), Scope { roles, users }))
+    };
+    guard.into_iter().flat_map(Guard::bounds).map(scope).collect()
+}
 
 /// What a route asks of who comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +117,7 @@ fn forbidden(principal: &Principal, role: Role) -> Response {
 }
 
 /// What this master says of itself to the others.
-pub(crate) fn own(guard: Option<&guard::Guard>) -> Option<HeaderValue> {
+pub(crate) fn own(guard: Option<&Guard>) -> Option<HeaderValue> {
     guard.and_then(|guard| guard.first(Role::Master)).map(guard::authorization)
 }
 

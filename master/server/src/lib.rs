@@ -105,6 +105,7 @@ impl Master {
         }
         // Refused before anything is written.
         let domain = config::domain(config.domain.as_deref())?;
+        guard::authority(config.guard.as_ref()).map_err(Error::Config)?;
         Forming::new(NodeId(1), &advertise, &peers)?;
         let metrics = metrics::Metrics::new();
         let observer = metrics.sync_observer();
@@ -206,7 +207,8 @@ async fn life(
     let offer_timeout = app
         .offer_timeout
         .map(|timeout| Span::from_millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)));
-    let settings = Settings { offer_timeout, ..Settings::default() };
+    let authority = Arc::new(guard::authority(app.guard.as_ref()).map_err(Error::Config)?);
+    let settings = Settings { offer_timeout, authority, ..Settings::default() };
     let driver = Driver::new(app.clone(), handle.clone(), events, inbox, view, settings);
     let mut driver = tokio::spawn(driver.run(ended));
     if newly && app.with_forming(|forming| forming.is_founder()) {

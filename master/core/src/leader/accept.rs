@@ -202,6 +202,10 @@ impl Turn<'_> {
     fn launch(&mut self, framework: &FrameworkId, deal: &mut Deal, mut spec: TaskSpec) {
         super::validate::fill(&mut spec, framework, &deal.role);
         let Some(record) = self.framework(framework) else { return };
+        if let Err(fault) = self.leader.settings.authority.task(&record.info, &spec.info) {
+            let (error, why) = (TaskState::Error, Why::TaskUnauthorized);
+            return self.turn_down(framework, &spec.id, &spec.agent, error, why, &fault);
+        }
         let site = Site { framework: record, agent: &deal.agent, role: &deal.role, rest: &deal.rest };
         // Nothing of the record is held on to but its description: a shared record is copied when it changes.
         let (verdict, info) = (site.check(&spec), Arc::clone(&record.info));
@@ -233,6 +237,14 @@ impl Turn<'_> {
         let Some(executor) = &mut group.executor else { return };
         super::validate::fill_executor(executor, framework, &deal.role);
         let Some(record) = self.framework(framework) else { return };
+        let authority = &self.leader.settings.authority;
+        let user = executor.info.command.as_ref().and_then(|command| command.user.as_deref());
+        let authorized = authority
+            .user(&record.info, user)
+            .and_then(|()| group.tasks.iter().try_for_each(|task| authority.task(&record.info, &task.info)));
+        if let Err(fault) = authorized {
+            return self.refuse_tasks(framework, &group.tasks, Why::TaskGroupUnauthorized, &fault);
+        }
         let site = Site { framework: record, agent: &deal.agent, role: &deal.role, rest: &deal.rest };
         let (verdict, info) = (site.check_group(executor, &group.tasks), Arc::clone(&record.info));
         let launches = match verdict {

@@ -89,6 +89,7 @@ impl Turn<'_> {
             .own_roles(&suppressed)
             .map_err(|role| format!("Suppressed role '{role}' is not contained in the set of roles"))?;
         let constraints = Arc::new(OfferConstraints::read(constraints, &profile.roles)?);
+        self.leader.settings.authority.roles(&info, &profile.roles)?;
         let id = match &info.id {
             Some(id) => FrameworkId::from(id.value.as_str()),
             None => self.next_framework_id(),
@@ -297,6 +298,10 @@ impl Turn<'_> {
     pub(super) fn update_framework(&mut self, request: RequestId, id: &FrameworkId, update: Subscribe) {
         match self.judge_update(id, update) {
             Ok(admission) => {
+                let (info, roles) = (&admission.info, &admission.profile.roles);
+                if let Err(text) = self.leader.settings.authority.roles(info, roles) {
+                    return self.answer(request, Err(Refusal::Unauthorized(text)));
+                }
                 let command = self.admit_command(&admission);
                 self.propose(command, Proposal::Update { request, admission: Box::new(admission) });
             }

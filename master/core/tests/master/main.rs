@@ -1,5 +1,6 @@
 //! Tests of the whole master core, driven through its one door.
 
+mod authority;
 mod constraints;
 mod laws;
 mod reconciling;

@@ -23,7 +23,7 @@ fn script(arguments: &str) -> Script {
     script
 }
 
-fn accept(offers: &[&str], operations: Vec<Operation>) -> Call {
+pub(crate) fn accept(offers: &[&str], operations: Vec<Operation>) -> Call {
     Call {
         r#type: Some(Type::Accept.into()),
         accept: Some(call::Accept {
@@ -35,7 +35,7 @@ fn accept(offers: &[&str], operations: Vec<Operation>) -> Call {
     }
 }
 
-fn launch(tasks: Vec<TaskInfo>) -> Operation {
+pub(crate) fn launch(tasks: Vec<TaskInfo>) -> Operation {
     Operation {
         r#type: Some(OperationType::Launch.into()),
         launch: Some(Launch { task_infos: tasks }),
@@ -43,7 +43,7 @@ fn launch(tasks: Vec<TaskInfo>) -> Operation {
     }
 }
 
-fn updates(effects: &[Effect]) -> Vec<TaskStatus> {
+pub(crate) fn updates(effects: &[Effect]) -> Vec<TaskStatus> {
     let update = |effect: &Effect| match effect {
         Effect::Event { event: SchedulerEvent::Update(status), .. } => Some((**status).clone()),
         _ => None,
@@ -52,7 +52,7 @@ fn updates(effects: &[Effect]) -> Vec<TaskStatus> {
 }
 
 /// State, reason and message of the one update a call brought about.
-fn verdict(effects: &[Effect]) -> (&'static str, &'static str, String) {
+pub(crate) fn verdict(effects: &[Effect]) -> (&'static str, &'static str, String) {
     let updates = updates(effects);
     let [status] = &updates[..] else { panic!("{} updates", updates.len()) };
     let state = TaskState::try_from(status.state).expect("a state");

@@ -13,6 +13,7 @@ const LIST: &str = "\
 # who             secret    what for
 operations        op-pw     operator
 marathon          ma-pw     framework
+tenant            te-pw     framework  in=tenant,tenant/*  as=nobody
 node              no-pw     agent
 dashboard         da-pw     reader
 ";
@@ -120,6 +121,28 @@ async fn each_may_do_what_its_line_says() {
     ] {
         let answer = ask(&master, "POST", "/api/v1/state", &json(who), &record(space)).await;
         assert_eq!(answer.status, status, "{who} {space}: {}", answer.text());
+    }
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_principal_that_is_bound_to_roles_subscribes_in_no_other() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let master = TestMaster::guarded(&temp.path().join("data"), &list(temp.path())).await;
+    for (role, first) in [("tenant", "SUBSCRIBED"), ("tenant/blue", "SUBSCRIBED"), ("eng", "ERROR")] {
+        let mut call = framework("bound");
+        let info = &mut call["subscribe"]["framework_info"];
+        info["roles"] = json!([role]);
+        info["capabilities"] = json!([{"type": "MULTI_ROLE"}]);
+        let mut stream = Conversation::open(master.address).await;
+        let headers = said("tenant:te-pw") + JSON;
+        stream.send(&request("/api/v1/scheduler", &headers, call.to_string().as_bytes())).await;
+        assert_eq!(stream.head().await.status, 200);
+        let record = stream.record().await.expect("a first record");
+        assert_eq!(record["type"], first, "{role}: {record}");
+        if first == "ERROR" {
+            assert_eq!(record["error"]["message"], "Not authorized to use roles 'eng'");
+        }
     }
     master.stop().await;
 }

@@ -108,7 +108,10 @@ impl<'a> Args<'a> {
 
 impl Script {
     pub(crate) fn new() -> Self {
-        let settings = Settings::default();
+        Self::of(Settings::default())
+    }
+
+    pub(crate) fn of(settings: Settings) -> Self {
         Self { world: World::new(settings.clone()), settings, verbose: false }
     }
 
