@@ -147,11 +147,33 @@ impl Scheduler {
             Verdict::Uncounted => run.attempt < limits::RETRIES,
         };
         if repeats && !job.definition.disabled {
-            let own = |policy: &RetryPolicy| policy.pause(&run.id().to_string(), run.failures.max(1));
-            let pause = policy.map_or(self.settings.failure_retry, own);
+            let pause = self.pause(policy, &run);
             return self.again(now, run, pause, why, out);
         }
         self.failed(now, run, why, out);
+    }
+
+    /// After so many failures of a run.
+    fn pause(&self, policy: Option<&RetryPolicy>, run: &Run) -> Span {
+        let own = |policy: &RetryPolicy| policy.pause(&run.id().to_string(), run.failures.max(1));
+        policy.map_or(self.settings.failure_retry, own)
+    }
+
+    /// A run as a new leader goes on with it, if that is another than the record says: the clock of the leader that put
+    /// something off, or saw an agent go, may have been ahead of ours, and nobody is to wait until we are there.
+    pub(super) fn by_our_clock(&self, now: Time, run: &Run) -> Option<Run> {
+        let job = self.book.job(&run.job)?;
+        let work = job.work(run.part);
+        let launch = limits::LAUNCH_AGAIN.saturating_mul(1 << run.losses.min(6));
+        let latest = now + self.pause(work.definition.retry_policy.as_ref(), run).max(launch);
+        let ahead = run.not_before.is_some_and(|at| at > latest);
+        if !ahead && run.unreachable_since.is_none_or(|since| since <= now) {
+            return None;
+        }
+        let mut run = run.clone();
+        run.not_before = run.not_before.map(|at| at.min(latest));
+        run.unreachable_since = run.unreachable_since.map(|since| since.min(now));
+        Some(run)
     }
 
     /// It will not be tried again.

@@ -242,7 +242,11 @@ impl Scheduler {
     }
 
     /// Sets the timers that a run's state asks for.
-    fn resume(&mut self, now: Time, run: &Run, out: &mut Vec<Effect>) {
+    fn resume(&mut self, now: Time, run: &Arc<Run>, out: &mut Vec<Effect>) {
+        let run = &match self.by_our_clock(now, run) {
+            Some(ours) => self.save(ours, out),
+            None => Arc::clone(run),
+        };
         match run.state {
             State::Waiting => self.enqueue(now, run),
             state if state.has_task() && run.parts.is_some() => match run.ending {

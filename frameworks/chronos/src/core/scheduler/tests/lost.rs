@@ -6,7 +6,7 @@ use model::time::Span;
 use serde_json::{Value, json};
 
 use super::super::super::message::{Command, Orphans};
-use super::super::super::run::{Run, RunId};
+use super::super::super::run::{Run, RunId, State};
 use super::world::{START, World};
 
 const OFFER: &str = "cpus:1;mem:1000;disk:1000";
@@ -244,4 +244,18 @@ fn what_cannot_be_meant_is_refused_by_name() {
         let refusal = world.post(job).expect_err("refused").to_string();
         assert_eq!(refusal, "unreachable must be {\"lostAfterSeconds\": 0 to 2592000} or \"wait\"");
     }
+}
+
+#[test]
+fn what_a_leader_with_a_clock_ahead_has_put_off_is_not_waited_for_by_the_next() {
+    let (mut world, _) = unreachable(json!({}));
+    world.now = START - Span::from_hours(1);
+    world.fail_over();
+    world.pass(Span::from_secs(90));
+    assert_eq!(run_of(&world, "a").state, State::Waiting, "lost ninety seconds after the next leader came");
+    world.now = START - Span::from_hours(2);
+    world.fail_over();
+    world.pass(Span::from_secs(10));
+    world.offer(OFFER);
+    assert_eq!(world.tasks.len(), 2, "tried again ten seconds after the next leader came");
 }
