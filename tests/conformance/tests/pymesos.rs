@@ -30,7 +30,9 @@ fn ask(operator: &mut Client, method: &str, call: &str, arguments: Value) -> Val
     operator.give("ask", json!({"method": method, "arguments": arguments}));
     let answer = operator.wait(method, |seen| seen["saw"] == "answer" && seen["method"] == method);
     if call.is_empty() {
-        assert!(answer["answer"].is_null(), "{method} has nothing to say: {answer}");
+        // Some methods drop what comes back, others make an object of an empty body.
+        let said = &answer["answer"];
+        assert!(said.is_null() || *said == json!({}), "{method} has nothing to say: {answer}");
         return Value::Null;
     }
     assert_eq!(answer["answer"]["type"], call, "{answer}");
