@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use model::id::{AgentId, TaskId};
 use model::task::TaskState;
-use model::time::Time;
 use sdk::offer::{Offer, Share};
 use serde_json::Value;
 
@@ -35,8 +34,6 @@ pub struct TaskUpdate {
     pub agent: Option<AgentId>,
     pub state: TaskState,
     pub message: String,
-    /// Since when its agent cannot be reached, if that is told.
-    pub unreachable_since: Option<Time>,
 }
 
 /// What is asked through the API.

@@ -189,7 +189,6 @@ impl Framework for Batch {
             agent: update.agent.clone(),
             state: update.state,
             message: update.message.clone(),
-            unreachable_since: update.unreachable_since,
         };
         self.input(Input::Update(update), step);
     }

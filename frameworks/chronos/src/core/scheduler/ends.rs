@@ -39,7 +39,7 @@ impl Scheduler {
             TaskState::Unreachable if mutant::planted("unreachable-runs-are-tried-again") => {
                 self.attempt_failed(now, (**run).clone(), Cause::Lost, "unreachable", out);
             }
-            TaskState::Unreachable => self.unreachable(now, run, update.unreachable_since, out),
+            TaskState::Unreachable => self.unreachable(now, run, out),
             state => self.task_over(now, run, state, &update.message, out),
         }
     }

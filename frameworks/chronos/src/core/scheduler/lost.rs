@@ -15,14 +15,18 @@ use super::{RUN, Scheduler, Timer};
 
 impl Scheduler {
     /// A task cannot be reached. Masters say so again whenever they are asked.
-    pub(super) fn unreachable(&mut self, now: Time, run: &Run, since: Option<Time>, out: &mut Vec<Effect>) {
+    pub(super) fn unreachable(&mut self, now: Time, run: &Run, out: &mut Vec<Effect>) {
+        if run.orphan {
+            // Its job is gone, and how long to wait with it. Should the task return, no record speaks of it, and it is killed.
+            return self.task_over(now, run, TaskState::Lost, "", out);
+        }
         if run.state == State::Unreachable {
             return;
         }
         let mut run = run.clone();
         run.state = State::Unreachable;
-        // The master knows since when, also if no scheduler was there. Its clock may be ahead.
-        run.unreachable_since = Some(since.map_or(now, |since| since.min(now)));
+        // By our clock: by that of a master, which says so as well, a task would be given up as much too soon as it is behind.
+        run.unreachable_since = Some(now);
         if run.ending.is_none() {
             run.reason = "its agent cannot be reached".to_owned();
         }

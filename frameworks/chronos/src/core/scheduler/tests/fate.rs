@@ -250,11 +250,6 @@ impl<'a> Fate<'a> {
                 agent: Some("S1".into()),
                 state,
                 message: message.to_owned(),
-                unreachable_since: self
-                    .story
-                    .cut
-                    .map(|(from, _)| from)
-                    .filter(|_| state == TaskState::Unreachable),
             };
             self.input(Input::Update(update))?;
             if state.is_terminal() {
@@ -278,7 +273,6 @@ impl<'a> Fate<'a> {
                     agent: None,
                     state: TaskState::Unknown,
                     message: "Reconciliation: Task is unknown".to_owned(),
-                    unreachable_since: None,
                 };
                 self.input(Input::Update(update))?;
             }

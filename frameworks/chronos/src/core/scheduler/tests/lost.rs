@@ -187,6 +187,19 @@ fn what_was_killed_or_deleted_does_not_wait_for_its_agent_for_ever() {
 }
 
 #[test]
+fn a_run_of_a_deleted_job_does_not_wait_for_its_agent_at_all() {
+    let (mut world, task) = unreachable(json!({}));
+    world.update(&task, TaskState::Running, "");
+    world.command(Command::Delete { job: "a".to_owned(), orphans: Orphans::Schedule }).expect("known");
+    assert!(!world.store.is_empty(), "the task is being killed");
+    world.update(&task, TaskState::Unreachable, "");
+    assert!(world.store.is_empty(), "{:?}", world.store);
+    world.told();
+    world.update(&task, TaskState::Running, "");
+    assert_eq!(world.told(), "kill ct:+0:0:a:");
+}
+
+#[test]
 fn a_part_of_a_run_is_lost_alone() {
     let mut world = World::new();
     let job = json!({

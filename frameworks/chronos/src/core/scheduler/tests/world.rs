@@ -128,7 +128,7 @@ impl World {
         }
         let message = message.to_owned();
         let (task, agent) = (task.into(), Some("S1".into()));
-        self.input(Input::Update(TaskUpdate { task, agent, state, message, unreachable_since: None }));
+        self.input(Input::Update(TaskUpdate { task, agent, state, message }));
     }
 
     /// The oldest task runs and ends so.
