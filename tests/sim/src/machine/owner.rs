@@ -236,7 +236,12 @@ fn put(document: Value) -> Command {
 /// The definition of the job at this place: each is of another kind.
 fn document(place: usize, name: &str, parent: Option<&str>, cx: &mut Context) -> Value {
     let seconds = cx.random.random_range(3..9);
-    let long = cx.random.random_range(50..2_500);
+    // Some run for longer than it takes to give up an agent.
+    let long = if cx.chance(2_000) {
+        cx.random.random_range(5_000..15_000)
+    } else {
+        cx.random.random_range(50..2_500)
+    };
     let policy = ["Allow", "Forbid", "Replace", "Queue"][cx.random.random_range(0..4)];
     let mut job = json!({
         "name": name, "command": format!("run {long} ?"), "cpus": 0.1, "mem": 16, "disk": 1, "owner": "o@example.com",
