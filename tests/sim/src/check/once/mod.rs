@@ -62,6 +62,8 @@ pub struct Once {
     runs: BTreeMap<RunId, Entry>,
     attempts: Attempts,
     removals: BTreeSet<String>,
+    /// Jobs that came with the revision being looked at: whether they were there before what it says of others is not told.
+    fresh: BTreeSet<String>,
     /// The run that each request was for.
     tokens: BTreeMap<(String, String), RunId>,
     /// What was seen.
@@ -145,6 +147,7 @@ impl Once {
     /// What was written at once: jobs before what refers to them, removals last.
     fn revision(&mut self, events: &[(Index, Event)]) {
         let (mut statuses, mut runs, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        self.fresh.clear();
         for (_, event) in events {
             let key = event.key().strip_prefix(RECORDS).unwrap_or_default();
             let value = match event {
@@ -190,6 +193,7 @@ impl Once {
         if !job.present {
             // It may have been there under this name before.
             *job = Job { present: true, ..Job::default() };
+            self.fresh.insert(name.to_owned());
             self.runs.retain(|id, entry| *id.job != *name || !entry.gone);
         }
         job.parents = definition.parents.unwrap_or_default();
@@ -264,7 +268,7 @@ impl Once {
     /// A run is on record for the first time.
     fn made(&mut self, id: &RunId, run: &Run) {
         let Some(job) = self.jobs.get_mut(&*run.job) else { return };
-        job.paid += u64::from(run.trigger == Trigger::Parents);
+        job.paid += u64::from(run.trigger == Trigger::Parents && !self.fresh.contains(&*run.job));
         let mut schedules = job.schedules.iter().filter_map(|(_, repeating)| repeating.as_ref());
         let due = schedules
             .any(|repeating| repeating.has(run.due) && run.up_to.is_none_or(|last| repeating.has(last)));
@@ -299,9 +303,9 @@ impl Once {
             job.over += 1;
         }
         if run.state == State::Succeeded {
-            let waits = |job: &&mut Job| job.present && !job.disabled && job.parents.contains(&*run.job);
-            for job in self.jobs.values_mut().filter(waits) {
-                job.owed += 1;
+            let waits = |job: &Job| job.present && !job.disabled && job.parents.contains(&*run.job);
+            for (name, job) in &mut self.jobs {
+                job.owed += u64::from(waits(job) && !self.fresh.contains(name));
             }
         }
     }
