@@ -67,7 +67,7 @@ const MUTANTS: &[(&str, &str)] = &[
 #[derive(Parser)]
 struct Arguments {
     /// Seeds tried for each fault before it counts as missed.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 150)]
     seeds: u64,
     /// Only this one.
     #[arg(long)]
