@@ -175,7 +175,7 @@ fn offer(agent: u64) -> Offer {
 fn ends(task: &TaskId) -> Vec<Input> {
     let update = |state| {
         let (task, message) = (task.clone(), String::new());
-        Input::Update(TaskUpdate { task, agent: None, state, message, unreachable_since: None })
+        Input::Update(TaskUpdate { task, agent: None, state, message })
     };
     vec![update(TaskState::Running), update(TaskState::Finished)]
 }
