@@ -254,18 +254,17 @@ pub(crate) fn plain(container: &v1::ContainerInfo) -> Result<(), Invalid> {
         return refuse("tty_info");
     }
     let Some(linux) = &container.linux_info else { return Ok(()) };
-    let capabilities = [&linux.capability_info, &linux.bounding_capabilities, &linux.effective_capabilities];
-    if capabilities.iter().any(|set| set.is_some()) {
-        return refuse("linux_info' with sets of capabilities, '*_capabilities");
-    }
-    if linux.seccomp.is_some() {
-        return refuse("linux_info.seccomp");
-    }
-    if linux.share_pid_namespace() {
-        return refuse("linux_info.share_pid_namespace");
-    }
-    if linux.ipc_mode() == IpcMode::Private || linux.shm_size.is_some() {
-        return refuse("linux_info' with an IPC namespace of its own, 'ipc_mode");
+    let asked = [
+        ("capability_info", linux.capability_info.is_some()),
+        ("bounding_capabilities", linux.bounding_capabilities.is_some()),
+        ("effective_capabilities", linux.effective_capabilities.is_some()),
+        ("seccomp", linux.seccomp.is_some()),
+        ("share_pid_namespace", linux.share_pid_namespace()),
+        ("ipc_mode", linux.ipc_mode() == IpcMode::Private),
+        ("shm_size", linux.shm_size.is_some()),
+    ];
+    if let Some((field, _)) = asked.into_iter().find(|(_, asked)| *asked) {
+        return refuse(&format!("linux_info.{field}"));
     }
     Ok(())
 }
@@ -479,7 +478,7 @@ mod tests {
         let said = |field: &str| Some(format!("This agent does not have 'container.{field}': leave it out"));
         assert_eq!(
             linux(|linux| linux.bounding_capabilities = Some(Default::default())),
-            said("linux_info' with sets of capabilities, '*_capabilities")
+            said("linux_info.bounding_capabilities")
         );
         assert_eq!(linux(|linux| linux.seccomp = Some(Default::default())), said("linux_info.seccomp"));
         assert_eq!(

@@ -86,7 +86,7 @@ pub enum SchedulerEvent {
         master: Arc<wire::v1::MasterInfo>,
     },
     Heartbeat,
-    /// All the offers of one allocation.
+    /// Offers of one allocation, at most `limits::OFFERS_IN_EVENT`.
     Offers(Vec<Arc<Offer>>),
     Rescind(OfferId),
     /// Requests to leave agents of machines that are to be away.
