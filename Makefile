@@ -5,7 +5,8 @@
 #   make check    format, lints, licences
 #   make e2e      the tests on real processes alone
 #   make sim      a simulated cluster: SEED=n the first seed, SEEDS=m how many
-#   make e2e-faults   a cluster on network namespaces, broken by a schedule drawn from SEED for FAULT_SECONDS; needs root
+#   make e2e-faults   a cluster on network namespaces, broken by a schedule drawn from SEED for FAULT_SECONDS; needs root.
+#                   OTHER_STOA names another version of the program, which nodes go over to and back from
 #   make conformance  client libraries of other projects, alone; `make test` runs them too
 #   make mutants  plants faults in the cores one by one and shows that the simulator finds them
 #   make bench    the measurements of bench/, each with its floor
@@ -21,7 +22,7 @@ export CARGO_TERM_COLOR ?= auto
 CARGO := $(shell command -v cargo 2>/dev/null || echo $(HOME)/.cargo/bin/cargo)
 STOA := $(CARGO_TARGET_DIR)/release/stoa
 
-.PHONY: run build test check fmt lint licences e2e e2e-faults conformance sim mutants bench prepare prepare-run prepare-docker prepare-conformance
+.PHONY: run build test check fmt lint licences e2e e2e-faults conformance sim mutants bench prepare prepare-run prepare-faults prepare-docker prepare-conformance
 
 run: prepare-run build
 	@./scripts/run.sh $(STOA)
@@ -58,7 +59,7 @@ sim: build
 
 FAULT_SECONDS ?= 120
 
-e2e-faults: prepare-run build
+e2e-faults: prepare-run prepare-faults build
 	@$(CARGO_TARGET_DIR)/release/faults $(SEED) $(FAULT_SECONDS)
 
 conformance: prepare-run prepare-conformance build
@@ -76,6 +77,9 @@ prepare:
 
 prepare-run:
 	@./scripts/prepare.sh build run
+
+prepare-faults:
+	@./scripts/prepare.sh faults
 
 prepare-docker:
 	@./scripts/prepare.sh docker

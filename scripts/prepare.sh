@@ -3,11 +3,12 @@
 #
 #   prepare.sh build        what the compiler needs
 #   prepare.sh build run    and what a cluster on this machine uses besides
+#   prepare.sh faults       what comes between processes and their disks and clocks, to break them
 #   prepare.sh docker       what tests of Docker's containers use
 #   prepare.sh conformance  what client libraries of other projects are installed with
 #
 # Where a package cannot be installed it says so and exits 1, except for HAProxy, without which routing is off
-# and everything else works, and for Docker, without which its tests are skipped.
+# and everything else works, for Docker, without which its tests are skipped, and for what breaks clocks and disks.
 set -eu
 
 missing=""
@@ -33,6 +34,10 @@ for part in "$@"; do
         command -v python3 >/dev/null 2>&1 || want python3 "examples/hello.json serves its page with it"
         [ -n "${STOA_HAPROXY:-}" ] || command -v haproxy >/dev/null 2>&1 || [ -x /usr/sbin/haproxy ] \
             || want haproxy "it routes the apps' service ports"
+        ;;
+    faults)
+        ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || want faketime "a process's clock is set with it"
+        [ -e /usr/lib/fiu/fiu_posix_preload.so ] || want fiu-utils "a process's syncs fail with it"
         ;;
     docker)
         command -v dockerd >/dev/null 2>&1 || want docker.io "agents run tasks in containers of Docker's, which its tests do"
@@ -78,6 +83,10 @@ for package in $missing; do
     if ! install "$package"; then
         if [ "$package" = docker.io ] || [ "$package" = busybox-static ]; then
             echo "prepare: $package could not be installed: the tests of Docker's containers are skipped." >&2
+            continue
+        fi
+        if [ "$package" = faketime ] || [ "$package" = fiu-utils ]; then
+            echo "prepare: $package could not be installed: faults that need it become kills." >&2
             continue
         fi
         if [ "$package" = haproxy ]; then

@@ -9,7 +9,7 @@ use model::time::{Span, Time};
 use wire::v1;
 
 use crate::change::{self, exclusive};
-use crate::checkpoint::{Record, State};
+use crate::checkpoint::{Boot, Record, State};
 use crate::effect::{Effect, Ending, LinkId, Sandbox};
 use crate::executor::{Executor, ExecutorKey, ExecutorPhase};
 use crate::gc::Gc;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub version: String,
     /// Changes with each boot of the machine.
     pub boot: String,
+    /// When that boot was, by this process's clock; `None` when that cannot be told.
+    pub booted: Option<Time>,
     /// The address under which others reach the tasks.
     pub ip: String,
     /// Fresh randomness for uuids and jitter; see [`Ids`].
@@ -93,6 +95,8 @@ pub(crate) enum Timer {
 #[derive(Debug)]
 pub struct Agent {
     pub(crate) settings: Settings,
+    /// The name of this process: what tells it from those of a copy of its data directory.
+    pub(crate) session: String,
     pub(crate) state: State,
     pub(crate) mode: Mode,
     pub(crate) link: Link,
@@ -137,15 +141,17 @@ impl Agent {
         for record in records {
             state.apply(&record);
         }
-        let ids = Ids::new(settings.seed);
+        let mut ids = Ids::new(settings.seed);
+        let session = ids.uuid().to_string();
         let total = change::total(&settings.total, &state.changed).map_err(|_| RecoverError::Reserved {
             total: settings.total.to_string(),
             changed: state.changed.to_string(),
         })?;
         let mut agent = Self {
             link: Link::new(settings.masters.clone()),
-            rebooted: !state.boot.is_empty() && state.boot != settings.boot,
+            rebooted: !state.boot.id.is_empty() && state.boot.id != settings.boot,
             settings,
+            session,
             state,
             mode: Mode::New,
             ids,
@@ -210,8 +216,21 @@ impl Agent {
         }
         self.mode = Mode::Recovering;
         self.begun = now;
-        if self.state.boot != self.settings.boot {
-            self.record(Record::Boot(self.settings.boot.clone()), out);
+        let boot = Boot { id: self.settings.boot.clone(), at: self.settings.booted };
+        let another = self.state.boot.id != boot.id;
+        let off = |known: Time, seen: Time| known.since(seen).max(seen.since(known)) > limits::CLOCK_STEP;
+        let set = boot.at.is_some_and(|seen| self.state.boot.at.is_none_or(|known| off(known, seen)));
+        if another || set {
+            self.record(Record::Boot(boot), out);
+        }
+        // On disk before any leader hears of it: were it taken in and then unknown here, it would lock the next one out.
+        if let Some(agent) = self.state.agent.clone() {
+            let mut sessions = self.state.sessions.clone();
+            if sessions.len() >= limits::SESSIONS {
+                sessions.remove(1);
+            }
+            sessions.push(self.session.clone());
+            self.record(Record::Registered { agent, sessions }, out);
         }
         for volume in self.state.removing.clone() {
             self.outbox.after(Effect::RemoveVolume(volume), out);

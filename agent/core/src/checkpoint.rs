@@ -25,10 +25,15 @@ use crate::updates::{Acked, Stream, Update};
 /// One durable fact.
 #[derive(Debug, Clone)]
 pub enum Record {
-    Registered(AgentId),
+    /// Its id, and names of processes of this directory: the last that a leader is known to have taken in, and those
+    /// that began since. A later record replaces an earlier one.
+    Registered {
+        agent: AgentId,
+        sessions: Vec<String>,
+    },
     Term(u64),
     /// A process started on this boot of the machine.
-    Boot(String),
+    Boot(Boot),
     Framework(Arc<v1::FrameworkInfo>),
     FrameworkRemoved(FrameworkId),
     Task(Box<TaskRecord>),
@@ -57,6 +62,14 @@ pub enum Record {
     VolumeDestroyed(Volume),
     /// They are not any more.
     VolumeRemoved(Volume),
+}
+
+/// A boot of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Boot {
+    pub id: String,
+    /// When it was, by the clock of the process that writes this; absent when that cannot be told.
+    pub at: Option<Time>,
 }
 
 /// An operation that has ended, with what it changed: one fact, so that neither is found without the other.
@@ -145,8 +158,9 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Record>, Unreadable> {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) agent: Option<AgentId>,
+    pub(crate) sessions: Vec<String>,
     pub(crate) term: u64,
-    pub(crate) boot: String,
+    pub(crate) boot: Boot,
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
     pub(crate) streams: BTreeMap<TaskKey, Stream>,
@@ -164,10 +178,13 @@ impl State {
     pub(crate) fn apply(&mut self, record: &Record) -> Option<Task> {
         match record {
             #[cfg(feature = "mutants")]
-            Record::Registered(_) if mutant::planted("agent-forgets-its-id") => {}
-            Record::Registered(agent) => self.agent = Some(agent.clone()),
+            Record::Registered { .. } if mutant::planted("agent-forgets-its-id") => {}
+            Record::Registered { agent, sessions } => {
+                self.agent = Some(agent.clone());
+                self.sessions.clone_from(sessions);
+            }
             Record::Term(term) => self.term = self.term.max(*term),
-            Record::Boot(boot) => self.boot.clone_from(boot),
+            Record::Boot(boot) => self.booted(boot),
             Record::Framework(info) => self.framework(info),
             Record::FrameworkRemoved(id) => {
                 if let Some(framework) = self.frameworks.get_mut(id) {
@@ -209,6 +226,19 @@ impl State {
             }
         }
         None
+    }
+
+    /// Another boot, or the same one by a clock that was set since: then all times that are still waited for are moved to
+    /// that clock. Otherwise a kill would be put off by a day, or a task that has just begun be taken for one of a day ago.
+    fn booted(&mut self, boot: &Boot) {
+        if let (true, Some(old), Some(new)) = (self.boot.id == boot.id, self.boot.at, boot.at) {
+            let moved = |time: Time| time + new.since(old) - old.since(new);
+            for task in self.tasks.values_mut() {
+                task.started = task.started.map(moved);
+                task.kill = task.kill.take().map(|kill| Kill { deadline: moved(kill.deadline), ..kill });
+            }
+        }
+        self.boot.clone_from(boot);
     }
 
     fn framework(&mut self, info: &Arc<v1::FrameworkInfo>) {
@@ -276,7 +306,9 @@ impl State {
     /// Records that add up to this state: what a compacted log begins with.
     pub(crate) fn records(&self) -> Vec<Record> {
         let mut records = vec![Record::Term(self.term), Record::Boot(self.boot.clone())];
-        records.extend(self.agent.clone().map(Record::Registered));
+        records.extend(
+            self.agent.clone().map(|agent| Record::Registered { agent, sessions: self.sessions.clone() }),
+        );
         for framework in self.frameworks.values() {
             records.push(Record::Framework(Arc::clone(&framework.info)));
             if framework.removed {
@@ -319,11 +351,12 @@ impl State {
 fn to_disk(record: &Record) -> disk::Record {
     use disk::record::Kind;
     let kind = match record {
-        Record::Registered(agent) => {
-            Kind::Registered(disk::Registered { agent_id: v1::AgentId { value: agent.to_string() } })
-        }
+        Record::Registered { agent, sessions } => Kind::Registered(disk::Registered {
+            agent_id: v1::AgentId { value: agent.to_string() },
+            sessions: sessions.clone(),
+        }),
         Record::Term(term) => Kind::Term(*term),
-        Record::Boot(boot) => Kind::BootId(boot.clone()),
+        Record::Boot(boot) => Kind::BootId(boot.id.clone()),
         Record::Framework(info) => Kind::Framework((**info).clone()),
         Record::FrameworkRemoved(id) => Kind::FrameworkRemoved(v1::FrameworkId { value: id.to_string() }),
         Record::Task(task) => Kind::Task(task_to_disk(task)),
@@ -355,15 +388,22 @@ fn to_disk(record: &Record) -> disk::Record {
         Record::VolumeRemoved(volume) => Kind::VolumeRemoved(volume_to_disk(volume)),
         Record::OperationAcknowledged(uuid) => Kind::OperationAcknowledged(uuid.0.to_vec().into()),
     };
-    disk::Record { kind: Some(kind) }
+    let booted_at = match record {
+        Record::Boot(boot) => boot.at.map(Time::as_millis),
+        _ => None,
+    };
+    disk::Record { kind: Some(kind), booted_at }
 }
 
 fn from_disk(record: disk::Record) -> Result<Record, Unreadable> {
     use disk::record::Kind;
+    let at = record.booted_at.map(Time::from_millis);
     Ok(match record.kind.ok_or(Unreadable::NewerKind)? {
-        Kind::Registered(registered) => Record::Registered(registered.agent_id.value.into()),
+        Kind::Registered(registered) => {
+            Record::Registered { agent: registered.agent_id.value.into(), sessions: registered.sessions }
+        }
         Kind::Term(term) => Record::Term(term),
-        Kind::BootId(boot) => Record::Boot(boot),
+        Kind::BootId(id) => Record::Boot(Boot { id, at }),
         Kind::Framework(info) => Record::Framework(Arc::new(info)),
         Kind::FrameworkRemoved(id) => Record::FrameworkRemoved(id.value.into()),
         Kind::Task(task) => Record::Task(Box::new(task_from_disk(task)?)),

@@ -157,6 +157,8 @@ fn hello(hello: &Hello) -> link::Hello {
         executors: hello.executors.iter().map(|(framework, info)| executor(framework, info)).collect(),
         frameworks: hello.frameworks.iter().map(|info| (**info).clone()).collect(),
         boot_id: Some(hello.boot.clone()),
+        session: Some(hello.session.clone()),
+        earlier_sessions: hello.earlier.clone(),
         operations: hello.operations.iter().map(operation).collect(),
     }
 }

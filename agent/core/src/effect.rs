@@ -195,6 +195,9 @@ pub struct Hello {
     pub executors: Vec<(FrameworkId, Arc<v1::ExecutorInfo>)>,
     pub frameworks: Vec<Arc<v1::FrameworkInfo>>,
     pub boot: String,
+    /// The name of this process, and those of earlier ones of its directory.
+    pub session: String,
+    pub earlier: Vec<String>,
     /// What the agent has, with its reservations and volumes.
     pub total: Bag,
     /// Ended, and not acknowledged.

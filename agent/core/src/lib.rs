@@ -27,6 +27,7 @@ mod groups;
 pub mod health;
 mod ids;
 mod input;
+pub mod journal;
 mod kill;
 pub mod limits;
 mod link;

@@ -26,6 +26,10 @@ pub const BACKOFF_FIRST: Span = Span::from_millis(250);
 pub const BACKOFF_MAX: Span = Span::from_secs(15);
 /// Longest wait a master may ask for.
 pub const BUSY_MAX: Span = Span::from_mins(1);
+/// Names of processes kept while no leader is known to have taken one in. A process whose name was dropped and which had been
+/// taken in would lock its successors out: it would have to be one of the oldest of so many in a row that died between the
+/// leader's write and their own.
+pub const SESSIONS: usize = 16;
 /// Redirects followed in a row: two masters that each name the other must not keep an agent dialling.
 pub const REDIRECTS: u32 = 4;
 /// Silence after which a link is dead, when the master's own figure is beyond reason.
@@ -93,3 +97,6 @@ pub const GC_PERIOD: Span = Span::from_mins(1);
 pub const GC_BATCH: usize = 64;
 /// Part of the disk, in thousandths, that shall stay free.
 pub const GC_HEADROOM: u64 = 100;
+/// Two clocks of one boot that are further apart than this say that the machine's clock was set in between. Less is the
+/// rounding of how long the machine is up.
+pub const CLOCK_STEP: Span = Span::from_secs(1);

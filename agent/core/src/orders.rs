@@ -35,6 +35,8 @@ impl Agent {
                 .map(|f| Arc::clone(&f.info))
                 .collect(),
             boot: self.settings.boot.clone(),
+            session: self.session.clone(),
+            earlier: self.state.sessions.iter().filter(|one| **one != self.session).cloned().collect(),
             total: self.total.clone(),
             operations: self.state.operations.values().cloned().collect(),
         };
@@ -128,8 +130,9 @@ impl Agent {
         if !self.link.is_greeting(link) {
             return;
         }
-        if self.state.agent.as_ref() != Some(&agent) {
-            self.record(Record::Registered(agent), out);
+        let sessions = vec![self.session.clone()];
+        if self.state.agent.as_ref() != Some(&agent) || self.state.sessions != sessions {
+            self.record(Record::Registered { agent, sessions }, out);
         }
         self.link.welcome(now, link, timeout);
         // A master that knows of a drain says so next.
@@ -160,11 +163,6 @@ impl Agent {
                 self.link.postpone(now, retry_after, &mut self.ids, out);
                 self.unlinked();
             }
-            // Most likely the master has not noticed yet that the last link of this very agent is dead.
-            Refusal::Duplicate => {
-                self.link.postpone(now, Span::from_secs(1), &mut self.ids, out);
-                self.unlinked();
-            }
             Refusal::Gone => {
                 if self.obey(now, link, term, out) {
                     self.link.stop(out);
@@ -173,8 +171,8 @@ impl Agent {
                 }
             }
             // At any term: a cluster of another history is likely to be at a lower one. It ends this process alone,
-            // and leaves its tasks running.
-            Refusal::Invalid => {
+            // and leaves its tasks running, as whoever has an id twice must: the tasks it knows of are the other one's.
+            Refusal::Invalid | Refusal::Duplicate => {
                 self.link.stop(out);
                 self.unlinked();
                 let ending = Ending::Invalid { message };

@@ -125,7 +125,10 @@ pub(crate) fn from_executor(
 
 /// The end of a command that was not told to end.
 pub(crate) fn natural_end(exit: &Exit) -> Draft {
-    if let Some(limit) = exit.out_of_memory {
+    let limit = exit.out_of_memory;
+    #[cfg(feature = "mutants")]
+    let limit = limit.filter(|_| !mutant::planted("failures-have-no-reason"));
+    if let Some(limit) = limit {
         let message =
             format!("Memory limit of {} MB exceeded; command {}", limit >> 20, describe(&exit.status));
         let reason = Reason::ContainerLimitationMemory;

@@ -498,8 +498,13 @@ impl Agent {
     }
 
     /// A task has left the state: it is history now, and its sandbox garbage some day.
-    pub(crate) fn left(&mut self, now: Time, task: Task, out: &mut Vec<Effect>) {
+    pub(crate) fn left(&mut self, now: Time, mut task: Task, out: &mut Vec<Effect>) {
         self.containers.remove(&task.container);
+        // One whose framework was removed has no last update, and would be shown as running for as long as it is
+        // remembered.
+        if !task.state.is_terminal() {
+            task.state = TaskState::Killed;
+        }
         // Ids that were refused may be no file names at all, and nothing was made in their name; those of executors
         // have the executor's directory.
         if task.spec.is_some() && task.executor.is_none() {

@@ -5,7 +5,8 @@ mod bench;
 use agent_core::{ExitStatus, Input, Order, Refusal};
 use bench::{Bench, FRAMEWORK, Script, framework, task, with_uri};
 use expect_test::expect;
-use model::time::Span;
+use model::task::TaskState;
+use model::time::{Span, Time};
 
 #[test]
 fn a_restart_finds_running_ended_and_half_launched_tasks() {
@@ -28,8 +29,9 @@ fn a_restart_finds_running_ended_and_half_launched_tasks() {
     script.step("registers", bench.connect(&[FRAMEWORK]));
     script.check(expect![[r#"
         restart
-          look for containers [ends, launched, runs]
+          write registered as agent-1, 2 sessions
           write update fetched TASK_DROPPED
+          look for containers [ends, launched, runs]
         runs is found
         ends has ended
           write update ends TASK_FAILED
@@ -41,6 +43,7 @@ fn a_restart_finds_running_ended_and_half_launched_tasks() {
           dial m1:5050 as link 1
         registers
           send on link 1: hello of agent-1, term 1, tasks [ends TASK_FAILED, fetched TASK_DROPPED, launched TASK_DROPPED, runs TASK_RUNNING]
+          write registered as agent-1, 1 sessions
           send on link 1: ends TASK_FAILED SOURCE_EXECUTOR "Command exited with status 4", latest TASK_FAILED
           send on link 1: fetched TASK_DROPPED SOURCE_AGENT REASON_AGENT_RESTARTED "The agent was restarted while it launched the task", latest TASK_DROPPED
           send on link 1: launched TASK_STARTING SOURCE_EXECUTOR, latest TASK_DROPPED
@@ -60,6 +63,7 @@ fn an_end_on_disk_is_not_made_twice() {
     script.step("ack", bench.ack());
     script.check(expect![[r#"
         restart before the ack
+          write registered as agent-1, 2 sessions
           look for containers [t]
         the launcher repeats the end
           forget container of t
@@ -67,10 +71,37 @@ fn an_end_on_disk_is_not_made_twice() {
           dial m1:5050 as link 1
         registers
           send on link 1: hello of agent-1, term 1, tasks [t TASK_FINISHED]
+          write registered as agent-1, 1 sessions
           send on link 1: t TASK_FINISHED SOURCE_EXECUTOR "Command exited with status 0", latest TASK_FINISHED
         ack
           write acknowledged t
     "#]]);
+}
+
+/// Set back by ten minutes, the clock would put the end of a kill off by those; set ahead, take its grace away.
+#[test]
+fn a_kill_has_what_is_left_of_its_grace_however_the_clock_is_set_before_a_restart() {
+    for seconds in [-600, 600] {
+        let mut bench = Bench::registered();
+        bench.booted = Some(Time::from_secs(900));
+        bench.running(task("t"));
+        bench.restart("boot-1");
+        bench.sync();
+        bench.started("t");
+        bench.input(Input::Recovered);
+        bench.connect(&[FRAMEWORK]);
+        bench.sync();
+        bench.kill("t", Some(Span::from_secs(30)));
+        bench.sync();
+        bench.advance(Span::from_secs(10));
+        bench.restart_with_clock(seconds);
+        bench.sync();
+        assert_eq!(bench.started("t").trim(), "kill t within 20s");
+        // And once more, from the records of the first restart.
+        bench.restart_with_clock(-seconds);
+        bench.sync();
+        assert_eq!(bench.started("t").trim(), "kill t within 20s");
+    }
 }
 
 #[test]
@@ -85,6 +116,7 @@ fn a_kill_goes_on_after_a_restart() {
     script.step("exits", bench.exits("t", ExitStatus::Signal(9, "Killed")));
     script.check(expect![[r#"
         restart
+          write registered as agent-1, 2 sessions
           look for containers [t]
         found
           kill t within 20s
@@ -109,6 +141,7 @@ fn the_machine_was_restarted() {
     script.check(expect![[r#"
         restart
           write boot boot-2
+          write registered as agent-1, 2 sessions
           look for containers [t]
         gone
           write update t TASK_FAILED
@@ -134,6 +167,9 @@ fn a_removed_framework_ends_in_silence() {
     script.step("restart meanwhile", bench.restart("boot-1"));
     script.step("found", bench.started("runs"));
     script.step("exits", bench.exits("runs", ExitStatus::Signal(15, "Terminated")));
+    let completed = bench.agent.view().completed;
+    let state = completed.iter().find(|task| task.key.task.as_str() == "runs").map(|task| task.state);
+    assert_eq!(state, Some(TaskState::Killed), "it is remembered as what it is");
     script.check(expect![[r#"
         shutdown
           write framework fw removed
@@ -147,6 +183,7 @@ fn a_removed_framework_ends_in_silence() {
           send on link 1: big TASK_STARTING SOURCE_EXECUTOR, latest TASK_STARTING
           launch big
         restart meanwhile
+          write registered as agent-1, 2 sessions
           look for containers [runs, big]
         found
           kill runs within 3s
@@ -242,4 +279,38 @@ fn stopping_leaves_tasks_or_takes_them_along() {
           hang up link 1
           stop: Done { reason: "asked to stop" }
     "#]]);
+}
+
+/// What it knows of is the other one's.
+#[test]
+fn an_agent_whose_id_another_has_ends_and_leaves_tasks_alone() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.running(task("t"));
+    bench.breaks();
+    let link = bench.link.unwrap();
+    bench.input(Input::LinkUp(link));
+    let message = "this data directory is a copy".into();
+    script.step("duplicate", bench.order(Order::Refused { refusal: Refusal::Duplicate, message }));
+    script.check(expect![[r#"
+        duplicate
+          hang up link 2
+          stop: Invalid { message: "this data directory is a copy" }
+    "#]]);
+}
+
+#[test]
+fn processes_that_no_leader_took_in_are_remembered_and_only_so_many() {
+    let mut bench = Bench::registered();
+    let remembered = |log: &str| {
+        let line = log.lines().find_map(|line| line.trim().strip_prefix("write registered as agent-1, "));
+        line.and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok()).expect("a record of it")
+    };
+    for before in 1..40 {
+        let log = bench.restart("boot-1");
+        assert_eq!(remembered(&log), (before + 1).min(agent_core::limits::SESSIONS), "{log}");
+    }
+    bench.input(Input::Recovered);
+    let log = bench.connect(&[FRAMEWORK]);
+    assert_eq!(remembered(&log), 1, "{log}");
 }

@@ -259,6 +259,7 @@ fn an_executor_comes_back_to_a_restarted_agent() {
           write kill a: Asked
           tell on stream 1: kill a, grace None
         restart
+          write registered as agent-1, 2 sessions
           look for containers [executor ex]
         an update while containers are looked for
           refused: Agent has not finished recovery
@@ -268,6 +269,7 @@ fn an_executor_comes_back_to_a_restarted_agent() {
           dial m1:5050 as link 1
         registered
           send on link 1: hello of agent-1, term 1, tasks [a TASK_RUNNING, kept TASK_STAGING, lost TASK_STAGING], 1 executors
+          write registered as agent-1, 1 sessions
           send on link 1: a TASK_RUNNING SOURCE_EXECUTOR, latest TASK_RUNNING
         it subscribes again
           tell on stream 2: subscribed as ex of fw at agent-1
@@ -321,6 +323,7 @@ fn an_executor_that_ended_meanwhile_is_reported_with_its_status() {
           forget container of executor ex
         registered
           send on link 1: hello of agent-1, term 1, tasks [a TASK_FAILED]
+          write registered as agent-1, 1 sessions
           send on link 1: a TASK_FAILED SOURCE_AGENT REASON_EXECUTOR_TERMINATED "Executor exited with status 3", latest TASK_FAILED
     "#]]);
 }

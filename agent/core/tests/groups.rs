@@ -154,7 +154,7 @@ fn files_that_are_missing_start_none() {
           write update a TASK_KILLED
           stop fetching b
           write update b TASK_KILLED
-          send on link 1: c TASK_FAILED SOURCE_AGENT REASON_CONTAINER_LAUNCH_FAILED "Failed to launch container: Failed to fetch all URIs for container '6e73e372-e233-4aca-bbff-ca5039d912b7': 404 Not Found", latest TASK_FAILED
+          send on link 1: c TASK_FAILED SOURCE_AGENT REASON_CONTAINER_LAUNCH_FAILED "Failed to launch container: Failed to fetch all URIs for container '63cbe1e4-5932-4dd7-86a6-c8e56922a525': 404 Not Found", latest TASK_FAILED
           send on link 1: a TASK_KILLED SOURCE_AGENT REASON_TASK_KILLED_DURING_LAUNCH "The task was killed before it was launched", latest TASK_KILLED
           send on link 1: b TASK_KILLED SOURCE_AGENT REASON_TASK_KILLED_DURING_LAUNCH "The task was killed before it was launched", latest TASK_KILLED
     "#]]);
@@ -364,9 +364,10 @@ fn a_group_outlives_the_agent() {
           write task d
           fetch c into fw/pod/tasks/c: http://files/app.tgz
         restart
-          look for containers [a, b]
+          write registered as agent-1, 2 sessions
           write update c TASK_DROPPED
           write update d TASK_DROPPED
+          look for containers [a, b]
         a lives
         b failed meanwhile
           write update b TASK_FAILED
@@ -378,6 +379,7 @@ fn a_group_outlives_the_agent() {
           dial m1:5050 as link 1
         registered
           send on link 1: hello of agent-1, term 1, tasks [a TASK_KILLING, b TASK_FAILED, c TASK_DROPPED, d TASK_DROPPED], 1 executors
+          write registered as agent-1, 1 sessions
           send on link 1: a TASK_KILLING SOURCE_EXECUTOR, latest TASK_KILLING
           send on link 1: b TASK_FAILED SOURCE_EXECUTOR "Command exited with status 2", latest TASK_FAILED
           send on link 1: c TASK_DROPPED SOURCE_AGENT REASON_AGENT_RESTARTED "The agent was restarted while it launched the task", latest TASK_DROPPED
@@ -386,6 +388,7 @@ fn a_group_outlives_the_agent() {
           write update a TASK_KILLED
           forget container of a
         restart before the executor is told of
+          write registered as agent-1, 2 sessions
           look for containers [a, b, c, d]
         recovered
           write executor pod ended

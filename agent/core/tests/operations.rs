@@ -118,9 +118,11 @@ fn a_volume_from_its_reservation_to_its_destruction() {
           write operation 3 destroy DESTROY OPERATION_FAILED "Volume 'data' of role 'eng' is used by task 'writer'"
           send on link 1: operation 3 destroy DESTROY OPERATION_FAILED "Volume 'data' of role 'eng' is used by task 'writer'"
         restart
+          write registered as agent-1, 2 sessions
           look for containers [writer]
         registered
           send on link 1: hello of agent-1, term 1, tasks [writer TASK_FINISHED], 1 operations, reserved [disk(reservations: [(DYNAMIC,eng)]):10; disk(reservations: [(DYNAMIC,eng)])[data:data]:10]
+          write registered as agent-1, 1 sessions
           send on link 1: writer TASK_FINISHED SOURCE_EXECUTOR "Command exited with status 0", latest TASK_FINISHED
           send on link 1: operation 3 destroy DESTROY OPERATION_FAILED "Volume 'data' of role 'eng' is used by task 'writer'"
         destroy
@@ -128,6 +130,7 @@ fn a_volume_from_its_reservation_to_its_destruction() {
           remove volume data of eng
           send on link 1: operation 4 destroy DESTROY OPERATION_FINISHED
         restart
+          write registered as agent-1, 2 sessions
           remove volume data of eng
           look for containers [writer]
         create too early

@@ -31,7 +31,7 @@ fn first_registration() {
         welcome
           send on link 2: hello of new, term 0, tasks []
           write term 1
-          write registered as agent-1
+          write registered as agent-1, 1 sessions
         ping
           send on link 2: pong 7
     "#]]);
@@ -144,6 +144,7 @@ fn the_term_survives_a_restart() {
     script.step("welcome of term 4", bench.connect(&[]));
     script.check(expect![[r#"
         restart
+          write registered as agent-1, 2 sessions
           look for containers []
         recovered
           dial m1:5050 as link 1
@@ -312,7 +313,7 @@ fn a_repeated_order_changes_nothing() {
         a new task of the same id
           write framework fw
           write task t
-          fetch t into fw/6e73e372-e233-4aca-bbff-ca5039d912b7: http://files/app.tgz
+          fetch t into fw/63cbe1e4-5932-4dd7-86a6-c8e56922a525: http://files/app.tgz
     "#]]);
 }
 
@@ -616,8 +617,8 @@ fn a_task_may_run_only_so_long() {
     bench.running(bounded);
     script.step("two seconds", bench.wake());
     script.step("exits", bench.exits("t", ExitStatus::Signal(15, "Terminated")));
-    bench.ack();
     script.step("ack", bench.ack());
+    script.step("ack of the end", bench.ack());
     script.check(expect![[r#"
         two seconds
           after 2s
@@ -629,6 +630,9 @@ fn a_task_may_run_only_so_long() {
           write update t TASK_FAILED
           forget container of t
         ack
+          write acknowledged t
+          send on link 1: t TASK_FAILED SOURCE_EXECUTOR REASON_MAX_COMPLETION_TIME_REACHED "Command ran longer than its maximum completion time; Command terminated with signal Terminated", latest TASK_FAILED
+        ack of the end
           write acknowledged t
     "#]]);
 }
@@ -657,7 +661,7 @@ fn busy_and_silent_masters() {
         busy
           hang up link 2
         comes back
-          after 5.791s
+          after 4.745s
           dial m1:5050 as link 3
     "#]]);
 }

@@ -330,7 +330,7 @@ impl Driver {
     }
 
     fn write(&mut self, seq: u64, record: Record) {
-        if let Record::Registered(agent) = &record {
+        if let Record::Registered { agent, .. } = &record {
             self.hands.surroundings.agent = agent.to_string();
         }
         self.appended = seq;

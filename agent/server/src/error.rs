@@ -15,9 +15,9 @@ pub enum Error {
     )]
     Format { path: PathBuf, found: String, expected: String },
     #[error(
-        "{path:?} is damaged at byte {offset}, and whole records follow: this is no torn write at the end. Move the data directory away to start as a new agent"
+        "{path:?} cannot be used: {why}. This is no torn write at its end. Move the data directory away to start as a new agent"
     )]
-    Damaged { path: PathBuf, offset: u64 },
+    Damaged { path: PathBuf, why: agent_core::journal::Unusable },
     #[error("{path:?} cannot be read: {reason}")]
     Records { path: PathBuf, reason: agent_core::checkpoint::Unreadable },
     #[error(transparent)]

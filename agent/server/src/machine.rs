@@ -1,6 +1,9 @@
 //! What this machine has, when nobody says what to offer of it (spec mesos-v1, 9.1).
 
 use std::path::Path;
+use std::time::Duration;
+
+use model::time::{Span, Time};
 
 /// Ports offered by default: above the ones of services, below those the kernel hands out.
 const PORTS: &str = "ports:[31000-32000]";
@@ -78,6 +81,13 @@ pub(crate) fn boot_id() -> String {
     id.map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
+/// When this boot was, if it is `now`. Seen from two processes of one boot, it moves by as much as the clock was set.
+pub(crate) fn booted(now: Time) -> Option<Time> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
+    Some(now - Span::from(Duration::try_from_secs_f64(seconds).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +103,8 @@ mod tests {
         let bag = model::resources::Bag::parse(&resources(Path::new("/nonexistent/below/root"))).unwrap();
         assert!(!bag.cpus().is_zero() && !bag.mem().is_zero() && !bag.disk().is_zero());
         assert!(!boot_id().is_empty());
+        let now = Time::from_secs(1_700_000_000);
+        assert!(booted(now).is_some_and(|at| at < now));
     }
 
     #[test]

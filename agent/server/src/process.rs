@@ -70,11 +70,11 @@ impl Process {
         let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
         let bound = listener.local_addr().map_err(bind)?;
         let address = settings::address(&config, bound)?;
-        let settings = settings::core(&config, &address, seed())?;
+        let clock = Clock::start();
+        let settings = settings::core(&config, &address, seed(), clock.now())?;
         let info = settings.info.clone();
         let agent = Agent::recover(settings, records)?;
         let launcher = launcher(containers, directory.containers()).await?;
-        let clock = Clock::start();
         let (told, tells) = unbounded_channel();
         let (done, does) = unbounded_channel();
         let (link, links) = channel(limits::FRAMES_IN);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use agent_core::Settings;
 use model::attributes::Attributes;
 use model::resources::{Bag, Form};
+use model::time::Time;
 use wire::v1;
 
 use crate::config::Config;
@@ -96,7 +97,7 @@ fn machine_name() -> String {
 }
 
 /// What the core is told.
-pub(crate) fn core(config: &Config, address: &Address, seed: [u64; 2]) -> Result<Settings, Error> {
+pub(crate) fn core(config: &Config, address: &Address, seed: [u64; 2], now: Time) -> Result<Settings, Error> {
     let total = total(config)?;
     let info = v1::AgentInfo {
         hostname: address.hostname.clone(),
@@ -112,6 +113,7 @@ pub(crate) fn core(config: &Config, address: &Address, seed: [u64; 2]) -> Result
         total,
         version: env!("CARGO_PKG_VERSION").into(),
         boot: machine::boot_id(),
+        booted: machine::booted(now),
         ip: address.ip.to_string(),
         seed,
     })
@@ -210,7 +212,7 @@ mod tests {
     #[test]
     fn the_core_hears_what_is_offered() {
         let address = address(&config(), ([127, 0, 0, 1], 4000).into()).unwrap();
-        let settings = core(&config(), &address, [1, 2]).unwrap();
+        let settings = core(&config(), &address, [1, 2], Time::from_secs(1_700_000_000)).unwrap();
         assert_eq!(settings.total.to_string(), "cpus:2; mem:512");
         assert_eq!((settings.info.port, settings.info.attributes.len()), (Some(4000), 1));
     }

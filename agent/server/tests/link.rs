@@ -331,6 +331,14 @@ async fn readers_see_tasks_metrics_and_clear_refusals() {
             501,
             "This agent does not answer PRUNE_IMAGES",
         ),
+        (
+            "POST",
+            "/api/v1",
+            "Content-Type: application/json\r\nAccept: application/recordio\r\n",
+            r#"{"type":"LAUNCH_NESTED_CONTAINER_SESSION"}"#,
+            501,
+            "This agent does not answer LAUNCH_NESTED_CONTAINER_SESSION",
+        ),
         ("GET", "/files/read", "", "", 400, "Expecting 'path=value' in query."),
     ] {
         let (status, _, answer) = http(at, method, path, headers, body).await;
@@ -403,6 +411,7 @@ async fn calls_of_executors_are_refused_in_the_words_clients_know() {
     let command = wire::v1::CommandInfo { value: Some("./executor".into()), ..Default::default() };
     hosted.command = None;
     hosted.executor = Some(wire::v1::ExecutorInfo {
+        r#type: Some(wire::v1::executor_info::Type::Custom as i32),
         executor_id: wire::v1::ExecutorId { value: "ex".into() },
         command: Some(command),
         ..Default::default()
@@ -465,7 +474,10 @@ async fn calls_of_executors_are_refused_in_the_words_clients_know() {
         (executor["id"].as_str(), executor["queued_tasks"][0]["id"].as_str()),
         (Some("ex"), Some("t"))
     );
-    assert_eq!(executor["queued_tasks"][0]["executor_id"], "ex");
+    assert_eq!(
+        (&executor["queued_tasks"][0]["executor_id"], &executor["type"]),
+        (&"ex".into(), &"CUSTOM".into())
+    );
     agent.stop().await.expect("an orderly end");
 }
 

@@ -101,29 +101,13 @@ pub const DRAINERS: usize = 64;
 /// Bytes of a drainer's name.
 pub const DRAINER_NAME_BYTES: usize = 100;
 
-// --- reconciliation
-
-/// The pause before subscribing again after the master ended the subscription: two instances that both believe to lead
-/// must not take it from each other without pause until one of them knows better.
-pub const SUBSCRIBE_AGAIN: Span = Span::from_secs(1);
-
-/// Tasks the master has not confirmed since the last subscription are asked about again after so long.
-pub const CONFIRM_INTERVAL: Span = Span::from_secs(10);
-
-/// Every task is asked about after so long.
-pub const RECONCILE_INTERVAL: Span = Span::from_secs(600);
-
-/// Tasks named in one RECONCILE call.
-pub const RECONCILE_TASKS: usize = 1_000;
+// --- agents out of reach
 
 /// Instances given up on unreachable agents whose return is still expected, so that they are then killed by
 /// knowledge; beyond it the oldest is forgotten.
 pub const TOMBSTONES: usize = 10_000;
 
 // --- API
-
-/// Commands waiting for the supervisor; beyond it callers are told to come back.
-pub const REQUEST_QUEUE: usize = 1024;
 
 /// A caller is answered within this, if only that it took too long.
 pub const ANSWER: Duration = Duration::from_secs(15);

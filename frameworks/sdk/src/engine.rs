@@ -5,25 +5,42 @@
 //! by [`Engine::stored`] when that is done, and does all effects in the order they come in.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::ops::DerefMut;
 
 use model::id::{AgentId, FrameworkId, OfferId, TaskId};
 use model::task::TaskState;
 use model::time::{Span, Time};
-use wire::scheduler::Call;
+use wire::scheduler::{Call, call::Type};
 
 use crate::journal::Journal;
 use crate::offer::Offer;
 use crate::reconcile::Reconciler;
-use crate::scheduler::{Records, RunError, Scheduler};
+use crate::scheduler::{RECORDS, Records, RunError, Scheduler};
 use crate::step::Step;
-use crate::store::Write;
+use crate::store::{Record, Write};
 use crate::subscription::Heard;
 use crate::update::Update;
 use crate::{call, limits};
 
 /// The key of the framework's id.
 pub const FRAMEWORK: &str = "framework";
+
+/// The framework's id among the records, if a master has ever given it one.
+pub fn framework(records: &[Record]) -> Option<FrameworkId> {
+    let record = records.iter().find(|record| record.key == FRAMEWORK)?;
+    Some(framework_of(&record.value))
+}
+
+/// The framework's id as it is stored: by itself, or in a document, as the app supervisor had it once.
+pub fn framework_of(record: &[u8]) -> FrameworkId {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        id: String,
+    }
+    let named = serde_json::from_slice::<Document>(record).map(|document| document.id);
+    FrameworkId::from(named.unwrap_or_else(|_| String::from_utf8_lossy(record).into_owned()))
+}
 
 /// Told to whoever asked.
 pub type Reply = Box<dyn FnOnce() + Send>;
@@ -38,10 +55,25 @@ pub enum Effect {
     Finish,
 }
 
+impl fmt::Debug for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(call) => f.debug_tuple("Call").field(call).finish(),
+            Self::Reply(_) => f.write_str("Reply"),
+            Self::Finish => f.write_str("Finish"),
+        }
+    }
+}
+
 /// One term of leadership. `S` leads to the scheduler: a reference, or a box.
 pub struct Engine<S> {
     scheduler: S,
+    prefix: &'static str,
     journal: Journal<Effect>,
+    /// Calls that wait for nothing.
+    at_once: Vec<Effect>,
+    /// ACCEPTs in the journal.
+    accepts: usize,
     reconciler: Reconciler,
     seen: Seen,
     framework: Option<FrameworkId>,
@@ -57,7 +89,10 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
     pub fn new(scheduler: S, framework: Option<FrameworkId>, refuse: Span) -> Self {
         Self {
             scheduler,
+            prefix: RECORDS,
             journal: Journal::new(),
+            at_once: Vec::new(),
+            accepts: 0,
             reconciler: Reconciler::default(),
             seen: Seen::default(),
             framework,
@@ -65,6 +100,12 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
             reviving: true,
             refuse,
         }
+    }
+
+    /// The keys of its records begin with this in place of [`RECORDS`].
+    #[must_use]
+    pub fn with_prefix(self, prefix: &'static str) -> Self {
+        Self { prefix, ..self }
     }
 
     /// This instance leads, and these are the records.
@@ -99,7 +140,11 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
 
     /// What may be done now.
     pub fn release(&mut self) -> Vec<Effect> {
-        self.journal.release()
+        let mut effects = std::mem::take(&mut self.at_once);
+        let released = self.journal.release();
+        self.accepts -= accepts(&released);
+        effects.extend(released);
+        effects
     }
 
     /// What is to be stored next, all or nothing; `None` while something is on its way to the store.
@@ -109,7 +154,9 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
 
     /// It is stored. What may be done now.
     pub fn stored(&mut self) -> Vec<Effect> {
-        self.journal.stored()
+        let effects = self.journal.stored();
+        self.accepts -= accepts(&effects);
+        effects
     }
 
     /// The deadline has passed.
@@ -122,7 +169,7 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
         if self.scheduler.next_deadline().is_some_and(|at| now >= at) {
             self.scheduler.wake(&mut step);
         }
-        step.calls.extend(due);
+        due.into_iter().for_each(|call| step.call(call));
         self.close(step, Vec::new())
     }
 
@@ -147,7 +194,7 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
     pub fn heard(&mut self, now: Time, heard: Heard) -> Result<(), RunError> {
         let mut step = self.step(now);
         match heard {
-            Heard::Subscribed { framework, .. } => self.on_subscribed(now, framework, &mut step),
+            Heard::Subscribed { framework, master } => self.on_subscribed(now, framework, &master, &mut step),
             Heard::Offers(offers) => self.on_offers(offers, &mut step),
             Heard::Update(update) => return self.on_update(&update, step),
             Heard::Rescinded(offer) => self.scheduler.rescinded(&offer, &mut step),
@@ -166,28 +213,42 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
                 if self.framework.is_none() {
                     return Err(RunError::Refused(message));
                 }
-                self.on_lost(&mut step);
                 if removed {
+                    self.subscribed = false;
+                    self.reconciler.disconnected();
                     self.framework = None;
-                    self.journal.push(vec![Write::Delete { key: FRAMEWORK.to_owned() }], Vec::new());
+                    self.journal.push(vec![vec![Write::Delete { key: FRAMEWORK.to_owned() }]], Vec::new());
+                    self.scheduler.removed(&mut step);
+                } else {
+                    self.on_lost(&mut step);
                 }
             }
         }
         self.close(step, Vec::new())
     }
 
-    fn on_subscribed(&mut self, now: Time, framework: FrameworkId, step: &mut Step) {
+    fn on_subscribed(&mut self, now: Time, framework: FrameworkId, master: &str, step: &mut Step) {
         if self.framework.as_ref() != Some(&framework) {
             // Before anything is launched: the next instance must come as the same framework.
-            let value = framework.to_string().into();
-            self.journal.push(vec![Write::Put { key: FRAMEWORK.to_owned(), value }], Vec::new());
+            let value = self.stored_framework(&framework).into();
+            self.journal.push(vec![vec![Write::Put { key: FRAMEWORK.to_owned(), value }]], Vec::new());
             self.framework = Some(framework.clone());
         }
         self.subscribed = true;
         self.reviving = true;
         self.reconciler.subscribed(now, self.scheduler.tasks());
-        step.calls.extend(self.reconciler.due(now));
-        self.scheduler.subscribed(&framework, step);
+        self.reconciler.due(now).into_iter().for_each(|call| step.call(call));
+        self.scheduler.subscribed(&framework, master, step);
+    }
+
+    /// In a document where records are older than the kit's: an earlier program that takes over must find who it is, or it
+    /// would be another framework, and everything that runs nobody's.
+    fn stored_framework(&self, framework: &FrameworkId) -> String {
+        if self.prefix.is_empty() {
+            serde_json::json!({ "id": framework.to_string() }).to_string()
+        } else {
+            framework.to_string()
+        }
     }
 
     fn on_lost(&mut self, step: &mut Step) {
@@ -202,7 +263,7 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
         self.scheduler.offers(offers, step);
         open.retain(|offer| !step.answered.contains(offer));
         if !open.is_empty() {
-            step.calls.push(call::decline(open, self.refuse));
+            step.call(call::decline(open, self.refuse));
         }
     }
 
@@ -224,7 +285,7 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
     }
 
     fn step(&self, now: Time) -> Step {
-        Step::new(now, self.refuse)
+        Step::new(now, self.refuse, self.prefix)
     }
 
     fn close(&mut self, mut step: Step, more: Vec<Effect>) -> Result<(), RunError> {
@@ -234,23 +295,39 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
         if self.subscribed {
             let wanted = self.scheduler.wants_offers();
             if step.revived || (wanted && !self.reviving) {
-                step.calls.push(call::revive());
+                step.call(call::revive());
                 self.reviving = true;
             }
             if !wanted && self.reviving {
-                step.calls.push(call::suppress());
+                step.call(call::suppress());
                 self.reviving = false;
             }
         }
-        let mut effects: Vec<Effect> =
-            step.calls.into_iter().map(|call| Effect::Call(Box::new(call))).collect();
+        step.part();
+        let mut effects = step.effects;
         effects.extend(more);
         if step.finished {
             effects.push(Effect::Finish);
         }
-        self.journal.push(step.writes, effects);
+        self.accepts += accepts(&effects);
+        if self.accepts == 0 {
+            self.at_once.extend(effects.extract_if(.., |effect| waits_for_nothing(effect)));
+        }
+        self.journal.push(step.parts, effects);
         Ok(())
     }
+}
+
+/// How many tasks or operations on resources wait in these.
+fn accepts(effects: &[Effect]) -> usize {
+    let accept = |effect: &&Effect| matches!(effect, Effect::Call(call) if call.r#type() == Type::Accept);
+    effects.iter().filter(accept).count()
+}
+
+/// Whether it is done before what leads to it is stored: no record has to speak of it, and nobody learns anything by it.
+fn waits_for_nothing(effect: &Effect) -> bool {
+    let kinds = [Type::Revive, Type::Suppress, Type::Decline, Type::Reconcile];
+    matches!(effect, Effect::Call(call) if kinds.contains(&call.r#type()))
 }
 
 /// The updates told of late.

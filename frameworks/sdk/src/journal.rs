@@ -21,20 +21,40 @@ pub(crate) struct Journal<E> {
     waiting: VecDeque<Held<E>>,
     /// How many of the first steps are being stored.
     in_flight: usize,
+    /// The last is a part of the step that is being added.
+    open: bool,
 }
 
 impl<E> Journal<E> {
     pub(crate) fn new() -> Self {
-        Self { waiting: VecDeque::new(), in_flight: 0 }
+        Self { waiting: VecDeque::new(), in_flight: 0, open: false }
     }
 
-    /// Adds a step. One that is too large for a transaction is stored in parts, in order; its effects wait for the last.
-    pub(crate) fn push(&mut self, writes: Vec<Write>, effects: Vec<E>) {
+    /// Adds a step of several parts, each stored whole and in order; its effects wait for the last. A part that is too large
+    /// for a transaction is stored in several.
+    pub(crate) fn push(&mut self, parts: Vec<Vec<Write>>, effects: Vec<E>) {
         #[cfg(feature = "mutants")]
-        if mutant::planted("steps-do-not-wait-for-the-store") && !writes.is_empty() && !effects.is_empty() {
+        if mutant::planted("steps-do-not-wait-for-the-store") && !parts.is_empty() && !effects.is_empty() {
             self.waiting.push_back(Held { writes: Vec::new(), effects });
-            return self.push(writes, Vec::new());
+            return self.push(parts, Vec::new());
         }
+        #[cfg(feature = "mutants")]
+        if mutant::planted("effects-are-lost-behind-a-commit") && self.in_flight > 0 && !effects.is_empty() {
+            return self.push(parts, Vec::new());
+        }
+        for part in parts {
+            self.divide(part);
+        }
+        match self.waiting.back_mut() {
+            // The last part of this step, whose effects are its own.
+            Some(last) if self.open => last.effects = effects,
+            _ if effects.is_empty() => {}
+            _ => self.waiting.push_back(Held { writes: Vec::new(), effects }),
+        }
+        self.open = false;
+    }
+
+    fn divide(&mut self, writes: Vec<Write>) {
         let mut part = Vec::new();
         let mut bytes = 0;
         for write in writes {
@@ -48,8 +68,9 @@ impl<E> Journal<E> {
             bytes += size(&write);
             part.push(write);
         }
-        if !part.is_empty() || !effects.is_empty() {
-            self.waiting.push_back(Held { writes: part, effects });
+        if !part.is_empty() {
+            self.waiting.push_back(Held { writes: part, effects: Vec::new() });
+            self.open = true;
         }
     }
 
@@ -130,13 +151,13 @@ mod tests {
     #[test]
     fn nothing_is_done_before_what_stands_before_it_is_stored() {
         let mut journal = Journal::new();
-        journal.push(vec![], vec!["free"]);
+        journal.push(Vec::new(), vec!["free"]);
         assert_eq!(journal.release(), ["free"]);
-        journal.push(vec![put("a", 1)], vec!["a"]);
-        journal.push(vec![], vec!["behind a"]);
+        journal.push(vec![vec![put("a", 1)]], vec!["a"]);
+        journal.push(Vec::new(), vec!["behind a"]);
         assert_eq!(journal.release(), Vec::<&str>::new());
         assert_eq!(journal.next_batch(), Some(vec![put("a", 1)]));
-        journal.push(vec![put("b", 1)], vec!["b"]);
+        journal.push(vec![vec![put("b", 1)]], vec!["b"]);
         assert_eq!(journal.next_batch(), None, "one at a time");
         assert_eq!(journal.stored(), ["a", "behind a"]);
         assert_eq!(journal.next_batch(), Some(vec![put("b", 1)]));
@@ -147,8 +168,8 @@ mod tests {
     #[test]
     fn a_step_too_large_for_a_transaction_is_stored_in_parts() {
         let mut journal = Journal::new();
-        journal.push((0..limits::WRITES + 1).map(|n| put(&n.to_string(), 0)).collect(), vec!["many"]);
-        journal.push(vec![put("x", limits::WRITE_BYTES - 1), put("y", 1)], vec!["large"]);
+        journal.push(vec![(0..limits::WRITES + 1).map(|n| put(&n.to_string(), 0)).collect()], vec!["many"]);
+        journal.push(vec![vec![put("x", limits::WRITE_BYTES - 1), put("y", 1)]], vec!["large"]);
         let mut log = Vec::new();
         while let Some(batch) = journal.next_batch() {
             log.push((batch.len(), journal.stored()));
@@ -157,11 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_whole_and_the_effects_wait_for_the_last() {
+        let mut journal = Journal::new();
+        let part = |name: &str| (0..limits::WRITES - 1).map(|n| put(&format!("{name}{n}"), 0)).collect();
+        journal.push(vec![part("a"), part("b"), vec![put("c", 0)]], vec!["all"]);
+        journal.push(Vec::new(), vec!["behind"]);
+        let mut log = Vec::new();
+        while let Some(batch) = journal.next_batch() {
+            log.push((batch.len(), journal.stored()));
+        }
+        assert_eq!(log, [(limits::WRITES - 1, vec![]), (limits::WRITES, vec!["all", "behind"])]);
+    }
+
+    #[test]
     fn a_key_written_by_several_steps_of_a_batch_is_written_once() {
         let mut journal = Journal::new();
-        journal.push(vec![put("a", 1), put("b", 1)], vec!["first"]);
-        journal.push(vec![put("a", 2), Write::Delete { key: "b".to_owned() }], vec!["second"]);
-        journal.push(vec![put("b", 3), put("b", 4)], vec!["third"]);
+        journal.push(vec![vec![put("a", 1), put("b", 1)]], vec!["first"]);
+        journal.push(vec![vec![put("a", 2), Write::Delete { key: "b".to_owned() }]], vec!["second"]);
+        journal.push(vec![vec![put("b", 3), put("b", 4)]], vec!["third"]);
         assert_eq!(journal.next_batch(), Some(vec![put("a", 2), put("b", 4)]));
         assert_eq!(journal.stored(), ["first", "second", "third"]);
     }
@@ -189,12 +223,12 @@ mod tests {
                 match what {
                     0 => {
                         written += count;
-                        journal.push((0..count).map(|n| put(&format!("{pushed}-{n}"), 1)).collect(), vec![(pushed, written)]);
+                        journal.push(vec![(0..count).map(|n| put(&format!("{pushed}-{n}"), 1)).collect()], vec![(pushed, written)]);
                         pushed += 1;
                         check(journal.release(), stored, &mut done)?;
                     }
                     1 => {
-                        journal.push(vec![], vec![(pushed, written)]);
+                        journal.push(Vec::new(), vec![(pushed, written)]);
                         pushed += 1;
                         check(journal.release(), stored, &mut done)?;
                     }

@@ -2,27 +2,22 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use client::Masters;
 use client::scheduler::CallError;
 use client::state::State;
 use model::id::FrameworkId;
-use model::time::Time;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::engine::{Effect, Engine, FRAMEWORK, Reply};
+use crate::clock::Clock;
+use crate::engine::{self, Effect, Engine, FRAMEWORK};
 use crate::leadership::{Fence, Standing};
-use crate::scheduler::{Records, RunError, Scheduler, Settings};
-use crate::step::Step;
+use crate::scheduler::{Desk, Records, RunError, Scheduler, Settings};
 use crate::store::{CommitError, Store, Write};
 use crate::subscription::{Heard, Subscription};
 use crate::terms::Leader;
 use crate::{call, limits};
-
-/// A question to the scheduler; what it returns tells the answer.
-pub(crate) type Ask<S> = Box<dyn FnOnce(&mut S, &mut Step) -> Reply + Send>;
 
 type Committing = Pin<Box<dyn Future<Output = Result<u64, CommitError>> + Send>>;
 
@@ -32,7 +27,7 @@ pub(crate) struct Office<S> {
     masters: Masters,
     state: State,
     scheduler: S,
-    asks: mpsc::Receiver<Ask<S>>,
+    desk: Desk<S>,
 }
 
 impl<S: Scheduler> Office<S> {
@@ -41,9 +36,9 @@ impl<S: Scheduler> Office<S> {
         masters: Masters,
         state: State,
         scheduler: S,
-        asks: mpsc::Receiver<Ask<S>>,
+        desk: Desk<S>,
     ) -> Self {
-        Self { settings, masters, state, scheduler, asks }
+        Self { settings, masters, state, scheduler, desk }
     }
 
     pub(crate) fn into_scheduler(self) -> S {
@@ -77,7 +72,7 @@ impl<S: Scheduler> Leader for Office<S> {
     fn step_down(&mut self) {
         self.scheduler.deposed();
         // Whoever still waits was asking a leader that is gone.
-        while self.asks.try_recv().is_ok() {}
+        self.desk.clear();
     }
 }
 
@@ -104,10 +99,12 @@ impl<S: Scheduler> Office<S> {
     /// `Ok` when the scheduler has finished.
     async fn term(&mut self, store: Store) -> Result<(), End> {
         let stored = store.load_at_last("").await;
-        let framework = stored.iter().find(|record| record.key == FRAMEWORK);
-        let framework = framework.map(|record| FrameworkId::from(&*String::from_utf8_lossy(&record.value)));
-        let mut engine = Engine::new(&mut self.scheduler, framework, self.settings.refuse);
-        engine.elected(now(), &Records::new(stored))?;
+        let (framework, prefix) = (engine::framework(&stored), self.settings.records);
+        let mut engine =
+            Engine::new(&mut self.scheduler, framework, self.settings.refuse).with_prefix(prefix);
+        let clock = Clock::start();
+        let mut look = tokio::time::interval(limits::CLOCK_LOOK);
+        engine.elected(clock.now(), &Records::under_prefix(prefix, stored))?;
         let mut link =
             Link { settings: &self.settings, masters: &self.masters, open: None, again: Instant::now() };
         link.open(engine.framework());
@@ -127,11 +124,15 @@ impl<S: Scheduler> Office<S> {
                         effects = engine.stored();
                     }
                     heard = link.next(), if engine.has_room() => match heard {
-                        Some(heard) => engine.heard(now(), heard)?,
+                        Some(heard) => engine.heard(clock.now(), heard)?,
                         None => link.open(engine.framework()),
                     },
-                    Some(ask) = self.asks.recv(), if engine.has_room() => engine.ask(now(), ask)?,
-                    () = until(engine.next_deadline()), if engine.has_room() => engine.wake(now())?,
+                    ask = self.desk.next(), if engine.has_room() => engine.ask(clock.now(), ask)?,
+                    () = clock.until(engine.next_deadline()), if engine.has_room() => engine.wake(clock.now())?,
+                    _ = look.tick() => if clock.has_strayed() {
+                        tracing::warn!("the clock of this machine was set: this term ends, and the next begins with it");
+                        return Err(End::Deposed);
+                    },
                 }
             }
             for effect in effects {
@@ -218,18 +219,5 @@ impl Link<'_> {
             // Whatever is heard, it is worth another try; so it is after some silence.
             let _ = tokio::time::timeout(limits::SUBSCRIBE_AGAIN, self.next()).await;
         }
-    }
-}
-
-/// Milliseconds since the Unix epoch.
-fn now() -> Time {
-    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time::from_millis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
-}
-
-async fn until(deadline: Option<Time>) {
-    match deadline {
-        Some(at) => tokio::time::sleep(at.since(now()).as_duration()).await,
-        None => std::future::pending().await,
     }
 }

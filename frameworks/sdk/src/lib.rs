@@ -8,6 +8,7 @@
 //! - [`offer`], [`task`], [`update`], [`call`]: the messages, in the nouns of the model.
 //! - [`engine`]: a scheduler at work without IO, to be driven by other means than the network.
 //! - [`reconcile`]: asking how tasks stand until each is known.
+//! - [`timers`]: deadlines as data.
 //! - [`store`]: durable records in that space, written in fenced transactions that are safe to send again.
 //! - [`table`]: records of one type that several writers change by compare-and-swap.
 //! - [`mirror`]: all records under a prefix, kept up to date in memory.
@@ -15,6 +16,7 @@
 //!   the framework's memory.
 
 pub mod call;
+pub mod clock;
 pub mod engine;
 pub mod hub;
 mod journal;
@@ -33,6 +35,7 @@ pub mod subscription;
 pub mod table;
 pub mod task;
 pub mod terms;
+pub mod timers;
 pub mod update;
 
 pub use client::scheduler::{CallError, Caller, Notice, subscribe};

@@ -43,7 +43,7 @@ pub const UNCERTAIN: usize = 16;
 /// Steps that wait to be stored: past it nothing more is heard until some are.
 pub const STEPS: usize = 4096;
 /// Questions of other tasks of the process to the scheduler that wait for their turn.
-pub const ASKS: usize = 256;
+pub const ASKS: usize = 1024;
 /// Updates remembered so that a repetition is acknowledged and not told twice: those of some seconds of a busy cluster.
 /// One that is older than all of these is told again, as it is after a failover.
 pub const UPDATES_SEEN: usize = 16_384;
@@ -56,3 +56,7 @@ pub const RECONCILE_ALL: Span = Span::from_mins(15);
 pub const RECONCILE_TASKS: usize = 1000;
 /// The pause before subscribing again after a master ended the subscription while this instance leads.
 pub const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
+/// A wall clock that is further from a term's own time than this was set, and not slewed: the term ends.
+pub const CLOCK_STEP: Span = Span::from_secs(10);
+/// How often a term compares its time with the wall's.
+pub const CLOCK_LOOK: Duration = Duration::from_secs(2);

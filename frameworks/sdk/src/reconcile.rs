@@ -27,6 +27,10 @@ pub struct Reconciler {
 impl Reconciler {
     /// A stream has begun: everything is asked about, at once.
     pub fn subscribed(&mut self, now: Time, tasks: impl IntoIterator<Item = (TaskId, Option<AgentId>)>) {
+        #[cfg(feature = "mutants")]
+        if mutant::planted("nobody-asks-about-tasks") {
+            return;
+        }
         self.all_at = Some(now);
         self.open = tasks.into_iter().collect();
         self.pause = limits::RECONCILE_FIRST;

@@ -65,6 +65,7 @@
 //! ```
 
 use std::fmt;
+use std::sync::Arc;
 
 use client::state::State;
 use client::{Credentials, Masters};
@@ -75,11 +76,12 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use wire::scheduler::Event;
 use wire::v1::{FrameworkInfo, framework_info};
 
-use crate::leader::{Ask, Office};
+use crate::engine::Reply;
+use crate::leader::Office;
 use crate::leadership::Standing;
 use crate::limits;
 use crate::offer::Offer;
-use crate::step::{RECORDS, Step};
+use crate::step::Step;
 use crate::store::Record;
 use crate::terms::Terms;
 use crate::update::Update;
@@ -121,11 +123,17 @@ pub trait Scheduler: Send + 'static {
     /// The deadline has passed.
     fn wake(&mut self, _step: &mut Step) {}
 
-    /// A master has taken the subscription, for the first time or after another was lost.
-    fn subscribed(&mut self, _framework: &FrameworkId, _step: &mut Step) {}
+    /// The master of this name has taken the subscription, for the first time or after another was lost.
+    fn subscribed(&mut self, _framework: &FrameworkId, _master: &str, _step: &mut Step) {}
 
     /// The master is lost: offers that were kept are void. Tasks go on.
     fn disconnected(&mut self, _step: &mut Step) {}
+
+    /// The framework was removed from the cluster, by an operator or because it was away for longer than its failover
+    /// timeout: its tasks are dead, and it comes back as another.
+    fn removed(&mut self, step: &mut Step) {
+        self.disconnected(step);
+    }
 
     /// An offer that was kept is taken back.
     fn rescinded(&mut self, _offer: &OfferId, _step: &mut Step) {}
@@ -144,8 +152,13 @@ pub struct Records(Vec<Record>);
 impl Records {
     /// What was read of the store; whatever the kit keeps there for itself is left out.
     pub fn new(stored: Vec<Record>) -> Self {
+        Self::under_prefix(RECORDS, stored)
+    }
+
+    /// As [`Self::new`], for records of other keys: see [`Settings::records`].
+    pub fn under_prefix(prefix: &str, stored: Vec<Record>) -> Self {
         let ours = stored.into_iter().filter_map(|record| {
-            let key = record.key.strip_prefix(RECORDS)?.to_owned();
+            let key = record.key.strip_prefix(prefix)?.to_owned();
             Some(Record { key, ..record })
         });
         Self(ours.collect())
@@ -189,6 +202,9 @@ fn read<T: DeserializeOwned>(record: &Record) -> Result<T, RunError> {
         .map_err(|error| RunError::Record { key: record.key.clone(), reason: error.to_string() })
 }
 
+/// What the keys of records begin with in the store, apart from what the kit itself keeps there.
+pub const RECORDS: &str = "records/";
+
 /// How a framework runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -199,6 +215,9 @@ pub struct Settings {
     pub credentials: Option<Credentials>,
     /// The key-value namespace of the records; instances of one framework share it.
     pub namespace: String,
+    /// What the keys of records begin with in that namespace: [`RECORDS`], unless there are records of an earlier program
+    /// under other keys. With another the scheduler must keep off `leader` and `framework`, which are the kit's.
+    pub records: &'static str,
     /// What standbys are told of this instance when it leads: its address, if it has one.
     pub instance: String,
     /// For how long what is declined is not wanted, unless the step says otherwise.
@@ -228,6 +247,7 @@ impl Settings {
             masters: masters.to_vec(),
             credentials: None,
             namespace: name.to_owned(),
+            records: RECORDS,
             instance: format!("{name}-{}", std::process::id()),
             refuse: model::limits::REFUSE_DEFAULT,
             info: FrameworkInfo {
@@ -281,8 +301,7 @@ pub async fn run<S: Scheduler>(
 pub struct Runner<S> {
     settings: Settings,
     scheduler: S,
-    asks: mpsc::Receiver<Ask<S>>,
-    shown: watch::Sender<Standing>,
+    desk: Desk<S>,
     handle: Handle<S>,
 }
 
@@ -293,9 +312,8 @@ impl<S: Scheduler> Runner<S> {
     /// [`RunError::Settings`].
     pub fn new(settings: Settings, scheduler: S) -> Result<Self, RunError> {
         check(&settings)?;
-        let (sender, asks) = mpsc::channel(limits::ASKS);
-        let (shown, standing) = watch::channel(Standing::Following { leader: None });
-        Ok(Self { settings, scheduler, asks, shown, handle: Handle { asks: sender, standing } })
+        let (handle, desk) = desk();
+        Ok(Self { settings, scheduler, desk, handle })
     }
 
     /// The way for other parts of the process, an HTTP API for example, to ask the scheduler.
@@ -313,8 +331,9 @@ impl<S: Scheduler> Runner<S> {
         let state = State::new(masters.clone(), &self.settings.namespace);
         let terms =
             Terms { state: state.clone(), key: LEADER.to_owned(), name: self.settings.instance.clone() };
-        let mut office = Office::new(self.settings, masters, state, self.scheduler, self.asks);
-        let done = terms.run(&mut office, &self.shown, &Notify::new(), shutdown).await;
+        let (shown, abdicate) = (self.desk.shown.clone(), Arc::clone(&self.handle.abdicate));
+        let mut office = Office::new(self.settings, masters, state, self.scheduler, self.desk);
+        let done = terms.run(&mut office, &shown, &abdicate, shutdown).await;
         done.transpose().map(|finished| finished.map(|()| office.into_scheduler()))
     }
 }
@@ -338,15 +357,63 @@ fn check(settings: &Settings) -> Result<(), RunError> {
     Ok(())
 }
 
+/// A question to the scheduler; what it returns tells the answer.
+pub type Ask<S> = Box<dyn FnOnce(&mut S, &mut Step) -> Reply + Send>;
+
+/// A handle, and the side of the one who runs the scheduler. [`Runner`] has one; another who drives an
+/// [`Engine`](crate::engine::Engine), a test for example, makes one to have its questions asked.
+pub fn desk<S>() -> (Handle<S>, Desk<S>) {
+    let (sender, asks) = mpsc::channel(limits::ASKS);
+    let (shown, standing) = watch::channel(Standing::Following { leader: None });
+    (Handle { asks: sender, standing, abdicate: Arc::default() }, Desk { asks, shown })
+}
+
+/// Where the questions of [`Handle`]s arrive, and where they are told how this instance stands.
+pub struct Desk<S> {
+    asks: mpsc::Receiver<Ask<S>>,
+    shown: watch::Sender<Standing>,
+}
+
+impl<S> Desk<S> {
+    /// The next question. Pending for ever once all handles are gone.
+    pub async fn next(&mut self) -> Ask<S> {
+        match self.asks.recv().await {
+            Some(ask) => ask,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Leaves all questions unanswered that have come so far.
+    pub fn clear(&mut self) {
+        while self.asks.try_recv().is_ok() {}
+    }
+
+    /// Tells how this instance stands now.
+    pub fn show(&self, standing: Standing) {
+        self.shown.send_replace(standing);
+    }
+}
+
+impl<S> fmt::Debug for Desk<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").field("standing", &*self.shown.borrow()).finish_non_exhaustive()
+    }
+}
+
 /// Asks the scheduler from elsewhere in the process.
 pub struct Handle<S> {
     asks: mpsc::Sender<Ask<S>>,
     standing: watch::Receiver<Standing>,
+    abdicate: Arc<Notify>,
 }
 
 impl<S> Clone for Handle<S> {
     fn clone(&self) -> Self {
-        Self { asks: self.asks.clone(), standing: self.standing.clone() }
+        Self {
+            asks: self.asks.clone(),
+            standing: self.standing.clone(),
+            abdicate: Arc::clone(&self.abdicate),
+        }
     }
 }
 
@@ -371,7 +438,8 @@ pub enum AskError {
 }
 
 impl<S: Scheduler> Handle<S> {
-    /// Runs `ask` between two events, as a step of the scheduler. The answer comes when the step is stored.
+    /// Runs `ask` between two events, as a step of the scheduler. The answer comes when the step is stored. When it is
+    /// dropped before `ask` has had its turn, nothing is done.
     ///
     /// # Errors
     /// See [`AskError`].
@@ -385,6 +453,10 @@ impl<S: Scheduler> Handle<S> {
         }
         let (answer, answered) = oneshot::channel();
         let asked: Ask<S> = Box::new(move |scheduler, step| {
+            // Nobody waits any more, and may have asked another leader since.
+            if answer.is_closed() {
+                return Box::new(|| ());
+            }
             let result = ask(scheduler, step);
             // Who went away needs no answer.
             Box::new(move || drop(answer.send(result)))
@@ -398,6 +470,30 @@ impl<S: Scheduler> Handle<S> {
             } => result.ok_or(AskError::Unknown),
             _ = deposed => Err(AskError::Unknown),
         }
+    }
+
+    /// Runs `tell` between two events, as a step of the scheduler. Returns when it is certain to have its turn, unless this
+    /// instance leads no more by then. Where another leads nothing is done.
+    pub async fn tell(&self, tell: impl FnOnce(&mut S, &mut Step) + Send + 'static) {
+        if matches!(&*self.standing.borrow(), Standing::Following { .. }) {
+            return;
+        }
+        let told: Ask<S> = Box::new(move |scheduler, step| {
+            tell(scheduler, step);
+            Box::new(|| ())
+        });
+        // Without a receiver the process is about to end.
+        let _ = self.asks.send(told).await;
+    }
+
+    /// Whether a question would have to wait for room ([`limits::ASKS`]).
+    pub fn is_full(&self) -> bool {
+        self.asks.capacity() == 0
+    }
+
+    /// Has this instance give up leadership, if it has it, and leave it to another for [`limits::ABDICATION`].
+    pub fn abdicate(&self) {
+        self.abdicate.notify_one();
     }
 
     /// How this instance stands, and a way to wait for its change.

@@ -10,6 +10,7 @@ use wire::state::WatchRecord;
 
 use crate::alloc::{Account, Tally};
 use crate::input::{Barrier, LinkId, Peer, RequestId, StreamId, Term, Ticket};
+use crate::limits;
 use crate::refusal::Refusal;
 use crate::registry::{Command, Drain};
 use crate::snapshot::{Agent, Framework, InverseOffer, Offer, Snapshot, Task};
@@ -208,8 +209,24 @@ pub enum AgentRefusal {
     NotLeader { leader: Option<Arc<str>> },
     #[error("agent {0} was marked gone: its id may never return")]
     Gone(AgentId),
-    #[error("agent {0} is linked already, from another machine: a data directory must not be copied")]
-    Duplicate(AgentId),
+    /// `at` is where the other one is.
+    #[error(
+        "agent {agent} runs at {at} and has just answered from there: this data directory is a copy of its"
+    )]
+    Duplicate { agent: AgentId, at: String },
+    /// Whoever is the agent now does not descend from this process. `at` is where it is.
+    #[error(
+        "agent {agent} has gone on without this process, at {at}: this data directory is a copy, or was set back to an earlier state"
+    )]
+    Superseded { agent: AgentId, at: String },
+    #[error("agent {agent} has a link from {at}: whether it still lives is being found out")]
+    Held { agent: AgentId, at: String, retry_after: Span },
+    #[error(
+        "agent {agent} is known at {at} and may come back there. If this data directory is a copy, start with an empty one; \
+         if it was moved, it is let in when nothing has come from there for {} minutes",
+        limits::MOVED_AFTER.as_millis() / 60_000
+    )]
+    Elsewhere { agent: AgentId, at: String, retry_after: Span },
     #[error("too many agents register at once")]
     Busy { retry_after: Span },
     #[error(

@@ -50,6 +50,10 @@ pub const REGISTRATIONS: usize = 4_096;
 /// What an agent is told to wait when there are too many.
 pub const REGISTRATION_PAUSE: Span = Span::from_secs(1);
 
+/// How long an agent has to be unreachable before a later process of its data directory is taken for it at another address.
+/// Until then that may as well be a copy, while the agent itself is cut off and its tasks run.
+pub const MOVED_AFTER: Span = Span::from_mins(10);
+
 /// Kills remembered for an agent that is not connected.
 pub const PENDING_KILLS: usize = 10_000;
 

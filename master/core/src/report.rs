@@ -78,6 +78,11 @@ pub struct Hello {
     pub frameworks: Vec<Arc<FrameworkInfo>>,
     /// Ended, and not acknowledged.
     pub operations: Vec<OperationReport>,
+    /// Of its machine; empty when it does not say.
+    pub boot: String,
+    /// The name of its process, absent from agents that give none, and those of earlier ones of its data directory.
+    pub session: Option<String>,
+    pub earlier: Vec<String>,
 }
 
 /// A task the agent holds: running, or ended with updates not yet acknowledged.
@@ -168,6 +173,9 @@ impl Hello {
             executors,
             frameworks: hello.frameworks.into_iter().map(Arc::new).collect(),
             operations,
+            boot: hello.boot_id.unwrap_or_default(),
+            session: hello.session,
+            earlier: hello.earlier_sessions,
         })
     }
 }

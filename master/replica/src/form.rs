@@ -38,6 +38,8 @@ pub struct Hello {
     pub peers: Vec<String>,
     /// The group it belongs to, if it does.
     pub founding: Option<Founding>,
+    /// What its program knows of the log and of snapshots: a number that the machine's program counts.
+    pub level: u32,
 }
 
 /// Why a node cannot take part.
@@ -104,6 +106,7 @@ pub struct Forming {
     peers: Vec<String>,
     heard: BTreeMap<String, NodeId>,
     founding: Option<Founding>,
+    level: u32,
 }
 
 impl Forming {
@@ -128,14 +131,20 @@ impl Forming {
             )));
         }
         let heard = BTreeMap::from([(address.to_owned(), node)]);
-        Ok(Self { node, address: address.to_owned(), peers: sorted, heard, founding: None })
+        Ok(Self { node, address: address.to_owned(), peers: sorted, heard, founding: None, level: 1 })
     }
 
     /// A member of a group founded before: it has nothing to agree on any more, and says so to whoever asks.
     pub fn member(node: NodeId, address: &str, founding: Founding) -> Self {
         let peers = founding.members.iter().map(|(_, address)| address.clone()).collect();
         let (address, heard) = (address.to_owned(), BTreeMap::new());
-        Self { node, address, peers, heard, founding: Some(founding) }
+        Self { node, address, peers, heard, founding: Some(founding), level: 1 }
+    }
+
+    /// Says that the program knows this level.
+    #[must_use]
+    pub fn at_level(self, level: u32) -> Self {
+        Self { level, ..self }
     }
 
     /// The group, once it is founded.
@@ -155,6 +164,7 @@ impl Forming {
             address: self.address.clone(),
             peers: self.peers.clone(),
             founding: self.founding.clone(),
+            level: self.level,
         }
     }
 
@@ -238,8 +248,11 @@ impl Hello {
                 }
             }
         }
+        packer.u32(self.level);
     }
 
+    /// What a later program says behind what is known here is passed over: masters of two versions have to greet each
+    /// other while they are upgraded.
     pub(crate) fn unpack(unpacker: &mut Unpacker<'_>) -> Result<Self, Corrupt> {
         let format = unpacker.u32()?;
         if format != HELLO_FORMAT {
@@ -261,7 +274,8 @@ impl Hello {
                 .collect::<Result<_, Corrupt>>()?;
             Some(Founding { cluster, members })
         };
-        Ok(Self { node, address, peers, founding })
+        let level = if unpacker.is_empty() { 1 } else { unpacker.u32()? };
+        Ok(Self { node, address, peers, founding, level })
     }
 }
 

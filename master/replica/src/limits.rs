@@ -56,3 +56,6 @@ pub const SNAPSHOT_SILENCE_TICKS: u64 = 1_200;
 
 /// Ticks within which a follower stands for election once it knows that its leader's process has ended.
 pub const SOON_TICKS: usize = 3;
+
+/// Log entries held at one time while a start reads all of them to see that none is damaged.
+pub const CHECK_BYTES: u64 = 4 << 20;

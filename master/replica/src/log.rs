@@ -89,7 +89,7 @@ impl<D: Disk> Log<D> {
         let Some(bytes) = disk.meta()? else { return Ok(None) };
         let meta = Meta::decode(&bytes)?;
         let descriptor = meta.snapshot.encode();
-        Ok(Some(Self {
+        let log = Self {
             disk,
             meta,
             descriptor,
@@ -97,7 +97,25 @@ impl<D: Disk> Log<D> {
             recent_bytes: 0,
             failure: RefCell::default(),
             wanted: Cell::default(),
-        }))
+        };
+        log.check()?;
+        Ok(Some(log))
+    }
+
+    /// Reads every entry once. Damage is refused here, and not months later in the middle of leading, when a follower
+    /// first asks for the entry that is hit.
+    fn check(&self) -> Result<(), Fatal> {
+        let (mut next, mut term) = (self.meta.floor.index + 1, self.meta.floor.term);
+        while next <= self.meta.last {
+            for entry in self.read(next, self.meta.last + 1, limits::CHECK_BYTES)? {
+                if entry.term < term {
+                    let why = format!("{}: of term {} after term {term}", entry.index, entry.term);
+                    return Err(Corrupt::new("log entry", why).into());
+                }
+                (next, term) = (entry.index + 1, entry.term);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn files(&self) -> D::Files {
@@ -152,7 +170,12 @@ impl<D: Disk> Log<D> {
                 self.disk.write(batch, false)?;
                 return Ok(Synced(SyncedSeal(())));
             }
-            self.disk.write(batch, true)?;
+            let written = self.disk.write(batch, true);
+            #[cfg(feature = "mutants")]
+            if mutant::planted("failed-syncs-are-ignored") {
+                return Ok(Synced(SyncedSeal(())));
+            }
+            written?;
         }
         Ok(Synced(SyncedSeal(())))
     }

@@ -106,6 +106,10 @@ impl<'a> Unpacker<'a> {
         Ok(count)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub(crate) fn end(&self) -> Result<(), Corrupt> {
         if self.rest.is_empty() {
             Ok(())

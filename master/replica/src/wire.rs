@@ -113,7 +113,7 @@ impl Frame {
     pub fn decode(payload: &[u8]) -> Result<Self, Corrupt> {
         let mut unpacker = Unpacker::new("peer frame", payload);
         let frame = match unpacker.u8()? {
-            HELLO => Self::Hello(Hello::unpack(&mut unpacker)?),
+            HELLO => return Ok(Self::Hello(Hello::unpack(&mut unpacker)?)),
             kind @ (RAFT | SNAPSHOT_FAILED) => {
                 let (from, to) = (NodeId(unpacker.u64()?), NodeId(unpacker.u64()?));
                 let payload = unpacker.bytes()?;
@@ -240,6 +240,25 @@ mod tests {
         ] {
             assert_eq!(Frame::decode(&payload(&frame)).expect("own encoding"), frame);
         }
+    }
+
+    /// A later program may say more behind what is known here, and an earlier one said less.
+    #[test]
+    fn greetings_of_other_versions_are_understood() {
+        let hello = Hello {
+            node: NodeId(5),
+            address: "a:1".into(),
+            peers: vec!["a:1".into()],
+            founding: None,
+            level: 7,
+        };
+        let own = payload(&Frame::Hello(hello.clone()));
+        let mut later = own.clone();
+        later.extend_from_slice(b"something new");
+        assert_eq!(Frame::decode(&later).expect("a later program"), Frame::Hello(hello.clone()));
+        let earlier = &own[..own.len() - 4];
+        let Frame::Hello(heard) = Frame::decode(earlier).expect("an earlier program") else { panic!() };
+        assert_eq!(heard, Hello { level: 1, ..hello });
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use front::guard::Guard;
 use front::logging::{Logging, Logs};
+use master_core::authority::Authority;
 use master_core::input::{LinkId, RequestId};
 use model::time::Time;
 use replica::disk::DirectoryFiles;
@@ -16,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use wire::v1::DomainInfo;
 
 use crate::driver::Message;
+use crate::level::Levels;
 use crate::limits;
 use crate::membership::Changes;
 use crate::metrics::Metrics;
@@ -41,11 +43,23 @@ pub(crate) enum Standing {
     Ending,
 }
 
+impl Standing {
+    /// Of a master whose replica does not run yet.
+    fn before_the_start(forming: &Forming) -> Self {
+        match forming.founding() {
+            // It only reads its disk: there is a group, and nobody to wait for.
+            Some(_) => Self::Electing,
+            None => Self::Forming { missing: forming.missing().into_iter().map(str::to_owned).collect() },
+        }
+    }
+}
+
 /// What a master was told that its parts ask for.
 pub(crate) struct Given {
     pub(crate) domain: Option<DomainInfo>,
     pub(crate) offer_timeout: Option<Duration>,
     pub(crate) guard: Option<Guard>,
+    pub(crate) authority: Arc<Authority>,
     pub(crate) logs: Option<Logs>,
 }
 
@@ -63,6 +77,8 @@ pub(crate) struct App {
     pub(crate) offer_timeout: Option<Duration>,
     /// Who may ask for what; absent: everybody for everything.
     pub(crate) guard: Option<Guard>,
+    /// What the core holds those frameworks to.
+    pub(crate) authority: Arc<Authority>,
     /// The process's log.
     pub(crate) logging: Arc<Logging>,
     pub(crate) standing: watch::Sender<Standing>,
@@ -92,6 +108,8 @@ pub(crate) struct Group {
     /// The replica's last numbers.
     pub(crate) status: watch::Sender<Option<Status>>,
     pub(crate) changes: Changes,
+    /// What the programs of the members know.
+    pub(crate) levels: Levels,
 }
 
 impl App {
@@ -105,7 +123,7 @@ impl App {
         given: Given,
     ) -> Self {
         let clock = Clock::start();
-        let missing = forming.missing().into_iter().map(str::to_owned).collect();
+        let standing = watch::Sender::new(Standing::before_the_start(&forming));
         Self {
             about: About { advertise: advertise.to_string(), started: clock.now(), flags },
             advertise,
@@ -114,8 +132,9 @@ impl App {
             domain: given.domain,
             offer_timeout: given.offer_timeout,
             guard: given.guard,
+            authority: given.authority,
             logging: Arc::new(Logging::new(given.logs)),
-            standing: watch::Sender::new(Standing::Forming { missing }),
+            standing,
             inbox,
             metrics,
             forming: Mutex::new(forming),
@@ -169,5 +188,25 @@ impl Clock {
     /// When that time will be; now, if it has passed.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         self.start + Duration::from_millis(time.as_millis().saturating_sub(self.at_start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use replica::ClusterId;
+
+    use super::*;
+
+    #[test]
+    fn a_master_that_comes_back_does_not_say_that_its_group_is_not_founded() {
+        let peers = ["a:1".to_owned(), "b:1".to_owned()];
+        let mut forming = Forming::new(NodeId(1), "a:1", &peers).expect("one of them");
+        let missing = vec!["b:1".to_owned()];
+        assert_eq!(Standing::before_the_start(&forming), Standing::Forming { missing });
+        let hello = Forming::new(NodeId(2), "b:1", &peers).expect("one of them").hello();
+        forming.hear(&hello).expect("they agree");
+        let founding = forming.decide(ClusterId(7)).cloned().expect("all are there");
+        let again = Forming::member(NodeId(1), "a:1", founding);
+        assert_eq!(Standing::before_the_start(&again), Standing::Electing);
     }
 }

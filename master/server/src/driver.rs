@@ -12,7 +12,7 @@ use master_core::input::{self, Input, LinkId, Peer, RequestId, StreamId};
 use master_core::leader::Counters;
 use master_core::master::Master;
 use master_core::refusal::Refusal;
-use master_core::registry::Registry;
+use master_core::registry::{Command, LevelCommand, Registry};
 use master_core::settings::Settings;
 use replica::thread::{Event, Handle};
 use replica::{Barrier, Fatal, Output, Role, Ticket};
@@ -89,6 +89,8 @@ pub(crate) struct Driver {
 
 /// The core counts its barriers from below; this one is the driver's own.
 const OWN_BARRIER: Barrier = Barrier(u64::MAX);
+/// Of the command that raises the group's level: nobody waits for it.
+const LEVEL_TICKET: Ticket = Ticket(u64::MAX);
 
 impl Driver {
     pub(crate) fn new(
@@ -207,6 +209,8 @@ impl Driver {
     fn event(&mut self, event: Event<Registrar>) -> Result<(), Fatal> {
         match event {
             Event::Output(output) => self.output(output),
+            // Asked for again with the next tick.
+            Event::Refused(LEVEL_TICKET, _) => {}
             Event::Refused(Ticket(ticket), _) => {
                 self.proposed.remove(&ticket);
                 self.handle(Input::Busy(input::Ticket(ticket)));
@@ -219,15 +223,32 @@ impl Driver {
                 result?;
                 return Err(Fatal::Consensus("the replica ended by itself".to_owned()));
             }
-            Event::Status(_) => {}
+            Event::Status(_) => self.consider_level(),
         }
         Ok(())
+    }
+
+    /// Raises the level of the group as soon as the programs of all members know what that allows to write. Asked for once a
+    /// tick while it is due: to ask twice changes nothing.
+    fn consider_level(&mut self) {
+        let Some(group) = self.app.group.get() else { return };
+        group.levels.group_is_at(self.view.level());
+        if self.leading.is_none() {
+            return;
+        }
+        let members: Vec<_> = group.members.borrow().iter().map(|member| member.id).collect();
+        if let Some(level) = group.levels.reachable(group.node, members.into_iter()) {
+            tracing::info!(level, "every master knows what this level allows to write");
+            // Refused while too much is under way: the next tick asks again.
+            let _ = self.replica.propose(LEVEL_TICKET, Command::Level(LevelCommand { level }));
+        }
     }
 
     fn output(&mut self, output: Output<Registrar>) {
         match output {
             Output::Applied { index, ticket, outcome, view, .. } => {
                 self.view = view.clone();
+                let ticket = ticket.filter(|ticket| *ticket != LEVEL_TICKET);
                 let ticket = ticket.map(|Ticket(ticket)| input::Ticket(ticket));
                 if let Some(since) = ticket.and_then(|ticket| self.proposed.remove(&ticket.0)) {
                     self.stores.push(since.elapsed());
@@ -235,6 +256,7 @@ impl Driver {
                 self.handle(Input::Applied { index, ticket, outcome, view });
             }
             Output::Installed { view, .. } => self.view = view,
+            Output::Lost(LEVEL_TICKET) => {}
             Output::Lost(Ticket(ticket)) => {
                 self.proposed.remove(&ticket);
                 self.handle(Input::Lost(input::Ticket(ticket)));

@@ -18,6 +18,7 @@ use crate::app::{App, Group, Standing};
 use crate::config::Error;
 use crate::guard;
 use crate::join::Acquaintances;
+use crate::level::Levels;
 use crate::limits;
 use crate::machine::Registrar;
 use crate::membership::{Changes, NotMade};
@@ -161,6 +162,7 @@ pub(crate) fn start(
         members: watch::Sender::new(members.clone()),
         status: watch::Sender::new(None),
         changes: Changes::default(),
+        levels: Levels::default(),
     };
     // Set once: the replica is started once.
     let _ = app.group.set(group);
@@ -184,8 +186,10 @@ pub(crate) fn start(
             Event::Status(status) => {
                 app.metrics.replica(&status);
                 if let Some(group) = app.group.get() {
-                    group.status.send_replace(Some(status));
+                    group.status.send_replace(Some(status.clone()));
                 }
+                // The driver looks around once a tick; when it is busy, with the next one.
+                let _ = sender.try_send(Event::Status(status));
             }
             other => {
                 // Gone only when the driver is, and then the process ends.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{StatusCode, header};
 use http_body_util::Full;
+use master_core::registry::LEVEL;
 use replica::form::{Forming, Founding};
 use replica::{ClusterId, NodeId};
 use serde::Deserialize;
@@ -78,7 +79,7 @@ pub(crate) async fn join(
         }
         None => crate::group::store(storage, founding.clone()).await?,
     };
-    app.with_forming(|forming| *forming = Forming::member(node, &app.advertise, founding));
+    app.with_forming(|forming| *forming = Forming::member(node, &app.advertise, founding).at_level(LEVEL));
     Ok((storage, members))
 }
 

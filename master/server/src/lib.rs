@@ -27,6 +27,7 @@ mod group;
 mod guard;
 mod join;
 mod large;
+pub mod level;
 mod limits;
 mod link;
 pub mod machine;
@@ -46,6 +47,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use front::door;
+use master_core::registry::LEVEL;
 use master_core::settings::Settings;
 use model::time::Span;
 use replica::disk::RocksDisk;
@@ -105,7 +107,7 @@ impl Master {
         }
         // Refused before anything is written.
         let domain = config::domain(config.domain.as_deref())?;
-        guard::authority(config.guard.as_ref()).map_err(Error::Config)?;
+        let authority = Arc::new(guard::authority(config.guard.as_ref()).map_err(Error::Config)?);
         Forming::new(NodeId(1), &advertise, &peers)?;
         let metrics = metrics::Metrics::new();
         let observer = metrics.sync_observer();
@@ -121,8 +123,8 @@ impl Master {
         let (storage, founding, member) =
             opened.await.map_err(|error| Error::System(error.to_string()))??;
         let forming = match founding {
-            Some(founding) => Forming::member(storage.dir.node(), &advertise, founding),
-            None => Forming::new(storage.dir.node(), &advertise, &peers)?,
+            Some(founding) => Forming::member(storage.dir.node(), &advertise, founding).at_level(LEVEL),
+            None => Forming::new(storage.dir.node(), &advertise, &peers)?.at_level(LEVEL),
         };
         let ip = who::resolve(&advertise).await;
         let flags = flags(&config, &advertise);
@@ -134,7 +136,13 @@ impl Master {
             forming,
             metrics,
             sender,
-            Given { domain, offer_timeout: config.offer_timeout, guard: config.guard, logs: config.logs },
+            Given {
+                domain,
+                offer_timeout: config.offer_timeout,
+                guard: config.guard,
+                authority,
+                logs: config.logs,
+            },
         ));
         let join = config.join.filter(|_| !member);
         Ok(Self { listener, address, app, inbox, storage, join })
@@ -207,8 +215,7 @@ async fn life(
     let offer_timeout = app
         .offer_timeout
         .map(|timeout| Span::from_millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)));
-    let authority = Arc::new(guard::authority(app.guard.as_ref()).map_err(Error::Config)?);
-    let settings = Settings { offer_timeout, authority, ..Settings::default() };
+    let settings = Settings { offer_timeout, authority: app.authority.clone(), ..Settings::default() };
     let driver = Driver::new(app.clone(), handle.clone(), events, inbox, view, settings);
     let mut driver = tokio::spawn(driver.run(ended));
     if newly && app.with_forming(|forming| forming.is_founder()) {

@@ -7,6 +7,12 @@ use replica::{Chunks, Corrupt, Index, Machine};
 #[derive(Debug, Default)]
 pub struct Registrar(Registry);
 
+impl From<Registry> for Registrar {
+    fn from(registry: Registry) -> Self {
+        Self(registry)
+    }
+}
+
 impl Machine for Registrar {
     type Command = Command;
     type Outcome = Outcome;

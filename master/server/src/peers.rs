@@ -265,6 +265,9 @@ impl Link {
     fn check(&self, greeting: Frame) -> io::Result<()> {
         match greeting {
             Frame::Hello(hello) if hello.node == self.id => {
+                if let Some(group) = self.app.group.get() {
+                    group.levels.heard(hello.node, hello.level);
+                }
                 self.app.with_forming(|forming| forming.hear(&hello)).map_err(io::Error::other)
             }
             Frame::Hello(hello) => {
@@ -356,6 +359,10 @@ fn welcome(app: &App, greeting: &Frame) -> Result<NodeId, (String, bool)> {
     if group.members.borrow().was_removed(hello.node) {
         return Err((format!("node {} was removed from the group", hello.node), true));
     }
+    if let Some(reason) = group.levels.refusal(&hello.address, hello.level) {
+        return Err((reason, false));
+    }
+    group.levels.heard(hello.node, hello.level);
     Ok(hello.node)
 }
 

@@ -49,8 +49,12 @@ pub struct Standing {
     pub life: u64,
     /// Stopped (as by SIGSTOP) until then.
     pub paused_until: Micros,
-    /// Its idea of the time.
+    /// The program that is installed is of the next version.
+    pub next: bool,
+    /// The process's idea of the time.
     pub clock: Clock,
+    /// The machine's, which is set now and then.
+    pub wall: Clock,
     /// What happened while it was stopped.
     pub(crate) backlog: VecDeque<Event>,
 }
@@ -98,7 +102,7 @@ impl Context {
         let host = Host(u32::try_from(self.standing.len()).expect("fewer machines than that"));
         let drift = self.weather.drift;
         let clock = Clock {
-            ahead_ms: self.random.random_range(0..=self.weather.skew_ms),
+            ahead_ms: self.random.random_range(0..=self.weather.skew_ms).cast_signed(),
             rate: 1_000_000 - drift + self.random.random_range(0..=2 * drift),
         };
         self.standing.push(Standing {
@@ -107,7 +111,9 @@ impl Context {
             power: true,
             life: 0,
             paused_until: 0,
+            next: false,
             clock,
+            wall: clock,
             backlog: VecDeque::new(),
         });
         host

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand::RngExt;
 
 use crate::context::{Context, Event};
-use crate::machine::Crash;
+use crate::machine::{Crash, Trouble};
 use crate::net::{Host, MS, Micros, SECOND};
 
 /// Something that somebody does to the world.
@@ -25,8 +25,14 @@ pub(crate) enum Fault {
     Fall(BTreeSet<Host>),
     /// A process that dies soon after each start: so many deaths are left.
     Loop { host: Host, left: u32 },
-    /// Somebody has made room on a disk that was full.
+    /// Somebody has made room on a disk that was full, or what was to fail there once has had its time.
     Room(Host),
+    /// These processes are stopped one after the other, and started in this version or the next one.
+    Roll { hosts: Vec<Host>, next: bool },
+    /// A process sees that the clock of its machine was set.
+    ClockSeen(Host),
+    /// Somebody has read why a process does not start from its disk, and does something about it.
+    Tend(Host),
     /// The next step of a change of membership.
     Members,
 }
@@ -56,10 +62,31 @@ pub(crate) enum Deed {
         host: Host,
         back: Micros,
     },
-    /// The disk has no room, and writes fail until then.
-    Fill {
+    /// Something is wrong with the disk until then.
+    Ail {
+        host: Host,
+        trouble: Trouble,
+        back: Micros,
+    },
+    /// The power goes, and a bit on the disk flips before it is back.
+    Flip {
         host: Host,
         back: Micros,
+    },
+    /// An agent's data directory comes to another machine and is started there, while its own agent goes on.
+    Copy(Host),
+    /// An agent's machine makes no processes.
+    Exhaust {
+        host: Host,
+        back: Micros,
+    },
+    /// The masters are divided, and one of them is to be replaced meanwhile.
+    Members,
+    /// Somebody sets the clock of a machine.
+    Set {
+        host: Host,
+        /// Milliseconds, forward or back.
+        by: i64,
     },
     /// The leader sleeps for so long that all go over to another, and wakes when that one is gone.
     Sleeper,
@@ -99,11 +126,11 @@ pub(crate) fn strike(places: &Places, cx: &mut Context) -> Vec<Deed> {
     let crash = |host, how, back| Deed::Crash { host, how, back, wiped: false };
     let soon = cx.between((50 * MS, 4 * SECOND));
     let long = cx.between((SECOND, 20 * SECOND));
-    match cx.random.random_range(0..100) {
+    match cx.random.random_range(0..120) {
         0..14 => vec![crash(pick(&places.masters, cx), Crash::Killed, soon)],
         14..20 => vec![crash(pick(&places.masters, cx), Crash::Power, soon)],
         20..27 => vec![Deed::Cut { host: pick(&places.masters, cx), back: soon }],
-        27..30 => vec![Deed::Fill { host: pick(&places.masters, cx), back: long }],
+        27..30 => vec![Deed::Ail { host: pick(&places.masters, cx), trouble: Trouble::Full, back: long }],
         30..33 => places
             .masters
             .iter()
@@ -115,7 +142,7 @@ pub(crate) fn strike(places: &Places, cx: &mut Context) -> Vec<Deed> {
             let host = pick(&places.agents, cx);
             vec![Deed::Crash { host, how: Crash::Power, back: long, wiped: true }]
         }
-        48..50 => vec![Deed::Fill { host: pick(&places.agents, cx), back: long }],
+        48..50 => vec![Deed::Ail { host: pick(&places.agents, cx), trouble: Trouble::Full, back: long }],
         50..53 => vec![crash(pick(&places.clients, cx), Crash::Killed, soon)],
         53..57 => vec![crash(pick(places.schedulers_or_clients(), cx), Crash::Killed, soon)],
         57..60 => {
@@ -134,18 +161,58 @@ pub(crate) fn strike(places: &Places, cx: &mut Context) -> Vec<Deed> {
             pause_for(host, pause, cx);
             Vec::new()
         }
-        72..75 => {
+        72..74 => vec![Deed::Copy(pick(&places.agents, cx))],
+        74..76 => vec![Deed::Members],
+        76..79 => vec![Deed::Exhaust { host: pick(&places.agents, cx), back: long }],
+        79..82 => {
             // A reader that does not read for so long that what is meant for it piles up, or is given up.
             let host = places.client(cx);
             let pause = cx.between((10 * SECOND, 40 * SECOND));
             pause_for(host, pause, cx);
             Vec::new()
         }
-        _ => {
+        82..100 => {
             divide(places, cx);
             Vec::new()
         }
+        at @ 100..104 => vec![Deed::Ail { host: pick(&places.masters, cx), trouble: once(at), back: long }],
+        at @ 104..108 => vec![Deed::Ail { host: pick(&places.agents, cx), trouble: once(at), back: long }],
+        108..110 => vec![Deed::Flip { host: pick(&places.masters, cx), back: soon }],
+        110..112 => vec![Deed::Flip { host: pick(&places.agents, cx), back: soon }],
+        112..116 => {
+            roll(places, cx);
+            Vec::new()
+        }
+        _ => {
+            // What it does is seen by the next process, so half of the time there is one soon.
+            let host = places.any(cx);
+            let mut deeds = vec![Deed::Set { host, by: step(cx) }];
+            if cx.chance(5_000) {
+                deeds.push(crash(host, Crash::Killed, soon));
+            }
+            deeds
+        }
     }
+}
+
+/// All processes of a kind become those of another version, one after the other, under load.
+fn roll(places: &Places, cx: &mut Context) {
+    let kinds = [&places.masters, &places.masters, &places.agents, &places.schedulers];
+    let hosts = kinds[cx.random.random_range(0..kinds.len())].clone();
+    let next = cx.chance(6_000);
+    cx.schedule(0, Event::Fault(Fault::Roll { hosts, next }));
+}
+
+/// By how much a clock is set: seconds to days, either way.
+fn step(cx: &mut Context) -> i64 {
+    let most = [10_000, 600_000, 7_200_000, 86_400_000 * 3][cx.random.random_range(0..4)];
+    let by: i64 = cx.random.random_range(1_000..=most);
+    if cx.chance(5_000) { by } else { -by }
+}
+
+/// What fails once.
+fn once(at: u32) -> Trouble {
+    if at.is_multiple_of(4) { Trouble::Write } else { Trouble::Sync }
 }
 
 /// Stops a process for a while.
@@ -208,6 +275,23 @@ fn divide(places: &Places, cx: &mut Context) {
             let left = cx.random.random_range(3..12);
             let flap = Fault::Flap { from: alone, to: others, left };
             cx.schedule(0, Event::Fault(flap));
+        }
+    }
+}
+
+/// Walls between masters that stand while one of them is replaced: around the leader or another, in both directions or one,
+/// or between two that both hear the third. A newcomer is on no side.
+pub(crate) fn divide_masters(leader: Option<Host>, places: &Places, cx: &mut Context) {
+    let long = cx.between((2 * SECOND, 12 * SECOND));
+    let alone = leader.filter(|_| cx.chance(7_000)).unwrap_or_else(|| pick(&places.masters, cx));
+    let others: BTreeSet<Host> = places.masters.iter().copied().filter(|other| *other != alone).collect();
+    let alone = BTreeSet::from([alone]);
+    match cx.random.random_range(0..4) {
+        0 => part(&alone, &others, long, cx),
+        1 => part(&alone, &others.into_iter().take(1).collect(), long, cx),
+        direction => {
+            let wall = if direction == 2 { cx.wall(alone, others) } else { cx.wall(others, alone) };
+            cx.schedule(long, Event::Fault(Fault::Heal(wall)));
         }
     }
 }

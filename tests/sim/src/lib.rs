@@ -7,6 +7,7 @@
 //! | `net.rs`, `frame.rs` | connections, walls, and what travels |
 //! | `clock.rs` | each machine's own idea of the time |
 //! | `weather.rs`, `faults.rs` | what a seed chooses, and what it may break |
+//! | `version.rs` | what the next version says that this one does not know |
 //! | `machine/` | the real cores and clients, each with a driver for this world |
 //! | `check/` | the promises, one checker each |
 //! | `trace.rs` | a run as one number |
@@ -23,6 +24,7 @@ pub mod machine;
 pub mod net;
 mod queue;
 pub mod trace;
+pub mod version;
 pub mod weather;
 pub mod world;
 

@@ -38,6 +38,8 @@ pub struct Weather {
     pub stall: u32,
     /// Masters that are replaced by others in the storm.
     pub swaps: u32,
+    /// Machines on which copies of agents' data directories are started.
+    pub copies: u32,
     /// Mean time between faults.
     pub fault_every: Micros,
     /// Length of the phase with faults.
@@ -82,6 +84,7 @@ impl Weather {
             sync: (sync, sync * 4),
             stall: random.random_range(0..60),
             swaps: [0, 0, 1, 2][random.random_range(0..4)],
+            copies: [0, 1, 1, 2][random.random_range(0..4)],
             fault_every: random.random_range(1..6) * SECOND,
             storm: random.random_range(40..90) * SECOND,
             skew_ms: [1_000, 60_000, 3_600_000][random.random_range(0..3)],

@@ -17,6 +17,12 @@ use wire::v1;
 
 pub(crate) const FRAMEWORK: &str = "fw";
 
+/// So many seconds later, or earlier.
+fn moved(time: Time, ahead: i64) -> Time {
+    let by = Span::from_secs(ahead.unsigned_abs());
+    if ahead < 0 { time - by } else { time + by }
+}
+
 pub(crate) fn settings(boot: &str, seed: u64) -> Settings {
     let total = Bag::parse("cpus:4;mem:4096;disk:2048;ports:[31000-31100]").expect("resources");
     Settings {
@@ -25,6 +31,7 @@ pub(crate) fn settings(boot: &str, seed: u64) -> Settings {
         total,
         version: "0.1.0".into(),
         boot: boot.into(),
+        booted: None,
         ip: "10.0.0.1".into(),
         seed: [seed, seed + 1],
     }
@@ -131,6 +138,8 @@ pub(crate) fn with_health(mut task: v1::TaskInfo) -> v1::TaskInfo {
 pub(crate) struct Bench {
     pub(crate) agent: Agent,
     pub(crate) now: Time,
+    /// When the machine was started, by its present clock.
+    pub(crate) booted: Option<Time>,
     /// What would be found after a power cut.
     pub(crate) disk: Vec<Record>,
     unsynced: Vec<(u64, Record)>,
@@ -151,6 +160,7 @@ impl Bench {
         Self {
             agent: Agent::recover(settings("boot-1", 1), []).expect("an empty start"),
             now: Time::from_secs(1000),
+            booted: None,
             disk: Vec::new(),
             unsynced: Vec::new(),
             fast_disk: true,
@@ -346,6 +356,13 @@ impl Bench {
         self.input(Input::Synced(seq))
     }
 
+    /// The clock of the machine is set, and the agent is started anew: a process that runs takes no notice.
+    pub(crate) fn restart_with_clock(&mut self, ahead: i64) -> String {
+        self.now = moved(self.now, ahead);
+        self.booted = self.booted.map(|booted| moved(booted, ahead));
+        self.restart("boot-1")
+    }
+
     /// The process dies, with whatever the disk had not got, and starts again.
     pub(crate) fn restart(&mut self, boot: &str) -> String {
         self.starts += 1;
@@ -360,7 +377,8 @@ impl Bench {
     fn recovered_from(&self, records: &[Record], boot: &str) -> Agent {
         let bytes = agent_core::checkpoint::encode(records);
         let records = agent_core::checkpoint::decode(&bytes).expect("own records");
-        Agent::recover(settings(boot, self.starts * 100), records).expect("recovery")
+        let settings = Settings { booted: self.booted, ..settings(boot, self.starts * 100) };
+        Agent::recover(settings, records).expect("recovery")
     }
 
     pub(crate) fn container(&self, task: &str) -> ContainerId {
@@ -478,9 +496,11 @@ impl Bench {
 
 fn record_line(record: &Record) -> String {
     match record {
-        Record::Registered(agent) => format!("registered as {agent}"),
+        Record::Registered { agent, sessions } => {
+            format!("registered as {agent}, {} sessions", sessions.len())
+        }
         Record::Term(term) => format!("term {term}"),
-        Record::Boot(boot) => format!("boot {boot}"),
+        Record::Boot(boot) => format!("boot {}", boot.id),
         Record::Framework(info) => format!("framework {}", info.id.as_ref().map_or("", |id| &id.value)),
         Record::FrameworkRemoved(id) => format!("framework {id} removed"),
         Record::Task(task) => format!("task {}", task.info.task_id.value),

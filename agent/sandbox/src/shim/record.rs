@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,10 @@ pub(crate) struct About {
     pub(crate) user: Option<String>,
     pub(crate) working_dir: PathBuf,
     pub(crate) cgroup: ContainerCgroup,
+    /// The number of the record's own file: another one has been copied, and its container is somebody else's. 0 in records
+    /// of the first version, which did not say.
+    #[serde(default)]
+    pub(crate) inode: u64,
 }
 
 /// The facts of a record put together.
@@ -93,7 +97,12 @@ impl Record {
             }
         }
         bytes.truncate(length);
-        Ok(Summary::read(&String::from_utf8_lossy(&bytes)))
+        let mut summary = Summary::read(&String::from_utf8_lossy(&bytes));
+        if summary.about.inode != 0 && summary.about.inode != self.0.metadata()?.ino() {
+            // A copy: the control group it names is the original's, whose container may well run in it.
+            summary.about.cgroup = ContainerCgroup::default();
+        }
+        Ok(summary)
     }
 
     /// The living shim, as a descriptor that keeps meaning that process; `None` when it is gone.
@@ -121,6 +130,11 @@ impl Held {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path(runtime, id))?;
         lock(&file)?;
         Ok(Self(file))
+    }
+
+    /// What tells this file from a copy of it on the same machine.
+    pub(super) fn inode(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.ino())
     }
 
     /// Appends facts in one write.
@@ -231,6 +245,22 @@ mod tests {
         assert_eq!((exit.killed, exit.cpu, exit.max_rss_bytes), (true, Duration::new(1, 5), 4096));
         let failed = r#"{"Failed":{"step":"Execute","errno":2,"message":"cannot"}}"#.to_owned() + "\n";
         assert_eq!(Summary::read(&failed).failed.map(|error| error.step), Some(crate::Step::Execute));
+    }
+
+    #[test]
+    fn a_copy_of_a_record_names_no_control_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let [id, copied] = ["a", "b"].map(|name| ContainerId::new(name).unwrap());
+        let mut held = Held::create(dir.path(), &id).unwrap();
+        let cgroup: ContainerCgroup =
+            serde_json::from_str(r#"{"at":{"V1":{"cpu":"/c/cpu/a","memory":null}}}"#).unwrap();
+        let about = About { cgroup: cgroup.clone(), inode: held.inode().unwrap(), ..About::default() };
+        held.write(&[Fact::About(about), Fact::Started { pid: 7 }]).unwrap();
+        fs::copy(path(dir.path(), &id), path(dir.path(), &copied)).unwrap();
+        let read = |id| Record::open(dir.path(), id).unwrap().unwrap().summary().unwrap();
+        assert_eq!(read(&id).about.cgroup, cgroup);
+        assert_eq!(read(&copied).about.cgroup, ContainerCgroup::default());
+        assert_eq!(read(&copied).started, Some(7));
     }
 
     #[test]

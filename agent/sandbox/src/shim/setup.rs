@@ -43,7 +43,12 @@ pub(super) fn run(shared: &Shared, spec: &ContainerSpec, birth: Birth) -> i32 {
     // From here on this process is known by its record; until here the next launcher had to wait for it.
     close(&shared.lock);
     let cgroup = shared.setup.cgroups.container(&spec.id);
-    let about = About { user: spec.user.clone(), working_dir: working_dir(spec), cgroup: cgroup.clone() };
+    let about = About {
+        user: spec.user.clone(),
+        working_dir: working_dir(spec),
+        cgroup: cgroup.clone(),
+        inode: held.inode().unwrap_or_default(),
+    };
     match start(shared, spec, birth, &cgroup) {
         Ok(Spawned { pid, host_pid }) => {
             // Without its line in the record the container would be lost to a later agent; it runs all the same.

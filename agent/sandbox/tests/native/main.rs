@@ -2,6 +2,7 @@
 
 mod basics;
 mod ends;
+mod exhaustion;
 mod probes;
 mod recovery;
 mod rig;

@@ -9,15 +9,9 @@ use sandbox::native::{Native, NativeConfig};
 use sandbox::{ContainerEvent, ContainerId, ContainerSpec, ExitStatus, Launcher, Lost, Signal};
 
 use crate::rig::{
-    PATIENCE, Rig, about, eventually, kill, parent, processes_with, sleep_time, status_field, unique,
+    PATIENCE, Rig, about, eventually, kill, launcher_of, parent, processes_with, sleep_time, status_field,
+    unique,
 };
-
-/// The launcher process of this rig: the parent of a container's shim.
-fn launcher_of(pid: u32) -> u32 {
-    let launcher = parent(parent(pid).unwrap()).unwrap();
-    assert_eq!(status_field(launcher, "Name").unwrap(), "stoa-launcher");
-    launcher
-}
 
 #[tokio::test]
 async fn a_killed_launcher_process_disturbs_nobody() {

@@ -250,6 +250,13 @@ pub(crate) fn parent(pid: u32) -> Option<u32> {
     status_field(pid, "PPid")?.parse().ok()
 }
 
+/// The launcher process of a rig: the parent of a container's shim.
+pub(crate) fn launcher_of(pid: u32) -> u32 {
+    let launcher = parent(parent(pid).unwrap()).unwrap();
+    assert_eq!(status_field(launcher, "Name").unwrap(), "stoa-launcher");
+    launcher
+}
+
 pub(crate) fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {

@@ -33,11 +33,14 @@ pub(super) async fn handle(site: &Site, parts: &Parts, body: Body) -> Result<Res
     let body = whole(body).await?;
     let call: Call = codec.decode(&body).map_err(|e| Refusal::new(400, e.to_string()))?;
     let answers = Codec::of_response(accept.iter().map(String::as_str))
-        .map_err(|e| Refusal::new(e.status(), e.to_string()))?;
+        .map_err(|e| Refusal::new(e.status(), e.to_string()));
     if call.r#type == Some(CallType::SetLoggingLevel as i32) {
+        answers?;
         return logs::set(site, call.set_logging_level);
     }
+    // Only then the type: calls that are not here ask for others, and are to be told that they are not here.
     let answer = answer(site, call).await?;
+    let answers = answers?;
     Ok(reply::body(200, answers.content_type(), answers.encode(&answer)))
 }
 

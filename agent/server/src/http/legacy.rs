@@ -138,6 +138,9 @@ fn custom_executor(site: &Site, view: &View, executor: &Executor) -> Value {
     shown["tasks"] = show(running);
     shown["queued_tasks"] = show(queued);
     shown["completed_tasks"] = show(ended.into_iter().chain(gone).collect());
+    if info.r#type.is_some() {
+        shown["type"] = json!(info.r#type().as_str_name());
+    }
     shown
 }
 

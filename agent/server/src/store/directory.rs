@@ -4,9 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use agent_core::{Record, checkpoint};
+use agent_core::Record;
+use agent_core::journal::{self, Journal, Mark, Unusable};
 
-use super::frame::{self, Damage};
 use crate::error::Error;
 
 /// What the format file of this version says. The number grows when older versions could not read the records.
@@ -24,10 +24,11 @@ pub(crate) struct DataDir {
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(super) directory: PathBuf,
-    pub(super) generation: u64,
+    pub(super) journal: Journal,
     pub(super) file: File,
     pub(super) path: PathBuf,
-    pub(super) bytes: u64,
+    /// Says how far the log is safe.
+    pub(super) mark: File,
 }
 
 impl DataDir {
@@ -99,14 +100,11 @@ fn read(directory: PathBuf, generation: u64) -> Result<(Log, Vec<Record>), Error
         .map_err(Error::disk("open", &path))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(Error::disk("read", &path))?;
-    let whole = frame::read(&bytes)
-        .map_err(|Damage(offset)| Error::Damaged { path: path.clone(), offset: offset as u64 })?;
-    let mut records = Vec::new();
-    for payload in &whole.payloads {
-        let batch =
-            checkpoint::decode(payload).map_err(|reason| Error::Records { path: path.clone(), reason })?;
-        records.extend(batch);
-    }
+    let (mark, safe) = open_mark(&directory)?;
+    let whole = journal::read(&bytes, generation, safe).map_err(|why| match why {
+        Unusable::Records(reason) => Error::Records { path: path.clone(), reason },
+        why => Error::Damaged { path: path.clone(), why },
+    })?;
     if whole.end < bytes.len() {
         tracing::warn!(path = %path.display(), lost = bytes.len() - whole.end, "the last write was torn: cutting it off");
     }
@@ -114,7 +112,23 @@ fn read(directory: PathBuf, generation: u64) -> Result<(Log, Vec<Record>), Error
     file.seek(SeekFrom::End(0)).map_err(Error::disk("read", &path))?;
     file.sync_all().map_err(Error::disk("sync", &path))?;
     sync_directory(&directory).map_err(Error::disk("sync", &directory))?;
-    Ok((Log { directory, generation, file, path, bytes: whole.end as u64 }, records))
+    let journal = Journal::new(generation, &whole);
+    Ok((Log { directory, journal, file, path, mark }, whole.records))
+}
+
+/// How far the log is safe, and where that is written next.
+fn open_mark(directory: &Path) -> Result<(File, Mark), Error> {
+    let path = directory.join("synced");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(Error::disk("open", &path))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(Error::disk("read", &path))?;
+    Ok((file, Mark::decode(&bytes)))
 }
 
 /// The generations of logs there are, oldest first. Unfinished compactions are removed.
@@ -136,8 +150,8 @@ fn generations(directory: &Path) -> Result<Vec<u64>, Error> {
 
 fn check_format(directory: &Path, fresh: bool) -> Result<(), Error> {
     let path = directory.join("format");
-    let found = match fs::read_to_string(&path) {
-        Ok(found) => found,
+    let found = match fs::read(&path) {
+        Ok(found) => String::from_utf8_lossy(&found).into_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && fresh => {
             return write_format(directory, &path);
         }

@@ -2,9 +2,9 @@
 //!
 //! `checkpoint/log-<generation>` holds frames, each the records that were synced together. A compaction writes the
 //! next generation aside and puts it in place by its name; the older one goes when the newer one is safe.
+//! `checkpoint/synced` says how far the log is safe, so that damage at its end is told from a torn write.
 
 mod directory;
-mod frame;
 mod writer;
 
 pub(crate) use directory::DataDir;

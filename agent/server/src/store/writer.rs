@@ -6,15 +6,15 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use agent_core::{Record, checkpoint};
+use agent_core::{Record, checkpoint, journal};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::directory::{Log, log_path, sync_directory};
-use super::frame;
 use crate::error::Error;
 use crate::limits;
 
@@ -46,7 +46,7 @@ impl Writer {
     pub(crate) fn start(log: Log, told: UnboundedSender<Told>) -> Result<Self, Error> {
         let (orders, inbox) = channel();
         let path = log.path.clone();
-        let mut work = Work { base: log.bytes, log, told };
+        let mut work = Work { log, told };
         let thread = std::thread::Builder::new()
             .name("checkpoint".into())
             .spawn(move || work.run(&inbox))
@@ -83,8 +83,6 @@ impl Drop for Writer {
 
 struct Work {
     log: Log,
-    /// Size of the log after the last compaction.
-    base: u64,
     told: UnboundedSender<Told>,
 }
 
@@ -131,11 +129,11 @@ impl Work {
             }
         }
         let mut bytes = Vec::with_capacity(payload.len() + 16);
-        frame::append(&mut bytes, &payload);
-        let write = |file: &mut fs::File| file.write_all(&bytes).and_then(|()| file.sync_data());
-        write(&mut self.log.file).map_err(|source| ("write", self.log.path.clone(), source))?;
-        self.log.bytes += bytes.len() as u64;
-        let long = self.log.bytes > limits::COMPACT_BYTES.max(self.base * 2);
+        journal::append(&mut bytes, &payload);
+        let written = self.log.file.write_all(&bytes).and_then(|()| self.log.file.sync_data());
+        let long = self.log.journal.appended(&bytes, written, limits::COMPACT_BYTES);
+        let long = long.map_err(|source| ("write", self.log.path.clone(), source))?;
+        self.note()?;
         Ok(Told::Synced { seq, long })
     }
 
@@ -145,16 +143,17 @@ impl Work {
         for record in records {
             payload.extend_from_slice(&checkpoint::encode([record]));
             if payload.len() >= limits::BATCH_BYTES {
-                frame::append(&mut bytes, &payload);
+                journal::append(&mut bytes, &payload);
                 payload.clear();
             }
         }
         if !payload.is_empty() {
-            frame::append(&mut bytes, &payload);
+            journal::append(&mut bytes, &payload);
         }
         let old = self.log.path.clone();
-        let next = log_path(&self.log.directory, self.log.generation + 1);
+        let next = log_path(&self.log.directory, self.log.journal.generation() + 1);
         self.replace(next.clone(), &bytes).map_err(|source| ("write", next, source))?;
+        self.note()?;
         fs::remove_file(&old).map_err(|source| ("remove", old, source))?;
         Ok(Told::Compacted)
     }
@@ -169,10 +168,15 @@ impl Work {
         sync_directory(&self.log.directory)?;
         self.log.file = file;
         self.log.path = path;
-        self.log.generation += 1;
-        self.log.bytes = bytes.len() as u64;
-        self.base = self.log.bytes;
+        self.log.journal.compacted(bytes.len() as u64);
         Ok(())
+    }
+
+    /// Notes how far the log is safe. Not synced: an older note says less and nothing wrong.
+    fn note(&self) -> Result<(), Failure> {
+        let mark = self.log.journal.mark().encode();
+        let failed = |source| ("write", self.log.directory.join("synced"), source);
+        self.log.mark.write_all_at(&mark, 0).map_err(failed)
     }
 }
 
@@ -181,6 +185,9 @@ type Failure = (&'static str, PathBuf, io::Error);
 
 #[cfg(test)]
 mod tests {
+    use agent_core::checkpoint::Boot;
+    use agent_core::journal::Unusable;
+
     use super::super::DataDir;
     use super::*;
 
@@ -212,23 +219,28 @@ mod tests {
         assert!(matches!(told.last(), Some(Told::Synced { seq: 100, long: false })));
         let (records, _) = session(dir.path(), |writer| {
             writer.append(1, Record::Term(101));
-            writer.compact(vec![Record::Term(7), Record::Boot("b".into())]);
+            writer.compact(vec![Record::Term(7), Record::Boot(Boot::default())]);
             writer.append(2, Record::Term(8));
         });
         assert_eq!(terms(&records), (1..=100).collect::<Vec<_>>());
         let (records, _) = session(dir.path(), |_| {});
         assert_eq!(terms(&records), [7, 8]);
-        assert_eq!(fs::read_dir(dir.path().join("checkpoint")).unwrap().count(), 2, "the log and its format");
+        let files = fs::read_dir(dir.path().join("checkpoint")).unwrap().count();
+        assert_eq!(files, 3, "the log, how far it is safe, and its format");
     }
 
     #[test]
     fn a_torn_end_is_cut_off_and_damage_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         session(dir.path(), |writer| writer.append(1, Record::Term(1)));
+        let mark = dir.path().join("checkpoint/synced");
+        let before = fs::read(&mark).unwrap();
         session(dir.path(), |writer| writer.append(2, Record::Term(2)));
         let path = log_path(&dir.path().join("checkpoint"), 0);
         let whole = fs::read(&path).unwrap();
+        // The power goes while the second record is written, and nobody has noted that it is safe.
         fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        fs::write(&mark, before).unwrap();
         let (records, _) = session(dir.path(), |writer| writer.append(3, Record::Term(3)));
         assert_eq!(terms(&records), [1]);
         let (records, _) = session(dir.path(), |_| {});
@@ -237,7 +249,46 @@ mod tests {
         broken[14] ^= 1;
         fs::write(&path, broken).unwrap();
         let error = DataDir::lock(dir.path()).unwrap().open().unwrap_err();
-        assert!(matches!(error, Error::Damaged { offset: 0, .. }), "{error}");
+        assert!(matches!(error, Error::Damaged { why: Unusable::Damaged(0), .. }), "{error}");
+    }
+
+    /// A flipped bit anywhere is refused with the name of the file, or costs nothing.
+    #[test]
+    fn a_flipped_bit_anywhere_in_the_files_is_refused_or_costs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        session(dir.path(), |writer| (1..=20).for_each(|n| writer.append(n, Record::Term(n))));
+        session(dir.path(), |writer| {
+            (21..=23).for_each(|n| writer.append(n, Record::Boot(Boot { id: format!("{n}"), at: None })))
+        });
+        let checkpoint = dir.path().join("checkpoint");
+        let names = fs::read_dir(&checkpoint).unwrap().map(|entry| entry.unwrap().path());
+        let files: Vec<(PathBuf, Vec<u8>)> =
+            names.map(|path| (path.clone(), fs::read(&path).unwrap())).collect();
+        let (mut refused, mut unharmed) = (0, 0);
+        for (path, whole) in &files {
+            for bit in 0..whole.len() * 8 {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                fs::write(path, bytes).unwrap();
+                match DataDir::lock(dir.path()).unwrap().open() {
+                    Ok((_, records)) => {
+                        assert_eq!(records.len(), 23, "bit {bit} of {}", path.display());
+                        assert_eq!(terms(&records), (1..=20).collect::<Vec<_>>());
+                        unharmed += 1;
+                    }
+                    Err(error) => {
+                        assert!(error.is_refusal(), "{error}");
+                        assert!(error.to_string().contains("checkpoint"), "{error}");
+                        refused += 1;
+                    }
+                }
+                fs::write(path, whole).unwrap();
+            }
+        }
+        // All of the log and of the format; the note beside them is not needed for what is whole.
+        assert_eq!(unharmed, journal::MARK_BYTES * 8);
+        let all: usize = files.iter().map(|(_, bytes)| bytes.len() * 8).sum();
+        assert_eq!(refused, all - unharmed);
     }
 
     #[test]

@@ -19,5 +19,4 @@ pub mod schedule;
 pub mod scheduler;
 pub mod step;
 pub mod stored;
-pub mod timers;
 pub mod unreachable;

@@ -193,7 +193,7 @@ impl Framework for Batch {
         self.input(Input::Update(update), step);
     }
 
-    fn subscribed(&mut self, framework: &FrameworkId, _step: &mut Step) {
+    fn subscribed(&mut self, framework: &FrameworkId, _master: &str, _step: &mut Step) {
         self.framework = Some(framework.clone());
     }
 

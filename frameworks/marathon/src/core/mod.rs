@@ -22,7 +22,6 @@ pub mod random;
 pub mod ratio;
 pub mod reconcile;
 pub mod render;
-pub mod timers;
 pub mod update;
 pub mod upgrade;
 pub mod validate;

@@ -2,7 +2,6 @@
 
 use model::id::{AgentId, TaskId};
 use model::task::TaskState;
-use model::time::Time;
 
 use super::instance::Condition;
 
@@ -18,7 +17,6 @@ pub struct TaskUpdate {
     pub reason: Reason,
     pub healthy: Option<bool>,
     pub addresses: Vec<String>,
-    pub unreachable_since: Option<Time>,
 }
 
 /// The reasons that make a difference here.

@@ -1,29 +1,26 @@
-//! From the passive supervisor to a running process: leadership, store, subscription and API around it.
+//! From the passive supervisor to a running process: the kit for schedulers carries it, the API stands beside it.
 
-pub(crate) mod engine;
-mod leader;
+mod framework;
 pub mod scheduler;
-mod store;
+pub(crate) mod windows;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use front::credential::Credential;
 use front::guard::Guard;
-use model::time::Span;
-use sdk::leadership::Standing;
-use sdk::terms::Terms;
-use sdk::{Credentials, Masters, State as KeyValues};
+use model::time::{Span, Time};
+use sdk::Credentials;
+use sdk::scheduler::{Runner, Settings};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::watch;
 
-use self::engine::{Engine, Request, Windows};
-use self::leader::Office;
-pub(crate) use self::leader::now;
+pub use self::framework::{Framework, Windows};
 pub(crate) use self::scheduler::FAILOVER_TIMEOUT;
+use self::windows::Channels;
 use crate::http::{Api, Surroundings};
-use crate::limits;
-use crate::supervisor::{Settings, Supervisor};
+use crate::{limits, supervisor};
 
 /// What an operator chooses.
 #[derive(Debug, Clone)]
@@ -75,10 +72,9 @@ pub enum RunError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("the socket of the API has no address: {0}")]
     Address(std::io::Error),
+    #[error(transparent)]
+    Scheduler(sdk::scheduler::RunError),
 }
-
-/// The key whose holder leads.
-const LEADER: &str = "leader";
 
 /// Runs until `shutdown` resolves. Running tasks are none of its business: they stay.
 ///
@@ -107,19 +103,24 @@ pub async fn serve(
     if config.advertise.is_empty() {
         config.advertise = listener.local_addr().map_err(RunError::Address)?.to_string();
     }
-    let config = Arc::new(config);
-    let (standing, standing_seen) = watch::channel(Standing::Following { leader: None });
     let (view, view_seen) = watch::channel(None);
     let (hub, hub_seen) = watch::channel(None);
-    let (requests, next) = mpsc::channel(limits::REQUEST_QUEUE);
-    let abdicate = Arc::new(Notify::new());
+    let own = supervisor::Settings {
+        role: config.role.clone(),
+        service_ports: config.service_ports.0..=config.service_ports.1,
+        drain_timeout: config.drain_timeout,
+    };
+    let seeds = || uuid::Uuid::new_v4().as_u64_pair().into();
+    let framework = Framework::new(own, Arc::new(Channels { view, hub }), seeds);
+    let runner = Runner::new(settings(&config), framework).map_err(|error| match error {
+        sdk::scheduler::RunError::Settings(text) => RunError::Config(text),
+        other => RunError::Scheduler(other),
+    })?;
     let api = Api::new(Surroundings {
-        config: Arc::clone(&config),
-        standing: standing_seen,
+        config: Arc::new(config),
+        handle: runner.handle(),
         view: view_seen,
         hub: hub_seen,
-        requests,
-        abdicate: Arc::clone(&abdicate),
     });
     let (stop, mut stopped) = watch::channel(false);
     let server = api.serve(listener, async move {
@@ -127,15 +128,15 @@ pub async fn serve(
         let _ = stopped.wait_for(|stopped| *stopped).await;
     });
     tokio::pin!(server);
-    tokio::select! {
+    let ended = tokio::select! {
         // It ends only after it was told to.
         () = &mut server => return Ok(()),
-        () = conduct(&config, standing, Windows { view, hub }, next, &abdicate, shutdown) => {}
-    }
+        ended = runner.run(shutdown) => ended,
+    };
     // With leadership every event stream has ended. What goes on for too long is cut off.
     stop.send_replace(true);
     server.await;
-    Ok(())
+    ended.map(drop).map_err(RunError::Scheduler)
 }
 
 fn check(config: &Config) -> Result<(), RunError> {
@@ -143,34 +144,24 @@ fn check(config: &Config) -> Result<(), RunError> {
     if first == 0 || first > last {
         return Err(RunError::Config(format!("service ports {first} to {last} must be a range above 0")));
     }
-    if let Err(error) = config.role.parse::<model::role::Role>() {
-        return Err(RunError::Config(format!("role '{}': {error}", config.role)));
-    }
-    if config.namespace.is_empty() {
-        return Err(RunError::Config("namespace must not be empty".to_owned()));
-    }
     Ok(())
 }
 
-/// Runs for leadership and leads, in turns, until the shutdown.
-async fn conduct(
-    config: &Config,
-    standing: watch::Sender<Standing>,
-    windows: Windows,
-    requests: mpsc::Receiver<Request>,
-    abdicate: &Notify,
-    shutdown: impl Future<Output = ()>,
-) {
-    let credentials = config.credential.as_ref().map(|own| Credentials::new(own.principal(), own.secret()));
-    let masters = Masters::new(&config.masters).with_credentials(credentials);
-    let state = KeyValues::new(masters.clone(), &config.namespace);
-    let settings = Settings {
-        role: config.role.clone(),
-        service_ports: config.service_ports.0..=config.service_ports.1,
-        drain_timeout: config.drain_timeout,
-    };
-    let engine = Engine::new(Supervisor::new(settings), windows);
-    let terms = Terms { state: state.clone(), key: LEADER.to_owned(), name: config.advertise.clone() };
-    let mut office = Office { config, masters: &masters, state: &state, engine, requests };
-    terms.run(&mut office, &standing, abdicate, shutdown).await;
+fn settings(config: &Config) -> Settings {
+    let mut settings = Settings::new("marathon", &config.masters);
+    settings.credentials =
+        config.credential.as_ref().map(|own| Credentials::new(own.principal(), own.secret()));
+    settings.namespace.clone_from(&config.namespace);
+    // Its records are older than the kit's way to name them.
+    settings.records = "";
+    settings.instance.clone_from(&config.advertise);
+    settings.refuse = limits::REFUSE;
+    settings.info = scheduler::framework_info(&config.role, &config.advertise);
+    settings
+}
+
+/// Milliseconds since the Unix epoch: versions and timestamps are made of it.
+pub(crate) fn now() -> Time {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time::from_millis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
 }

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::id::FrameworkId;
 use model::resources::Form;
 use model::time::Span;
-use sdk::call;
-use sdk::subscription::Heard;
 use sdk::update::Update;
 use wire::v1;
 
@@ -14,29 +11,10 @@ use crate::core::app::{HealthCheck, Protocol};
 use crate::core::offer::Offer;
 use crate::core::update::{Reason, TaskUpdate};
 use crate::limits;
-use crate::supervisor::message::{Call, Input, Launch};
+use crate::supervisor::message::Launch;
 
-/// What is heard of the master, to the supervisor. What changes nothing here (withdrawn offers, as none is ever kept; lost
-/// agents, as their tasks are told one by one) only wakes it.
-pub fn input(heard: Heard) -> Input {
-    match heard {
-        Heard::Subscribed { framework, master } => Input::Subscribed { framework, master },
-        Heard::Offers(offers) => Input::Offers(offers.into_iter().map(offer).collect()),
-        Heard::Update(update) => Input::Update(self::update(update)),
-        Heard::Uncertain(tasks) => Input::Uncertain(tasks),
-        Heard::Rescinded(_) | Heard::Other(_) => Input::Wake,
-        Heard::Lost { reason } => {
-            tracing::warn!(reason, "the subscription is broken");
-            Input::Disconnected
-        }
-        Heard::Ended { removed, message } => {
-            tracing::error!(message, "the master ended the subscription");
-            if removed { Input::FrameworkRemoved } else { Input::Unsubscribed }
-        }
-    }
-}
-
-fn offer(offer: sdk::offer::Offer) -> Offer {
+/// An offer, with what placement rules ask about.
+pub(super) fn offer(offer: sdk::offer::Offer) -> Offer {
     let fields = offer.fields();
     Offer {
         id: offer.id,
@@ -48,17 +26,17 @@ fn offer(offer: sdk::offer::Offer) -> Offer {
     }
 }
 
-fn update(update: Update) -> TaskUpdate {
+/// An update, with the reasons that make a difference.
+pub(super) fn update(update: &Update) -> TaskUpdate {
     TaskUpdate {
         reason: update.reason.map_or(Reason::Other, reason),
-        task: update.task,
-        agent: update.agent,
+        task: update.task.clone(),
+        agent: update.agent.clone(),
         state: update.state,
-        uuid: update.uuid,
-        message: update.message,
-        addresses: update.addresses,
+        uuid: update.uuid.clone(),
+        message: update.message.clone(),
+        addresses: update.addresses.clone(),
         healthy: update.healthy,
-        unreachable_since: update.unreachable_since,
     }
 }
 
@@ -75,35 +53,14 @@ fn reason(reason: v1::task_status::Reason) -> Reason {
     }
 }
 
-/// The master's message for a call; `None` for those that are no message but a connection.
-pub fn message(call: Call) -> Option<wire::scheduler::Call> {
-    Some(match call {
-        Call::Subscribe { .. } | Call::Disconnect => return None,
-        Call::Accept { offer, launches, refuse } => {
-            let launch = call::launch(launches.into_iter().map(task_info).collect());
-            call::accept(vec![offer], vec![launch], refuse)
-        }
-        Call::Decline { offers, refuse } => call::decline(offers, refuse),
-        Call::Revive => call::revive(),
-        Call::Suppress => call::suppress(),
-        Call::Kill(kill) => call::kill(kill.task, Some(kill.agent), kill.grace),
-        Call::Acknowledge { agent, task, uuid } => call::acknowledge(agent, task, uuid),
-        Call::Reconcile { tasks } => {
-            call::reconcile(tasks.into_iter().map(|(task, agent)| (task, Some(agent))))
-        }
-    })
-}
-
 /// A week: an outage of every supervisor must not end the apps.
 pub(crate) const FAILOVER_TIMEOUT: f64 = 604_800.0;
 
-/// What the supervisor of `role` subscribes as, under the id it was given before, if it was; `advertise` is the
-/// `host:port` of its own API.
-pub fn framework_info(role: &str, advertise: &str, framework: Option<FrameworkId>) -> v1::FrameworkInfo {
+/// What the supervisor of `role` subscribes as; `advertise` is the `host:port` of its own API.
+pub fn framework_info(role: &str, advertise: &str) -> v1::FrameworkInfo {
     let host = advertise.rsplit_once(':').map_or(advertise, |(host, _)| host);
     v1::FrameworkInfo {
         name: "marathon".to_owned(),
-        id: framework.map(Into::into),
         failover_timeout: Some(FAILOVER_TIMEOUT),
         checkpoint: Some(true),
         roles: vec![role.to_owned()],
@@ -118,7 +75,8 @@ fn kill_policy(grace: Span) -> v1::KillPolicy {
     v1::KillPolicy { grace_period: Some(grace.into()) }
 }
 
-fn task_info(launch: Launch) -> v1::TaskInfo {
+/// A launch in the words of the protocol.
+pub(super) fn task_info(launch: Launch) -> v1::TaskInfo {
     v1::TaskInfo {
         name: launch.name.clone(),
         task_id: launch.task.clone().into(),

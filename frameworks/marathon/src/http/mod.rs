@@ -28,29 +28,27 @@ use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use sdk::hub::Hub;
 use sdk::leadership::Standing;
+use sdk::scheduler::{AskError, Handle};
+use sdk::step::Step;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 use self::metrics::Metrics;
 use self::query::Query;
 use self::respond::{Answered, Problem};
-use crate::driver::Config;
-use crate::driver::engine;
+use crate::driver::{Config, Framework};
 use crate::limits;
-use crate::supervisor::message::{Command, Origin, Reply};
+use crate::supervisor::message::{Command, Origin, Refusal, Reply};
 use crate::supervisor::state::State;
 
 /// What the API stands on.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     pub(crate) config: Arc<Config>,
-    pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) handle: Handle<Framework>,
     pub(crate) view: watch::Receiver<Option<Arc<State>>>,
     pub(crate) hub: watch::Receiver<Option<Hub>>,
-    pub(crate) requests: mpsc::Sender<engine::Request>,
-    /// Told when this instance is asked to give up leadership.
-    pub(crate) abdicate: Arc<Notify>,
 }
 
 /// The API of one instance. Cheap to clone.
@@ -164,7 +162,7 @@ impl Api {
         body: &Bytes,
     ) -> Result<Option<Response>, Problem> {
         let until = tokio::time::Instant::now() + limits::TAKEOVER;
-        let mut standing = self.0.around.standing.clone();
+        let mut standing = self.0.around.handle.standing();
         while let Some(leader) = self.leader_elsewhere().await? {
             let problem = match self.0.standby.forward(&leader, from, parts, body.clone()).await {
                 Ok(response) => return Ok(Some(response)),
@@ -185,7 +183,7 @@ impl Api {
 
     /// Where the leader is, if it is not here. Waits a little while there is none.
     async fn leader_elsewhere(&self) -> Result<Option<String>, Problem> {
-        let mut standing = self.0.around.standing.clone();
+        let mut standing = self.0.around.handle.standing();
         let known = standing.wait_for(|standing| !matches!(standing, Standing::Following { leader: None }));
         match tokio::time::timeout(limits::LEADER_WAIT, known).await {
             Ok(Ok(standing)) => Ok(match &*standing {
@@ -205,7 +203,7 @@ impl Api {
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        self.0.around.standing.borrow().clone()
+        self.0.around.handle.standing().borrow().clone()
     }
 
     /// What is stored and so may be shown; waits a little for a new leader to have read it.
@@ -226,20 +224,21 @@ impl Api {
     }
 
     pub(crate) fn abdicate(&self) {
-        self.0.around.abdicate.notify_one();
+        self.0.around.handle.abdicate();
     }
 
     /// Has the supervisor obey a command, and waits until what it did is stored.
     pub(crate) async fn command(&self, call: &Call, command: Command) -> Result<Reply, Problem> {
-        let (answer, answered) = oneshot::channel();
-        let origin = call.origin();
-        let request = engine::Request::Command { origin, command, answer };
-        if self.0.around.requests.try_send(request).is_err() {
+        let handle = &self.0.around.handle;
+        if handle.is_full() {
             return Err(Problem::Unavailable("too many changes wait to be made".to_owned()));
         }
-        match tokio::time::timeout(limits::ANSWER, answered).await {
+        let origin = call.origin();
+        let ask = handle.ask(move |framework, step| framework.command(&origin, command, step));
+        match tokio::time::timeout(limits::ANSWER, ask).await {
             Ok(Ok(answer)) => answer.map_err(Problem::from),
-            Ok(Err(_)) => Err(Problem::Unavailable(
+            Ok(Err(AskError::NotLeading { .. })) => Err(Problem::from(Refusal::NotLeader)),
+            Ok(Err(AskError::Unknown)) => Err(Problem::Unavailable(
                 "this instance has ceased to lead; what became of the change is unknown".to_owned(),
             )),
             Err(_) => Err(Problem::Unavailable(
@@ -249,9 +248,8 @@ impl Api {
     }
 
     /// Tells the supervisor something that has no answer.
-    pub(crate) async fn tell(&self, request: engine::Request) {
-        // Without a receiver the process is about to end.
-        let _ = self.0.around.requests.send(request).await;
+    pub(crate) async fn tell(&self, tell: impl FnOnce(&mut Framework, &mut Step) + Send + 'static) {
+        self.0.around.handle.tell(tell).await;
     }
 }
 

@@ -97,7 +97,6 @@ impl Supervisor {
         let Some(instance) = self.state.instances.remove(&key) else { return };
         self.not_scheduled(app, id);
         self.leave_task(&instance);
-        self.unconfirmed.remove(&key);
         if instance.is_stored() {
             self.journal.touch(Key::Instance(key.0, key.1));
         }

@@ -1,15 +1,12 @@
-//! What has changed and is not stored yet, and what must not be seen before it is.
+//! What an input has changed, as records to be stored; and the window of events, which is stored too.
 //!
-//! Changes are written in batches: while one is on its way to the store, everything that happens collects in the
-//! next, so the number of writes falls as load rises. Effects that reveal a change, be it an answer, an event, a
-//! launch or an acknowledgement, wait for the batch that holds it.
+//! Effects that reveal a change, be it an event or a launch, come behind the records that hold it. That they wait until
+//! those are stored is the kit's doing, as is that answers and acknowledgements do.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use model::id::TaskId;
-
-use super::message::{Call, Commit, Effect, Operation, Published};
+use super::message::{Effect, Operation, Published};
 use super::record::{EventsRecord, Key, encode, events_key};
 use super::state::State;
 use crate::limits;
@@ -28,22 +25,11 @@ pub(super) struct Journal {
     /// Keys in `open`: a record changed twice is stored once, as it is at last.
     dirty: BTreeSet<Key>,
     held: Vec<Effect>,
-    flight: Option<Flight>,
-    number: u64,
     next_event: u64,
     /// First number, count and bytes of each stored record of events, oldest first.
     window: VecDeque<(u64, usize, usize)>,
     window_events: usize,
     window_bytes: usize,
-}
-
-/// A batch on its way: transactions one after the other, then the effects.
-#[derive(Debug)]
-struct Flight {
-    rest: VecDeque<Vec<Operation>>,
-    published: Vec<Arc<Published>>,
-    view: Arc<State>,
-    held: Vec<Effect>,
 }
 
 impl Journal {
@@ -88,87 +74,31 @@ impl Journal {
         &mut self.open[last]
     }
 
-    /// Holds an effect until everything that has happened so far is stored.
+    /// Puts an effect behind everything that has changed so far.
     pub(super) fn hold(&mut self, effect: Effect) {
-        #[cfg(feature = "mutants")]
-        if mutant::planted("effects-are-lost-behind-a-commit") && self.flight.is_some() {
-            return;
-        }
         self.held.push(effect);
-    }
-
-    /// The tasks whose launch waits to be stored.
-    pub(super) fn unsent_launches(&self) -> BTreeSet<&TaskId> {
-        let in_flight = self.flight.iter().flat_map(|flight| &flight.held);
-        let accepts = self.held.iter().chain(in_flight).filter_map(|effect| match effect {
-            Effect::Call(Call::Accept { launches, .. }) => Some(launches),
-            _ => None,
-        });
-        accepts.flatten().map(|launch| &launch.task).collect()
     }
 
     fn is_clean(&self) -> bool {
         self.open.iter().all(|unit| unit.keys.is_empty() && unit.events.is_empty())
     }
 
-    /// Nothing is on its way to the store.
-    pub(super) fn is_idle(&self) -> bool {
-        self.flight.is_none()
-    }
-
-    /// Sends what is open on its way, if nothing else is; readers will see `state` when it has arrived. True when
-    /// something was sent.
+    /// Says what is to be stored, and what is done then; readers will see `state`. True when there is something to store.
     pub(super) fn flush(&mut self, state: &State, out: &mut Vec<Effect>) -> bool {
-        let clean = self.is_clean();
-        if let Some(flight) = &mut self.flight {
-            // Nothing new to store: what waits, waits for what is on its way.
-            if clean {
-                flight.held.append(&mut self.held);
+        let changed = !self.is_clean();
+        if changed {
+            self.dirty.clear();
+            let units = std::mem::take(&mut self.open);
+            let mut published = Vec::new();
+            out.extend(self.transactions(state, units, &mut published).into_iter().map(Effect::Store));
+            // Readers who hear of a change find it when they look.
+            out.push(Effect::View(Arc::new(state.clone())));
+            if !published.is_empty() {
+                out.push(Effect::Publish(published));
             }
-            return false;
         }
-        if clean {
-            out.append(&mut self.held);
-            return false;
-        }
-        self.dirty.clear();
-        let units = std::mem::take(&mut self.open);
-        let mut published = Vec::new();
-        let rest = self.transactions(state, units, &mut published);
-        #[cfg(feature = "mutants")]
-        if mutant::planted("supervisor-acts-before-it-stores") {
-            out.append(&mut self.held);
-            out.push(Effect::Publish(std::mem::take(&mut published)));
-        }
-        let held = std::mem::take(&mut self.held);
-        let flight = Flight { rest, published, view: Arc::new(state.clone()), held };
-        self.flight = Some(flight);
-        self.send_next(out);
-        true
-    }
-
-    /// The transaction of this number is stored.
-    pub(super) fn committed(&mut self, number: u64, out: &mut Vec<Effect>) {
-        if number != self.number || self.flight.is_none() {
-            return;
-        }
-        self.send_next(out);
-    }
-
-    fn send_next(&mut self, out: &mut Vec<Effect>) {
-        let Some(flight) = &mut self.flight else { return };
-        if let Some(operations) = flight.rest.pop_front() {
-            self.number += 1;
-            out.push(Effect::Commit(Commit { number: self.number, operations }));
-            return;
-        }
-        let Some(flight) = self.flight.take() else { return };
-        // Readers who hear of a change find it when they look.
-        out.push(Effect::View(flight.view));
-        if !flight.published.is_empty() {
-            out.push(Effect::Publish(flight.published));
-        }
-        out.extend(flight.held);
+        out.append(&mut self.held);
+        changed
     }
 
     /// Packs units into transactions, each with the record of its events.
@@ -177,8 +107,8 @@ impl Journal {
         state: &State,
         units: Vec<Unit>,
         published: &mut Vec<Arc<Published>>,
-    ) -> VecDeque<Vec<Operation>> {
-        let mut all = VecDeque::new();
+    ) -> Vec<Vec<Operation>> {
+        let mut all = Vec::new();
         let (mut operations, mut events, mut bytes) = (Vec::new(), Vec::new(), 0);
         for unit in units {
             let writes: Vec<Operation> = unit.keys.iter().map(|key| operation(state, key)).collect();
@@ -187,18 +117,14 @@ impl Journal {
             let full =
                 operations.len() + writes.len() > limits::TXN_RECORDS || bytes + size > limits::TXN_BYTES;
             if full && !operations.is_empty() {
-                all.push_back(self.seal(
-                    std::mem::take(&mut operations),
-                    std::mem::take(&mut events),
-                    published,
-                ));
+                all.push(self.seal(std::mem::take(&mut operations), std::mem::take(&mut events), published));
                 bytes = 0;
             }
             operations.extend(writes);
             events.extend(unit.events);
             bytes += size;
         }
-        all.push_back(self.seal(operations, events, published));
+        all.push(self.seal(operations, events, published));
         all
     }
 

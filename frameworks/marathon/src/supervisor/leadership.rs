@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use model::id::{AgentId, FrameworkId, TaskId};
+use model::id::FrameworkId;
 use model::time::{Span, Time};
 use wire::marathon::Event;
 
-use super::message::{Call, Effect, Published, Record};
+use super::message::{Effect, Published, Record};
 use super::record::{self, Key};
 use super::{Supervisor, Timer};
 use crate::core::drain::Drains;
@@ -18,7 +18,7 @@ use crate::limits;
 
 impl Supervisor {
     /// Reads what is stored and goes on from there. Nothing is killed or launched because something is not known:
-    /// the master is asked about every task, and health stays as it was last reported.
+    /// the kit asks the master about every task, and health stays as it was last reported.
     pub(super) fn elected(&mut self, now: Time, seed: [u64; 2], records: &[Record], out: &mut Vec<Effect>) {
         let loaded = record::decode(records);
         for key in &loaded.unreadable {
@@ -46,7 +46,6 @@ impl Supervisor {
         self.touched.extend(self.state.apps.keys().cloned());
         self.touched.extend(instances.iter().map(|instance| instance.app.clone()));
         self.continue_deployments(now);
-        out.push(Effect::Call(Call::Subscribe { framework: self.state.framework.clone() }));
     }
 
     /// Sets the timers that the instance's state asks for.
@@ -80,18 +79,11 @@ impl Supervisor {
     }
 
     /// Forgets everything: the next leader may already have changed it.
-    pub(super) fn deposed(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn deposed(&mut self) {
         *self = Self::new(self.settings.clone());
-        out.push(Effect::Call(Call::Disconnect));
     }
 
-    pub(super) fn subscribed(
-        &mut self,
-        now: Time,
-        framework: FrameworkId,
-        master: String,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn subscribed(&mut self, now: Time, framework: FrameworkId, master: String) {
         self.subscribed = true;
         self.interest.suppressed = false;
         self.interest.revived_at = None;
@@ -100,11 +92,10 @@ impl Supervisor {
             Event::SchedulerReregisteredEvent { master }
         } else {
             self.state.framework = Some(framework.clone());
-            self.journal.touch(Key::Framework);
+            self.view_changed = true;
             Event::SchedulerRegisteredEvent { framework_id: framework.to_string(), master }
         };
         self.emit(now, &event);
-        self.reconcile_all(now, out);
     }
 
     pub(super) fn disconnected(&mut self, now: Time) {
@@ -113,18 +104,11 @@ impl Supervisor {
         }
     }
 
-    /// The master ended the subscription, and no connection is left that could come back by itself. While this instance
-    /// leads the subscription is its own: a request of an earlier leader that was long on its way must not silence it.
-    pub(super) fn unsubscribed(&mut self, now: Time) {
-        self.disconnected(now);
-        self.timers.set(Timer::Subscribe, now + limits::SUBSCRIBE_AGAIN);
-    }
-
     /// The master ended the framework, and with it every task.
     pub(super) fn framework_removed(&mut self, now: Time) {
         self.subscribed = false;
         self.state.framework = None;
-        self.journal.touch(Key::Framework);
+        self.view_changed = true;
         let lost: Vec<(AppId, InstanceId)> = self
             .state
             .instances
@@ -136,55 +120,6 @@ impl Supervisor {
             self.journal.begin();
             self.task_ended(now, &app, &id, Condition::Gone);
         }
-        self.hold_call(Call::Subscribe { framework: None });
-    }
-
-    /// Asks about every task: by name, so that the master answers for those it does not know, and in general, so
-    /// that it tells of those we do not know.
-    pub(super) fn reconcile_all(&mut self, now: Time, out: &mut Vec<Effect>) {
-        self.timers.set(Timer::Reconcile, now + limits::RECONCILE_INTERVAL);
-        if !self.subscribed {
-            return;
-        }
-        let with_task = self.state.instances.values().filter(|instance| instance.task.is_some());
-        #[cfg(feature = "mutants")]
-        if mutant::planted("nobody-asks-about-tasks") {
-            return;
-        }
-        self.unconfirmed = with_task.map(|instance| (instance.app.clone(), instance.id.clone())).collect();
-        out.push(Effect::Call(Call::Reconcile { tasks: Vec::new() }));
-        self.confirm(now, out);
-    }
-
-    /// Nobody knows whether these were launched: the master is asked, a little later, as they may be on their way.
-    pub(super) fn uncertain(&mut self, now: Time, tasks: &[TaskId]) {
-        let instances = tasks.iter().filter_map(|task| self.state.instance_of_task(task.as_str()));
-        self.unconfirmed.extend(instances.map(|instance| (instance.app.clone(), instance.id.clone())));
-        self.timers.set_earlier(Timer::Confirm, now + limits::CONFIRM_INTERVAL);
-    }
-
-    /// Asks once more about tasks that the master has not spoken of. A new master says nothing about tasks on agents
-    /// that are still on their way back to it.
-    pub(super) fn confirm(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if !self.subscribed || self.unconfirmed.is_empty() {
-            return;
-        }
-        // Asked about a launch that is not sent yet the master says that there is no such task. Then the launch follows, and
-        // what it starts is nobody's.
-        let unsent = self.journal.unsent_launches();
-        let task = |key: &(AppId, InstanceId)| {
-            let instance = self.state.instances.get(key)?;
-            // A launch that was only just decided may be unknown to the master for a good reason.
-            let fresh = instance.condition == Condition::Provisioned
-                && (instance.since..instance.since + limits::CONFIRM_INTERVAL).contains(&now);
-            let task = instance.task.as_ref().filter(|task| !fresh && !unsent.contains(&task.id))?;
-            Some((task.id.clone(), task.agent.clone()))
-        };
-        let tasks: Vec<(TaskId, AgentId)> = self.unconfirmed.iter().filter_map(task).collect();
-        for tasks in tasks.chunks(limits::RECONCILE_TASKS) {
-            out.push(Effect::Call(Call::Reconcile { tasks: tasks.to_vec() }));
-        }
-        self.timers.set(Timer::Confirm, now + limits::CONFIRM_INTERVAL);
     }
 
     pub(super) fn drainer_connected(&mut self, name: &str) {

@@ -17,10 +17,6 @@ use crate::core::update::TaskUpdate;
 use crate::core::version::Version;
 use model::resources::Bag;
 
-/// A caller that waits for an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
-
 #[derive(Debug)]
 pub enum Input {
     /// This process leads now; `records` is all that is stored.
@@ -30,28 +26,15 @@ pub enum Input {
     },
     /// This process leads no more.
     Deposed,
-    /// The batch of this number is stored.
-    Committed {
-        number: u64,
-    },
     Subscribed {
         framework: FrameworkId,
         master: String,
     },
     Disconnected,
-    /// The master ended the subscription: another instance came in our name, perhaps one that no longer leads.
-    Unsubscribed,
     /// The master says that this framework was removed: its tasks are dead and its id is spent.
     FrameworkRemoved,
     Offers(Vec<Offer>),
     Update(TaskUpdate),
-    /// The master may or may not have taken the launch of these.
-    Uncertain(Vec<TaskId>),
-    Request {
-        request: RequestId,
-        origin: Origin,
-        command: Command,
-    },
     DrainerConnected {
         name: String,
     },
@@ -202,22 +185,16 @@ pub enum Refusal {
     TooManyDeployments(usize),
 }
 
+/// What is to be done, in this order: nothing before what stands before it is stored.
 #[derive(Debug)]
 pub enum Effect {
-    /// Store all of this at once, then say so. One at a time: the next comes after [`Input::Committed`].
-    Commit(Commit),
+    /// Store all of this at once.
+    Store(Vec<Operation>),
     Call(Call),
-    /// Committed events, in order.
+    /// Stored events, in order.
     Publish(Vec<Arc<Published>>),
     /// What readers see from now on.
     View(Arc<State>),
-    Answer(RequestId, Result<Reply, Refusal>),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    pub number: u64,
-    pub operations: Vec<Operation>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,33 +215,10 @@ pub struct Published {
 /// What is asked of the master.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
-    /// Subscribe, with the stored id if there is one; afterwards reconnect with it by yourself.
-    Subscribe {
-        framework: Option<FrameworkId>,
-    },
-    /// Leave, without ending the framework.
-    Disconnect,
-    Accept {
-        offer: OfferId,
-        launches: Vec<Launch>,
-        refuse: Span,
-    },
-    Decline {
-        offers: Vec<OfferId>,
-        refuse: Span,
-    },
+    Accept { offer: OfferId, launches: Vec<Launch>, refuse: Span },
+    Decline { offers: Vec<OfferId>, refuse: Span },
     Revive,
-    Suppress,
     Kill(Kill),
-    Acknowledge {
-        agent: AgentId,
-        task: TaskId,
-        uuid: Vec<u8>,
-    },
-    /// Ask about these tasks; about all when none is named.
-    Reconcile {
-        tasks: Vec<(TaskId, AgentId)>,
-    },
 }
 
 /// A task to be launched, with everything the agent needs.

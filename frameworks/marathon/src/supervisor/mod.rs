@@ -1,8 +1,9 @@
 //! The supervisor: told what happens, it says what is to be done.
 //!
-//! It is passive. The driver passes inputs and the time to [`Supervisor::handle`], carries out the effects in order,
+//! It is passive. `driver` passes inputs and the time to [`Supervisor::handle`], hands the effects on to the kit in order,
 //! and calls again at [`Supervisor::next_deadline`]. It keeps all state of the leader in memory as the only writer;
-//! the store sees every change before anybody else does (see `journal`).
+//! the store sees every change before anybody else does (see `journal`). Subscribing, asking how tasks are, acknowledging
+//! and the order of things is the kit's.
 
 mod apps;
 mod deployments;
@@ -23,11 +24,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use model::id::{AgentId, TaskId};
 use model::time::{Span, Time};
+use sdk::timers::Timers;
 use wire::marathon::Event;
 
 use self::journal::Journal;
-use self::message::{Call, Command, Effect, Input, Origin, Refusal, Reply, RequestId};
+use self::message::{Call, Command, Effect, Input, Origin, Refusal, Reply};
 use self::record::Key;
 use self::state::State;
 use crate::core::backoff::Backoffs;
@@ -37,7 +40,6 @@ use crate::core::id::{AppId, InstanceId};
 use crate::core::instance::Instance;
 use crate::core::kill::Kills;
 use crate::core::random::Random;
-use crate::core::timers::Timers;
 use crate::core::version::stamp;
 use crate::limits;
 
@@ -70,8 +72,6 @@ pub struct Supervisor {
     scheduled: BTreeMap<AppId, BTreeSet<InstanceId>>,
     /// Apps to look at before this input is done.
     touched: BTreeSet<AppId>,
-    /// Instances the master has not spoken of since the last subscription.
-    unconfirmed: BTreeSet<(AppId, InstanceId)>,
     /// Where the search for an app to serve goes on.
     next_app: Option<AppId>,
     /// Something changed that readers see and the store does not hold.
@@ -102,9 +102,6 @@ enum Timer {
     ForgetDrainers,
     KillRetry,
     Revive,
-    Confirm,
-    Reconcile,
-    Subscribe,
 }
 
 impl Supervisor {
@@ -123,7 +120,6 @@ impl Supervisor {
             interest: Interest::default(),
             scheduled: BTreeMap::new(),
             touched: BTreeSet::new(),
-            unconfirmed: BTreeSet::new(),
             next_app: None,
             view_changed: false,
             strangers: 0,
@@ -135,7 +131,6 @@ impl Supervisor {
         if !self.leading {
             match input {
                 Input::Elected { seed, records } => self.elected(now, seed, &records, out),
-                Input::Request { request, .. } => out.push(Effect::Answer(request, Err(Refusal::NotLeader))),
                 _ => return,
             }
         } else {
@@ -143,18 +138,12 @@ impl Supervisor {
             match input {
                 // Elected twice is the driver's mistake; what is in memory is the newer.
                 Input::Elected { .. } | Input::Wake => {}
-                Input::Deposed => return self.deposed(out),
-                Input::Committed { number } => self.journal.committed(number, out),
-                Input::Subscribed { framework, master } => self.subscribed(now, framework, master, out),
+                Input::Deposed => return self.deposed(),
+                Input::Subscribed { framework, master } => self.subscribed(now, framework, master),
                 Input::Disconnected => self.disconnected(now),
-                Input::Unsubscribed => self.unsubscribed(now),
                 Input::FrameworkRemoved => self.framework_removed(now),
                 Input::Offers(offers) => self.offers(now, offers, out),
-                Input::Update(update) => self.update(now, update),
-                Input::Uncertain(tasks) => self.uncertain(now, &tasks),
-                Input::Request { request, origin, command } => {
-                    self.request(now, request, &origin, command, out)
-                }
+                Input::Update(update) => self.update(now, &update),
                 Input::DrainerConnected { name } => self.drainer_connected(&name),
                 Input::DrainerDisconnected { name } => self.drainer_disconnected(now, &name),
             }
@@ -162,6 +151,37 @@ impl Supervisor {
         if self.leading {
             self.settle(now, out);
         }
+    }
+
+    /// Does what the API asks for, or says why not; to be told when the effects before it are stored.
+    ///
+    /// # Errors
+    /// Nothing of it was done.
+    pub fn command(
+        &mut self,
+        now: Time,
+        origin: &Origin,
+        command: Command,
+        out: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        if !self.leading {
+            return Err(Refusal::NotLeader);
+        }
+        self.journal.begin();
+        let answer = self.obey(now, origin, command);
+        self.settle(now, out);
+        answer
+    }
+
+    /// The tasks that are not over as far as it knows, and where they are.
+    pub fn tasks(&self) -> impl Iterator<Item = (TaskId, AgentId)> {
+        let tasks = self.state.instances.values().filter_map(|instance| instance.task.as_ref());
+        tasks.map(|task| (task.id.clone(), task.agent.clone()))
+    }
+
+    /// Whether offers are of any use.
+    pub fn wants_offers(&self) -> bool {
+        !self.interest.suppressed
     }
 
     /// When [`Input::Wake`] is due.
@@ -178,22 +198,20 @@ impl Supervisor {
     fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
         while let Some(timer) = self.timers.pop(now) {
             self.journal.begin();
-            self.due(now, timer, out);
+            self.due(now, timer);
         }
         while let Some(app) = self.touched.pop_first() {
             self.drive(now, &app);
         }
         self.send_kills(now);
         self.show_interest(now, out);
-        if self.journal.flush(&self.state, out) {
-            self.view_changed = false;
-        } else if self.view_changed && self.journal.is_idle() {
-            self.view_changed = false;
+        let shown = self.journal.flush(&self.state, out);
+        if std::mem::take(&mut self.view_changed) && !shown {
             out.push(Effect::View(Arc::new(self.state.clone())));
         }
     }
 
-    fn due(&mut self, now: Time, timer: Timer, out: &mut Vec<Effect>) {
+    fn due(&mut self, now: Time, timer: Timer) {
         match timer {
             Timer::Backoff(app) => self.delay_over(&app),
             Timer::Overdue(app, id) => self.overdue(now, &app, &id),
@@ -204,22 +222,10 @@ impl Supervisor {
             Timer::ForgetDrainers => self.forget_drainers(now),
             Timer::KillRetry => {}
             Timer::Revive => self.interest.revive = true,
-            Timer::Confirm => self.confirm(now, out),
-            Timer::Reconcile => self.reconcile_all(now, out),
-            Timer::Subscribe => {
-                out.push(Effect::Call(Call::Subscribe { framework: self.state.framework.clone() }));
-            }
         }
     }
 
-    fn request(
-        &mut self,
-        now: Time,
-        request: RequestId,
-        origin: &Origin,
-        command: Command,
-        out: &mut Vec<Effect>,
-    ) {
+    fn obey(&mut self, now: Time, origin: &Origin, command: Command) -> Result<Reply, Refusal> {
         let group = command.group();
         let answer = match command {
             Command::Create { document, force } => self.create(now, origin, &document, force),
@@ -234,19 +240,11 @@ impl Supervisor {
             Command::ResetDelay { app } => self.reset_delay(&app),
             Command::Drained { drainer, tasks } => self.drained(&drainer, &tasks),
         };
-        match answer {
-            Ok(reply) => self.journal.hold(Effect::Answer(request, Ok(reply))),
-            Err(refusal) => {
-                if matches!(refusal, Refusal::Locked(_) | Refusal::TooManyDeployments(_)) {
-                    let (version, reason) = (self.next_version(now).to_string(), refusal.to_string());
-                    self.emit(
-                        now,
-                        &Event::GroupChangeFailed { group_id: group.to_string(), version, reason },
-                    );
-                }
-                out.push(Effect::Answer(request, Err(refusal)));
-            }
+        if let Err(refusal @ (Refusal::Locked(_) | Refusal::TooManyDeployments(_))) = &answer {
+            let (version, reason) = (self.next_version(now).to_string(), refusal.to_string());
+            self.emit(now, &Event::GroupChangeFailed { group_id: group.to_string(), version, reason });
         }
+        answer
     }
 
     /// Records an event; it is published when what it tells of is stored.

@@ -179,9 +179,7 @@ impl Supervisor {
         }
         if self.scheduled.keys().all(|app| self.backoffs.until(now, app).is_some()) {
             self.interest.revive = false;
-            if !std::mem::replace(&mut self.interest.suppressed, true) {
-                out.push(Effect::Call(Call::Suppress));
-            }
+            self.interest.suppressed = true;
             return;
         }
         if !self.interest.revive {

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::id::{AgentId, FrameworkId, TaskId};
+use model::id::{AgentId, TaskId};
 use model::task::TaskState;
 use model::time::Time;
+use sdk::engine::{FRAMEWORK, framework_of};
 use serde::{Deserialize, Serialize};
 
 use super::message::Record;
@@ -26,7 +27,6 @@ use crate::core::version::Version;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     // In this order they are written: what others refer to first.
-    Framework,
     Drainers,
     Version(AppId, Version),
     App(AppId),
@@ -34,7 +34,6 @@ pub enum Key {
     Instance(AppId, InstanceId),
 }
 
-const FRAMEWORK: &str = "framework";
 const DRAINERS: &str = "drainers";
 const VERSION: &str = "version";
 const APP: &str = "app";
@@ -45,7 +44,6 @@ pub const EVENTS: &str = "events/";
 impl Key {
     pub fn text(&self) -> String {
         match self {
-            Self::Framework => FRAMEWORK.to_owned(),
             Self::Drainers => DRAINERS.to_owned(),
             // Ids begin with a slash.
             Self::App(app) => format!("{APP}{app}"),
@@ -65,7 +63,6 @@ pub fn events_key(first: u64) -> String {
 /// The value to store under `key`; `None` when the record is to be deleted.
 pub fn encode(state: &State, key: &Key) -> Option<Vec<u8>> {
     match key {
-        Key::Framework => state.framework.as_ref().map(|id| json(&FrameworkRecord { id: id.to_string() })),
         Key::Drainers => {
             let names: Vec<String> = state.drains.known().map(str::to_owned).collect();
             (!names.is_empty()).then(|| json(&DrainersRecord { names }))
@@ -115,8 +112,9 @@ pub fn decode(records: &[Record]) -> Loaded {
     let mut apps: Vec<(AppId, AppRecord)> = Vec::new();
     for Record { key, value } in records {
         let readable = if key == FRAMEWORK {
-            read::<FrameworkRecord>(value)
-                .map(|record| loaded.state.framework = Some(FrameworkId::from(record.id)))
+            // The kit's own.
+            loaded.state.framework = Some(framework_of(value));
+            Some(())
         } else if key == DRAINERS {
             read::<DrainersRecord>(value).map(|record| loaded.drainers = record.names)
         } else if key.starts_with(EVENTS) {
@@ -197,11 +195,6 @@ impl App {
     pub fn empty(id: &AppId) -> Self {
         Self { id: id.clone(), current: None, versions: BTreeMap::new(), last_failure: None, damaged: false }
     }
-}
-
-#[derive(Serialize, Deserialize)]
-struct FrameworkRecord {
-    id: String,
 }
 
 #[derive(Serialize, Deserialize)]

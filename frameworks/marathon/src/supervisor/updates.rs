@@ -6,7 +6,6 @@ use model::task::TaskState;
 use model::time::Time;
 use wire::marathon::Event;
 
-use super::message::Call;
 use super::record::Key;
 use super::state::TaskFailure;
 use super::{Supervisor, Timer};
@@ -20,20 +19,15 @@ use crate::core::update::{Reason, TaskUpdate};
 use crate::limits;
 
 impl Supervisor {
-    /// Takes in a status update; it is acknowledged once what it changed is stored.
-    pub(super) fn update(&mut self, now: Time, update: TaskUpdate) {
+    /// Takes in a status update; the kit acknowledges it once what it changed is stored.
+    pub(super) fn update(&mut self, now: Time, update: &TaskUpdate) {
         match self.state.instance_of_task(update.task.as_str()).cloned() {
-            Some(instance) => self.update_instance(now, &instance, &update),
-            None => self.update_stranger(now, &update),
-        }
-        if let (Some(uuid), Some(agent)) = (update.uuid, update.agent) {
-            self.hold_call(Call::Acknowledge { agent, task: update.task, uuid });
+            Some(instance) => self.update_instance(now, &instance, update),
+            None => self.update_stranger(now, update),
         }
     }
 
     fn update_instance(&mut self, now: Time, instance: &Arc<Instance>, update: &TaskUpdate) {
-        let (app, id) = (&instance.app, &instance.id);
-        self.unconfirmed.remove(&(app.clone(), id.clone()));
         let Some(task) = &instance.task else { return };
         let repeated = update.uuid.as_ref().is_some_and(|uuid| *uuid == task.last_update);
         let Some(condition) = update.condition() else { return };
@@ -169,13 +163,14 @@ impl Supervisor {
         if instance.condition.is_unreachable() {
             return;
         }
-        let since = update.unreachable_since.unwrap_or(now).min(now);
         self.change(app, id, |instance| {
             instance.condition = Condition::Unreachable;
             instance.since = now;
             if let Some(task) = &mut instance.task {
                 task.state = Some(update.state);
-                task.unreachable_since = Some(since);
+                // By our clock: by that of a master, which says so as well, it would be given up as much too soon as it is
+                // behind.
+                task.unreachable_since = Some(now);
             }
         });
         self.emit(now, &events::status_update(instance, task, update));

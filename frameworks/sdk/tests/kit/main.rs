@@ -1,5 +1,6 @@
 //! The kit against masters made of sockets, a key-value space in memory and a script.
 
+mod engine;
 mod masters;
 mod scheduler;
 mod shared;

@@ -68,7 +68,7 @@ impl Scheduler for Probe {
         step.put(format!("tasks/{}", update.task), &update.state.to_string());
     }
 
-    fn subscribed(&mut self, framework: &FrameworkId, _: &mut Step) {
+    fn subscribed(&mut self, framework: &FrameworkId, _: &str, _: &mut Step) {
         self.tell(format!("subscribed as {framework}"));
     }
 
@@ -306,6 +306,36 @@ async fn a_framework_that_was_removed_begins_anew() {
     assert_eq!(masters[0].asked_about().await, ["t1"], "what became of the tasks is asked all the same");
     assert_eq!(space.value("framework").as_deref(), Some("G"));
     run.end().await;
+}
+
+/// A request of an earlier leader was long on its way, and the master has ended ours for it.
+#[tokio::test]
+async fn a_leader_whose_subscription_was_taken_subscribes_again() {
+    let (space, mut masters) = masters::<1>().await;
+    let (mut run, mut stream) = with_one_task(&space, &mut masters).await;
+    stream.error("Framework failed over").await;
+    run.hear("disconnected").await;
+    let (_stream, subscribe) = masters[0].subscribed("F").await;
+    assert_eq!(subscribe.framework_info.id.unwrap().value, "F");
+    run.hear("subscribed as F").await;
+    masters[0].asked_in_general().await;
+    assert_eq!(masters[0].asked_about().await, ["t1"]);
+    run.end().await;
+}
+
+#[tokio::test]
+async fn who_gives_leadership_up_leaves_it_to_others_for_a_while() {
+    let (space, mut masters) = masters::<1>().await;
+    let (mut run, stream) = with_one_task(&space, &mut masters).await;
+    run.handle.abdicate();
+    run.hear("deposed").await;
+    stream.closed().await;
+    let mut next = start(&masters, 1);
+    next.hear("elected with 1").await;
+    let _stream = masters[0].subscribed("F").await;
+    next.hear("subscribed as F").await;
+    next.end().await;
+    run.task.abort();
 }
 
 #[tokio::test]

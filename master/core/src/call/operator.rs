@@ -225,6 +225,17 @@ mod tests {
             refusal.to_string(),
             "Failed to validate master::Call: Expecting 'teardown' to be present"
         );
+        let mut drain = call(wire::master::call::Type::DrainAgent);
+        drain.drain_agent = Some(wire::master::call::DrainAgent {
+            agent_id: wire::v1::AgentId { value: "a".to_owned() },
+            max_grace_period: Some(wire::Duration { seconds: -1, nanos: 0 }),
+            mark_gone: None,
+        });
+        let refusal = OperatorCall::decode(drain, stream()).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "Failed to validate master::Call: 'drain_agent.max_grace_period' must be a non-negative duration"
+        );
         let refusal = OperatorCall::decode(wire::master::Call::default(), stream()).unwrap_err();
         assert_eq!(refusal.to_string(), "Failed to validate master::Call: Expecting 'type' to be present");
     }

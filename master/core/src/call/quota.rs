@@ -116,6 +116,10 @@ mod tests {
             "Invalid QuotaConfig: Invalid 'QuotaConfig.limits' of role 'r': 'gpus' must be a whole number"
         );
         assert_eq!(
+            fault(config("r", &[("", 1.0)], &[])),
+            "Invalid QuotaConfig: Invalid 'QuotaConfig.guarantees' of role 'r': a resource has no name"
+        );
+        assert_eq!(
             fault(config("r", &[("cpus", 5.0)], &[("cpus", 4.0)])),
             "Invalid QuotaConfig: guarantees 'cpus:5' of role 'r' exceed its limits 'cpus:4'"
         );

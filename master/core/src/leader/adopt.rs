@@ -157,7 +157,11 @@ impl Turn<'_> {
             let Some(record) = self.task(framework, task) else { continue };
             let state = self.told(framework, record.state);
             let message = "Unreachable agent re-reregistered";
+            // Of the last status that had it: the newest is the master's own, that the task was out of reach.
+            let seen = record.statuses.iter().rev().chain(&record.forwarded);
+            let container_status = seen.filter_map(|status| status.container_status.clone()).next();
             let status = self.master_status(task, Some(id), state, Why::AgentReregistered, message);
+            let status = v1::TaskStatus { container_status, ..status };
             self.event(framework, SchedulerEvent::Update(Arc::new(status)));
         }
     }

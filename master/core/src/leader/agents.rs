@@ -13,6 +13,7 @@ use model::time::Time;
 use wire::v1::AgentInfo;
 
 use super::Turn;
+use super::claims::{Claim, holder};
 use super::depart::Gone;
 use super::proposals::Proposal;
 use super::state_api::Waiting;
@@ -36,8 +37,12 @@ pub(crate) enum Link {
 /// which would be copied at each ping.
 #[derive(Debug)]
 pub(crate) struct Pulse {
-    heard: Time,
-    sequence: u64,
+    pub(super) heard: Time,
+    pub(super) sequence: u64,
+    /// The newest ping that was answered.
+    pub(super) answered: u64,
+    /// Another process has come with this agent's id: its session, and the ping whose answer shows that there are two.
+    pub(super) doubted: Option<(String, u64)>,
     /// Orders for its return.
     kept: Vec<AgentOrder>,
 }
@@ -79,7 +84,15 @@ const SLICE: u64 = 256;
 impl Pulses {
     pub(super) fn start(&mut self, agent: &AgentId, now: Time) {
         let pulse = self.table.entry(agent.clone());
-        pulse.or_insert_with(|| Pulse { heard: now, sequence: 0, kept: Vec::new() }).heard = now;
+        pulse
+            .or_insert_with(|| Pulse {
+                heard: now,
+                sequence: 0,
+                answered: 0,
+                doubted: None,
+                kept: Vec::new(),
+            })
+            .heard = now;
     }
 
     pub(super) fn stop(&mut self, agent: &AgentId) {
@@ -120,8 +133,8 @@ impl Pulses {
         slice
     }
 
-    pub(super) fn heard(&self, agent: &AgentId) -> Option<Time> {
-        self.table.get(agent).map(|pulse| pulse.heard)
+    pub(super) fn of(&mut self, agent: &AgentId) -> Option<&mut Pulse> {
+        self.table.get_mut(agent)
     }
 }
 
@@ -161,9 +174,17 @@ impl Turn<'_> {
         };
         match presence {
             Some(Presence::Gone) => self.refuse_agent(link, AgentRefusal::Gone(id)),
-            Some(Presence::Unreachable) => self.admit_agent(link, id, hello, true, true),
             None => self.admit_agent(link, id, hello, false, false),
-            Some(Presence::Admitted) => self.welcome_back(link, id, hello),
+            Some(presence) => self.known_agent(link, id, hello, presence == Presence::Unreachable),
+        }
+    }
+
+    fn known_agent(&mut self, link: LinkId, id: AgentId, hello: Box<Hello>, away: bool) {
+        match self.claim(&id, &hello) {
+            Claim::Refused(refusal) => self.refuse_agent(link, refusal),
+            Claim::Successor => self.admit_agent(link, id, hello, true, away),
+            Claim::Same if away => self.admit_agent(link, id, hello, true, true),
+            Claim::Same => self.welcome_back(link, id, hello),
         }
     }
 
@@ -179,32 +200,21 @@ impl Turn<'_> {
             return self.refuse_agent(link, AgentRefusal::Busy { retry_after: limits::REGISTRATION_PAUSE });
         }
         let info = with_id(&hello.info, &agent);
-        let command = AgentCommand::Admit { id: agent.clone(), info, at: self.now };
+        let holder = holder(&hello);
+        let command = AgentCommand::Admit { id: agent.clone(), info, at: self.now, holder };
         let registration = Registration { link, agent, hello, known, returns };
         self.propose(Command::Agent(command), Proposal::Registration(Box::new(registration)));
     }
 
-    /// A known agent, back on a new link. The registry knows all it has to, unless the machine has changed.
+    /// The process of a known agent, back on a new link. The registry knows all it has to, unless the machine has changed.
     fn welcome_back(&mut self, link: LinkId, id: AgentId, hello: Box<Hello>) {
-        if let Some(refusal) = self.twin(&id, &hello) {
-            return self.refuse_agent(link, refusal);
-        }
         let info = with_id(&hello.info, &id);
         if self.view.agent(&id).is_some_and(|fact| fact.info != info) {
-            let command = AgentCommand::Admit { id: id.clone(), info, at: self.now };
+            let holder = holder(&hello);
+            let command = AgentCommand::Admit { id: id.clone(), info, at: self.now, holder };
             self.propose(Command::Agent(command), Proposal::Quiet);
         }
         self.attach(link, id, *hello, false);
-    }
-
-    /// Whether another agent holds this id on a live link. The same one, dialling again because its old link died
-    /// before we noticed, is no twin.
-    fn twin(&self, id: &AgentId, hello: &Hello) -> Option<AgentRefusal> {
-        let agent = self.agent(id).filter(|agent| agent.link.is_some())?;
-        let same = agent.info.hostname == hello.info.hostname && agent.info.port == hello.info.port;
-        let heard = self.leader.pulses.heard(id)?;
-        let live = self.now.since(heard) < self.leader.settings.link_timeout;
-        (live && !same).then(|| AgentRefusal::Duplicate(id.clone()))
     }
 
     pub(super) fn registered(&mut self, registration: Registration) {
@@ -249,7 +259,7 @@ impl Turn<'_> {
         self.leader.pulses.start(&id, self.now);
         self.leader.tables.recovered.remove(&id);
         self.spare(&id);
-        let new = self.install_agent(link, &id, &hello);
+        let new = self.install_agent(link, &id, &hello, returns);
         self.leader.counters.count(if new { "slave_registrations" } else { "slave_reregistrations" });
         self.recover_frameworks(&hello.frameworks);
         if new {
@@ -298,8 +308,8 @@ impl Turn<'_> {
         self.rescind_agent_offers(id);
     }
 
-    /// Makes the agent's record or brings it up to date. Whether it is new to this leader.
-    fn install_agent(&mut self, link: LinkId, id: &AgentId, hello: &Hello) -> bool {
+    /// Makes the agent's record or brings it up to date. Whether this leader had none; one that `returns` it had before.
+    fn install_agent(&mut self, link: LinkId, id: &AgentId, hello: &Hello, returns: bool) -> bool {
         let now = self.now;
         let fact = self.view.agent(id);
         let (deactivated, drain) = fact.map_or((false, None), |fact| (fact.deactivated, fact.drain));
@@ -328,7 +338,7 @@ impl Turn<'_> {
             drain,
             unavailability,
             registered_at: now,
-            reregistered_at: None,
+            reregistered_at: returns.then_some(now),
             tasks: Default::default(),
             executors: Default::default(),
             offers: Default::default(),

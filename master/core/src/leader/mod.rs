@@ -9,6 +9,7 @@ mod adopt;
 mod agents;
 mod allocation;
 mod change;
+mod claims;
 mod collect;
 mod counters;
 mod decline;
@@ -60,7 +61,6 @@ use proposals::Proposals;
 use recovery::Reaper;
 use state_api::Reads;
 use streams::Streams;
-use teardown::Removal;
 use timers::{Timer, Timers};
 
 /// Everything but the registry and the allocator.
@@ -214,7 +214,6 @@ impl Turn<'_> {
                 Timer::Collect => self.collect(),
                 Timer::Heartbeat(stream) => self.heartbeat(&stream),
                 Timer::Failover(framework) => self.failover_timed_out(framework),
-                Timer::Teardown(framework) => self.propose_removal(framework, Removal::Teardown),
                 Timer::Offer(offer) => self.offer_timed_out(&offer),
                 // They are asked below, after the offers that tell of it.
                 Timer::Inverse => {}
@@ -304,11 +303,12 @@ impl Turn<'_> {
         if let Some(name) = activity::call(&verb) {
             self.tally(&framework, name, 1);
         }
-        if !matches!(verb, Verb::UpdateFramework(_) | Verb::Unknown) {
+        // Those are answered when it is known what became of them.
+        if !matches!(verb, Verb::Teardown | Verb::UpdateFramework(_) | Verb::Unknown) {
             self.answer(request, Ok(Reply::Accepted));
         }
         match verb {
-            Verb::Teardown => self.teardown(framework),
+            Verb::Teardown => self.teardown(request, framework),
             Verb::Accept(accept) => self.accept(&framework, accept),
             Verb::Decline { offers, refuse } => self.decline(&framework, &offers, refuse),
             Verb::Revive { roles } => self.revive(&framework, &roles),
@@ -342,7 +342,8 @@ impl Turn<'_> {
         }
         let Some(agent) = self.heard(link) else { return };
         match report {
-            AgentReport::Hello(_) | AgentReport::Pong { .. } => {}
+            AgentReport::Hello(_) => {}
+            AgentReport::Pong { sequence } => self.answered(&agent, sequence),
             AgentReport::Status { framework, task, status, state, latest } => {
                 self.status_reported(&agent, framework, &task, status, state, latest);
             }

@@ -161,12 +161,7 @@ impl Turn<'_> {
         match proposal {
             Proposal::Subscription { stream, admission } => self.subscribed(stream, *admission),
             Proposal::Update { request, admission } => self.framework_updated(request, *admission),
-            Proposal::Removal { framework, cause } => {
-                self.framework_removed(&framework);
-                if let Removal::Operator(request) = cause {
-                    self.answer(request, Ok(Reply::Done));
-                }
-            }
+            Proposal::Removal { framework, cause } => self.removed(&framework, cause),
             Proposal::Registration(registration) => self.registered(*registration),
             Proposal::Unreachable { agent, message } => self.agent_unreachable(&agent, message),
             // Empty twice, for it registered meanwhile.

@@ -192,15 +192,47 @@ impl Turn<'_> {
         let settings = &self.leader.settings;
         // Against those who are here, not against those who were: agents that lost their disks come back as new ones, and
         // prove the network all the same. The old ones would otherwise be waited for as long as this master leads.
-        let missing = self.leader.tables.recovered.len();
-        let known = missing + self.leader.tables.agents.len();
-        let part = missing as u128 * 100 > known as u128 * u128::from(settings.recovery_halt_percent);
-        let halts = missing > settings.recovery_spare && part;
+        let here = self.leader.tables.agents.len();
+        let halting = |missing: usize| {
+            let known = missing + here;
+            let part = missing as u128 * 100 > known as u128 * u128::from(settings.recovery_halt_percent);
+            missing > settings.recovery_spare && part
+        };
+        let mut missing = self.leader.tables.recovered.len();
+        if halting(missing) {
+            missing = self.missing_places();
+        }
+        let halts = halting(missing);
         if halts && !self.leader.reaper.halted {
-            self.observe(Observation::RecoveryHalted { missing, known });
+            self.observe(Observation::RecoveryHalted { missing, known: missing + here });
         }
         self.leader.reaper.halted = halts;
         halts
+    }
+
+    /// At how many places known agents are missing. A place is a port of a machine: where a new agent is the old one is not
+    /// out of reach, and several that were registered at one place, one after the other, are missing once. Leaders that fall
+    /// before they have welcomed an agent leave one behind each, which nobody will ever be.
+    fn missing_places(&self) -> usize {
+        type Place<'a> = (&'a str, Option<i32>, Option<&'a str>);
+        let taken: BTreeSet<Place<'_>> = self
+            .leader
+            .tables
+            .agents
+            .values()
+            .flat_map(|agent| {
+                let (name, port) = (agent.info.hostname.as_str(), agent.info.port);
+                [(name, port, Some(&*agent.ip)), (name, port, None)]
+            })
+            .collect();
+        let recovered = self.leader.tables.recovered.iter().filter_map(|id| self.view.agent(id));
+        let missing: BTreeSet<Place<'_>> = recovered
+            .map(|fact| {
+                let ip = fact.holder.as_ref().map(|holder| holder.ip.as_str());
+                (fact.info.hostname.as_str(), fact.info.port, ip)
+            })
+            .collect();
+        missing.difference(&taken).count()
     }
 
     /// One more of the known agents is back, or gone for good.

@@ -12,7 +12,7 @@ use wire::v1::task_status::Reason as Why;
 use super::Turn;
 use super::proposals::Proposal;
 use super::timers::Timer;
-use crate::effect::{AgentOrder, Observation, OperatorEvent, Reason};
+use crate::effect::{AgentOrder, Observation, OperatorEvent, Reason, Reply};
 use crate::input::RequestId;
 use crate::refusal::Refusal;
 use crate::registry::{Command, FrameworkCommand};
@@ -23,8 +23,8 @@ use crate::snapshot::Framework;
 pub(crate) enum Removal {
     /// It was away for too long.
     Timeout,
-    /// Its scheduler said so, and was told that it will be done.
-    Teardown,
+    /// Its scheduler said so and waits.
+    Teardown(RequestId),
     /// An operator said so and waits.
     Operator(RequestId),
 }
@@ -33,9 +33,11 @@ pub(crate) enum Removal {
 const REMOVE_AGAIN: Span = Span::from_secs(1);
 
 impl Turn<'_> {
-    pub(super) fn teardown(&mut self, framework: FrameworkId) {
+    /// The scheduler's `TEARDOWN`, answered when the masters have it in their log: whoever is told that it is accepted
+    /// goes away, and a framework that a new leader finds alive again would hold its tasks until it is given up.
+    pub(super) fn teardown(&mut self, request: RequestId, framework: FrameworkId) {
         self.leader.counters.count("messages_unregister_framework");
-        self.propose_removal(framework, Removal::Teardown);
+        self.propose_removal(framework, Removal::Teardown(request));
     }
 
     /// The operator's `TEARDOWN`, answered when it has taken effect.
@@ -59,16 +61,26 @@ impl Turn<'_> {
 
     /// Whoever waits for an answer asks again; for the others the leader does.
     pub(super) fn removal_failed(&mut self, framework: FrameworkId, cause: Removal, refusal: Refusal) {
-        let timer = match cause {
-            Removal::Operator(request) => return self.answer(request, Err(refusal)),
-            Removal::Timeout => Timer::Failover(framework),
-            Removal::Teardown => Timer::Teardown(framework),
-        };
-        self.leader.timers.set(timer, self.now + REMOVE_AGAIN);
+        match cause {
+            Removal::Teardown(request) | Removal::Operator(request) => self.answer(request, Err(refusal)),
+            Removal::Timeout => {
+                self.leader.timers.set(Timer::Failover(framework), self.now + REMOVE_AGAIN);
+            }
+        }
+    }
+
+    /// Whoever asked hears of it before its stream ends.
+    pub(super) fn removed(&mut self, framework: &FrameworkId, cause: Removal) {
+        match cause {
+            Removal::Teardown(request) => self.answer(request, Ok(Reply::Accepted)),
+            Removal::Operator(request) => self.answer(request, Ok(Reply::Done)),
+            Removal::Timeout => {}
+        }
+        self.framework_removed(framework);
     }
 
     /// The registry has buried the framework: everything of it ends.
-    pub(super) fn framework_removed(&mut self, id: &FrameworkId) {
+    fn framework_removed(&mut self, id: &FrameworkId) {
         if self.framework(id).is_none() {
             return;
         }

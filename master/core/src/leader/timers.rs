@@ -21,8 +21,6 @@ pub(crate) enum Timer {
     Heartbeat(StreamId),
     /// A disconnected framework is removed.
     Failover(FrameworkId),
-    /// A teardown that found the log full is proposed again.
-    Teardown(FrameworkId),
     /// An offer was not answered in time.
     Offer(OfferId),
     /// Frameworks are asked to leave agents.

@@ -53,6 +53,17 @@ pub struct Drain {
     pub since: Time,
 }
 
+/// The process that is the agent: what tells it from one of a copy of its data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its name, drawn at its start.
+    pub session: String,
+    /// Of its machine; empty when it did not say.
+    pub boot: String,
+    /// Where its link came from.
+    pub ip: String,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agent {
     pub id: AgentId,
@@ -67,13 +78,15 @@ pub struct Agent {
     pub deactivated: bool,
     /// Set while it is emptied, and after; it is deactivated then.
     pub drain: Option<Drain>,
+    /// Absent for an agent that gives its processes no names.
+    pub holder: Option<Holder>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum AgentCommand {
-    /// An agent registered for the first time, returned from being unreachable, or changed its information.
-    /// A known agent that returns unchanged needs no command.
-    Admit { id: AgentId, info: Arc<AgentInfo>, at: Time },
+    /// An agent registered for the first time, returned from being unreachable, was started again, or changed its
+    /// information. The process of a known agent that returns unchanged needs no command.
+    Admit { id: AgentId, info: Arc<AgentInfo>, at: Time, holder: Option<Holder> },
     /// An agent is away.
     Mark { id: AgentId, away: Away, at: Time },
     /// The operator wants it empty.
@@ -92,8 +105,14 @@ pub(crate) struct Agents {
 impl Agents {
     pub(crate) fn check(&self, command: &AgentCommand, limits: &Limits) -> Result<(), Refusal> {
         match command {
-            AgentCommand::Admit { id, info, .. } => {
+            AgentCommand::Admit { id, info, holder, .. } => {
                 check_text("id", id.as_str(), ID_BYTES)?;
+                if let Some(holder) = holder {
+                    check_text("session", &holder.session, ID_BYTES)?;
+                    check_text("ip", &holder.ip, ID_BYTES)?;
+                    let boot = if holder.boot.is_empty() { "none" } else { &holder.boot };
+                    check_text("boot_id", boot, ID_BYTES)?;
+                }
                 check_info(&**info)?;
                 match self.table.get(id) {
                     None => check_room("agents", self.table.len(), limits.agents),
@@ -122,7 +141,7 @@ impl Agents {
 
     pub(crate) fn apply(&mut self, command: AgentCommand) -> Outcome {
         match command {
-            AgentCommand::Admit { id, info, at } => self.admit(id, info, at),
+            AgentCommand::Admit { id, info, at, holder } => self.admit(id, info, at, holder),
             AgentCommand::Mark { id, away, at } => self.change(&id, |agent| {
                 if agent.presence != away.into() {
                     agent.presence = away.into();
@@ -144,10 +163,11 @@ impl Agents {
         }
     }
 
-    fn admit(&mut self, id: AgentId, info: Arc<AgentInfo>, at: Time) -> Outcome {
+    fn admit(&mut self, id: AgentId, info: Arc<AgentInfo>, at: Time, holder: Option<Holder>) -> Outcome {
         if self.table.contains(&id) {
             return self.change(&id, |agent| {
                 agent.info = info;
+                agent.holder = holder;
                 if agent.presence != Presence::Admitted {
                     agent.presence = Presence::Admitted;
                     agent.since = at;
@@ -163,6 +183,7 @@ impl Agents {
             since: at,
             deactivated: false,
             drain: None,
+            holder,
         };
         self.table.insert(id, agent);
         Outcome::Changed
@@ -211,6 +232,7 @@ impl Agents {
             since: Time::from_millis(agent.since_ms),
             deactivated: agent.deactivated,
             drain: agent.drain.map(drain_from_wire),
+            holder: agent.holder.map(holder_from_wire),
         };
         self.table.insert(agent.id.clone(), agent).is_none()
     }
@@ -240,6 +262,18 @@ pub(crate) fn drain_from_wire(drain: wire_registry::Drain) -> Drain {
     }
 }
 
+pub(crate) fn holder_to_wire(holder: &Holder) -> wire_registry::Holder {
+    wire_registry::Holder {
+        session: holder.session.clone(),
+        boot: holder.boot.clone(),
+        ip: holder.ip.clone(),
+    }
+}
+
+pub(crate) fn holder_from_wire(holder: wire_registry::Holder) -> Holder {
+    Holder { session: holder.session, boot: holder.boot, ip: holder.ip }
+}
+
 impl Fact for Agent {
     fn record(&self) -> Record {
         let agent = wire_registry::Agent {
@@ -250,6 +284,7 @@ impl Fact for Agent {
             since_ms: self.since.as_millis(),
             deactivated: self.deactivated,
             drain: self.drain.map(drain_to_wire),
+            holder: self.holder.as_ref().map(holder_to_wire),
         };
         Record { record: Some(record::Record::Agent(agent)) }
     }

@@ -7,13 +7,14 @@ use model::time::{Span, Time};
 use prost::Message;
 use wire::registry as w;
 
-use super::agent::{drain_from_wire, drain_to_wire, presence_to_wire};
+use super::agent::{drain_from_wire, drain_to_wire, holder_from_wire, holder_to_wire, presence_to_wire};
 use super::framework::{framework_from_wire, framework_to_wire};
 use super::maintenance::{from_wire as maintenance_from_wire, to_wire as maintenance_to_wire};
 use super::quota::{from_wire as quota_from_wire, to_wire as quota_to_wire};
 use super::{
-    AgentCommand, Away, Command, Compare, FrameworkCommand, LeaseCommand, Limits, LimitsCommand, Member,
-    MemberCommand, Operation, QuotaCommand, RangeQuery, Relation, Target, Text, Txn, Weight, WeightCommand,
+    AgentCommand, Away, Command, Compare, FrameworkCommand, LEVEL, LeaseCommand, LevelCommand, Limits,
+    LimitsCommand, Member, MemberCommand, Operation, QuotaCommand, RangeQuery, Relation, Target, Text, Txn,
+    Weight, WeightCommand,
 };
 
 /// Why bytes are not a command.
@@ -24,6 +25,10 @@ pub enum Malformed {
     /// Written by a newer version, or damaged.
     #[error("the registry command has a part this program does not know: {0}")]
     Unknown(&'static str),
+    #[error(
+        "the masters of this group write what programs of level {found} know, and this one knows level {known}: start a newer version of it"
+    )]
+    Newer { found: u32, known: u32 },
 }
 
 impl Command {
@@ -42,6 +47,7 @@ impl Command {
             Self::Limits(command) => {
                 w::command::Family::Limits(w::LimitsCommand { set: command.set.to_wire() })
             }
+            Self::Level(command) => w::command::Family::Level(w::LevelCommand { level: command.level }),
         };
         w::Command { family: Some(family) }.encode_to_vec()
     }
@@ -49,9 +55,21 @@ impl Command {
     /// Reads what [`Command::to_bytes`] wrote, in this version or an earlier one.
     ///
     /// # Errors
-    /// Bytes that are no command, or one with a part of a newer version.
+    /// Bytes that are no command, or one with a part of a newer version: to leave it out would be another command.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::from_bytes_knowing(bytes, LEVEL)
+    }
+
+    /// As [`Command::from_bytes`] in a program that knows this level.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn from_bytes_knowing(bytes: &[u8], known: u32) -> Result<Self, Malformed> {
         let command = w::Command::decode(bytes).map_err(|error| Malformed::Undecodable(error.to_string()))?;
+        // What is not known was skipped, and is missing from the length.
+        if command.encoded_len() != bytes.len() {
+            return Err(Malformed::Unknown("member"));
+        }
         Ok(match command.family.ok_or(Malformed::Unknown("family"))? {
             w::command::Family::Framework(command) => Self::Framework(framework_in(command)?),
             w::command::Family::Agent(command) => Self::Agent(agent_in(command)?),
@@ -72,6 +90,14 @@ impl Command {
             w::command::Family::Limits(command) => {
                 Self::Limits(LimitsCommand { set: Limits::from_wire(&command.set) })
             }
+            #[cfg(feature = "mutants")]
+            w::command::Family::Level(_) if mutant::planted("what-is-newer-is-skipped") => {
+                Self::Level(LevelCommand { level: known })
+            }
+            w::command::Family::Level(w::LevelCommand { level }) if level > known => {
+                return Err(Malformed::Newer { found: level, known });
+            }
+            w::command::Family::Level(w::LevelCommand { level }) => Self::Level(LevelCommand { level }),
         })
     }
 }
@@ -120,9 +146,12 @@ fn framework_in(command: w::FrameworkCommand) -> Result<FrameworkCommand, Malfor
 fn agent_out(command: &AgentCommand) -> w::AgentCommand {
     use w::agent_command::Command as C;
     let command = match command {
-        AgentCommand::Admit { id, info, at } => {
-            C::Admit(w::AgentAdmit { id: id.to_string(), info: (**info).clone(), at_ms: at.as_millis() })
-        }
+        AgentCommand::Admit { id, info, at, holder } => C::Admit(w::AgentAdmit {
+            id: id.to_string(),
+            info: (**info).clone(),
+            at_ms: at.as_millis(),
+            holder: holder.as_ref().map(holder_to_wire),
+        }),
         AgentCommand::Mark { id, away, at } => C::Mark(w::AgentMark {
             id: id.to_string(),
             presence: presence_to_wire((*away).into()).into(),
@@ -146,6 +175,7 @@ fn agent_in(command: w::AgentCommand) -> Result<AgentCommand, Malformed> {
             id: AgentId::from(admit.id),
             info: Arc::new(admit.info),
             at: Time::from_millis(admit.at_ms),
+            holder: admit.holder.map(holder_from_wire),
         },
         C::Mark(mark) => AgentCommand::Mark {
             away: match mark.presence() {

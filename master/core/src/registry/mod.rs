@@ -17,6 +17,7 @@ mod framework;
 mod history;
 mod kv;
 mod lease;
+mod level;
 mod limits;
 mod maintenance;
 mod member;
@@ -38,13 +39,14 @@ use std::sync::Arc;
 
 use model::id::{AgentId, FrameworkId};
 
-pub use agent::{Agent, AgentCommand, Away, Drain, Presence};
+pub use agent::{Agent, AgentCommand, Away, Drain, Holder, Presence};
 pub use codec::Malformed;
 pub use expiry::Expiry;
 pub use framework::{Framework, FrameworkCommand, Tombstone};
 pub use history::Event;
 pub use kv::{Entry, Page, RangeQuery};
 pub use lease::{Lease, LeaseCommand};
+pub use level::{LEVEL, LevelCommand};
 pub use limits::{Limits, LimitsCommand};
 pub use maintenance::{Machine, MaintenanceCommand, Scheduled, Unavailability, Window};
 pub use member::{Member, MemberCommand};
@@ -58,6 +60,7 @@ pub use weight::{WEIGHT_ONE, Weight, WeightCommand};
 
 use agent::Agents;
 use framework::Frameworks;
+use level::Level;
 use maintenance::Maintenance;
 use member::Members;
 use quota::Quotas;
@@ -82,6 +85,7 @@ pub enum Command {
     Lease(LeaseCommand),
     Member(MemberCommand),
     Limits(LimitsCommand),
+    Level(LevelCommand),
 }
 
 /// What a command did.
@@ -101,6 +105,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     index: Index,
+    level: Level,
     limits: Limits,
     members: Members,
     frameworks: Frameworks,
@@ -128,6 +133,7 @@ impl Registry {
             Command::Lease(command) => self.store.check_lease(command, &self.limits),
             Command::Member(command) => self.members.check(command, &self.limits),
             Command::Limits(command) => command.check(),
+            Command::Level(_) => Ok(()),
         }
     }
 
@@ -157,6 +163,7 @@ impl Registry {
             Command::Lease(command) => self.store.apply_lease(index, command, &self.limits),
             Command::Member(command) => self.members.apply(command),
             Command::Limits(command) => limits::apply(&mut self.limits, command),
+            Command::Level(command) => self.level.apply(command),
             Command::Txn(_) => unreachable!("transactions returned above"),
         }
     }
@@ -170,6 +177,7 @@ impl Registry {
     /// the sum of its records' fingerprints.
     pub fn digest(&self) -> u64 {
         [
+            self.level.digest(),
             digest::of(&self.limits),
             self.members.digest(),
             self.frameworks.digest(),
@@ -181,6 +189,11 @@ impl Registry {
         ]
         .into_iter()
         .fold(0, u64::wrapping_add)
+    }
+
+    /// What the log may hold by now: every master of the group reads it.
+    pub fn level(&self) -> u32 {
+        self.level.0
     }
 
     pub fn limits(&self) -> &Limits {

@@ -7,6 +7,7 @@
 use prost::Message;
 use wire::registry::{Chunk, Header, Record, Trailer, record};
 
+use super::level::{LEVEL, Level};
 use super::limits::{Limits, LimitsCommand};
 use super::table::Fact;
 use super::{Index, Registry};
@@ -33,6 +34,10 @@ pub enum Corrupt {
     NoHeader,
     #[error("the snapshot has format {0}, this program reads format {FORMAT}")]
     Format(u32),
+    #[error(
+        "the snapshot is of a group that writes what programs of level {found} know, and this one knows level {known}: start a newer version of it"
+    )]
+    Newer { found: u32, known: u32 },
     #[error("record {at} of the snapshot ({kind}) contradicts an earlier one or is of no known kind")]
     Contradiction { at: u64, kind: &'static str },
     #[error("the snapshot ends without a trailer: it was cut short")]
@@ -54,9 +59,10 @@ impl Registry {
     /// Starts a snapshot of this view. Costs nothing until the chunks are asked for.
     pub fn export(&self) -> Export {
         let digest = self.digest();
-        let Self { index, limits, members, frameworks, agents, weights, quotas, maintenance, store } =
+        let Self { index, level, limits, members, frameworks, agents, weights, quotas, maintenance, store } =
             self.clone();
-        let header = Header { format: FORMAT, index, compacted: store.history().compacted() };
+        let compacted = store.history().compacted();
+        let header = Header { format: FORMAT, index, compacted, level: level.to_wire() };
         let mut count = 0;
         let records = std::iter::once(Record { record: Some(record::Record::Header(header)) })
             .chain(std::iter::once(limits.record()))
@@ -113,15 +119,28 @@ impl Iterator for Export {
 }
 
 /// A snapshot being read, a chunk at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Import {
+    /// The level of the program that reads.
+    known: u32,
     registry: Registry,
     index: Option<Index>,
     records: u64,
     trailer: Option<Trailer>,
 }
 
+impl Default for Import {
+    fn default() -> Self {
+        Self::knowing(LEVEL)
+    }
+}
+
 impl Import {
+    /// In a program that knows this level.
+    pub fn knowing(known: u32) -> Self {
+        Self { known, registry: Registry::default(), index: None, records: 0, trailer: None }
+    }
+
     /// Takes the next chunk.
     ///
     /// # Errors
@@ -180,7 +199,12 @@ impl Import {
         if header.format != FORMAT {
             return Err(Corrupt::Format(header.format));
         }
+        let level = Level(header.level.unwrap_or(1).max(1));
+        if level.0 > self.known {
+            return Err(Corrupt::Newer { found: level.0, known: self.known });
+        }
         self.index = Some(header.index);
+        self.registry.level = level;
         self.registry.index = header.index;
         self.registry.store.restore_compacted(header.compacted);
         self.records = 1;

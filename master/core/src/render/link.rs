@@ -79,11 +79,12 @@ pub fn order(term: Term, order: &AgentOrder) -> ToAgent {
 fn refused(refusal: &AgentRefusal) -> link::Refused {
     let (reason, leader, retry_after) = match refusal {
         AgentRefusal::NotLeader { leader } => (Reason::NotLeader, leader.as_deref().map(str::to_owned), None),
-        AgentRefusal::Gone(_) => (Reason::Gone, None, None),
-        AgentRefusal::Duplicate(_) => (Reason::Duplicate, None, None),
-        AgentRefusal::Busy { retry_after } | AgentRefusal::Placeless { retry_after } => {
-            (Reason::Busy, None, Some(retry_after.as_millis()))
-        }
+        AgentRefusal::Gone(_) | AgentRefusal::Superseded { .. } => (Reason::Gone, None, None),
+        AgentRefusal::Duplicate { .. } => (Reason::Duplicate, None, None),
+        AgentRefusal::Busy { retry_after }
+        | AgentRefusal::Placeless { retry_after }
+        | AgentRefusal::Held { retry_after, .. }
+        | AgentRefusal::Elsewhere { retry_after, .. } => (Reason::Busy, None, Some(retry_after.as_millis())),
         AgentRefusal::Invalid(_) => (Reason::Invalid, None, None),
     };
     link::Refused { reason: reason.into(), message: Some(refusal.to_string()), leader, retry_after }

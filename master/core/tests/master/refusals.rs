@@ -562,8 +562,16 @@ fn filter(subscribe: &mut call::Subscribe, role: &str, amount: f64) {
 
 #[test]
 fn frameworks_describe_themselves_within_the_rules() {
-    let rows: [Row<SpoilFramework>; 7] = [
+    let rows: [Row<SpoilFramework>; 9] = [
         (|_| {}, ""),
+        (
+            |subscribe| subscribe.framework_info.roles = (0..=1_024).map(|n| format!("r{n}")).collect(),
+            "'FrameworkInfo.roles' has more than 1024 items",
+        ),
+        (
+            |subscribe| subscribe.framework_info.roles = vec!["r".repeat(1_025)],
+            "'FrameworkInfo.roles' contains invalid role: Role names cannot be longer than 1024 bytes, this one has 1025",
+        ),
         (|subscribe| filter(subscribe, "web", 1.0), ""),
         (
             |subscribe| filter(subscribe, "db", 1.0),
@@ -669,6 +677,11 @@ fn operations_keep_to_the_capabilities_and_say_enough() {
         vec![change("RESERVE", &reserved("disk[web]:10")), named(change("CREATE", &volume), "x")]
     };
     let rows = [
+        (
+            WEB,
+            vec![named(change("RESERVE", &reserved("cpus[web]:1")), "a/b")],
+            "'Operation.id': 'a/b' contains invalid characters",
+        ),
         (WEB, vec![named(sourced(), "x")], "'reserve.source' must not be set by frameworks"),
         (
             WEB,

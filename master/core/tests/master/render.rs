@@ -362,7 +362,18 @@ fn frames_carry_the_term() {
     let refusals = [
         AgentRefusal::NotLeader { leader: Some(Arc::from("m2:5050")) },
         AgentRefusal::Gone("M-S0".into()),
-        AgentRefusal::Duplicate("M-S0".into()),
+        AgentRefusal::Duplicate { agent: "M-S0".into(), at: "host:5051 (10.0.0.1)".to_owned() },
+        AgentRefusal::Superseded { agent: "M-S0".into(), at: "host:5051 (10.0.0.1)".to_owned() },
+        AgentRefusal::Held {
+            agent: "M-S0".into(),
+            at: "host:5051 (10.0.0.1)".to_owned(),
+            retry_after: Span::from_secs(1),
+        },
+        AgentRefusal::Elsewhere {
+            agent: "M-S0".into(),
+            at: "host:5051 (10.0.0.1)".to_owned(),
+            retry_after: Span::from_secs(1),
+        },
         AgentRefusal::Busy { retry_after: Span::from_secs(1) },
         AgentRefusal::Invalid("two hellos".to_owned()),
     ];
@@ -383,7 +394,10 @@ fn frames_carry_the_term() {
     expect![[r#"
         NOT_LEADER "this master does not lead" leader=Some("m2:5050") retry_after=None
         GONE "agent M-S0 was marked gone: its id may never return" leader=None retry_after=None
-        DUPLICATE "agent M-S0 is linked already, from another machine: a data directory must not be copied" leader=None retry_after=None
+        DUPLICATE "agent M-S0 runs at host:5051 (10.0.0.1) and has just answered from there: this data directory is a copy of its" leader=None retry_after=None
+        GONE "agent M-S0 has gone on without this process, at host:5051 (10.0.0.1): this data directory is a copy, or was set back to an earlier state" leader=None retry_after=None
+        BUSY "agent M-S0 has a link from host:5051 (10.0.0.1): whether it still lives is being found out" leader=None retry_after=Some(1000)
+        BUSY "agent M-S0 is known at host:5051 (10.0.0.1) and may come back there. If this data directory is a copy, start with an empty one; if it was moved, it is let in when nothing has come from there for 10 minutes" leader=None retry_after=Some(1000)
         BUSY "too many agents register at once" leader=None retry_after=Some(1000)
         INVALID "two hellos" leader=None retry_after=None
     "#]].assert_eq(&text);

@@ -1,6 +1,8 @@
 //! The log in RocksDB.
 
+use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,8 +26,12 @@ const MEMTABLE_BYTES: usize = 16 << 20;
 pub type SyncObserver = Arc<dyn Fn(Duration) + Send + Sync>;
 
 /// Column family `log` (key: the index, big-endian) and `meta` (one record), and a directory of snapshot files.
+///
+/// Beside them, `raft.synced` says how many writes are safe. A record at the very end of RocksDB's own log whose length is
+/// damaged looks like one that was cut off in a crash, and it would be dropped without a word, acknowledged or not.
 pub struct RocksDisk {
     db: DB,
+    synced: File,
     files: DirectoryFiles,
     observer: SyncObserver,
     path: String,
@@ -39,11 +45,13 @@ impl RocksDisk {
         let families = [LOG, META].map(|family| ColumnFamilyDescriptor::new(family, family_options()));
         let db = DB::open_cf_descriptors(&options(), &path, families)
             .map_err(|error| DiskError::new(format!("open the log in {name}"), error))?;
+        let synced = check_synced(data_dir, db.latest_sequence_number())
+            .map_err(|why| DiskError::new(format!("open the log in {name}"), why))?;
         let snapshots = data_dir.join("snapshots");
         let files = DirectoryFiles::open(&snapshots).map_err(|error| {
             DiskError::new(format!("open the snapshots in {}", snapshots.display()), error)
         })?;
-        Ok(Self { db, files, observer, path: name })
+        Ok(Self { db, synced, files, observer, path: name })
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
@@ -53,6 +61,41 @@ impl RocksDisk {
     fn failed(&self, doing: &str, error: impl ToString) -> DiskError {
         DiskError::new(format!("{doing} in {}", self.path), error)
     }
+}
+
+const SYNCED: &str = "raft.synced";
+const SYNCED_BYTES: usize = 12;
+
+/// The note of how many writes are safe, open for the next, if as many are there.
+fn check_synced(data_dir: &Path, found: u64) -> Result<File, String> {
+    let path = data_dir.join(SYNCED);
+    let failed = |error| format!("{}: {error}", path.display());
+    let known = match fs::read(&path) {
+        Ok(bytes) => decode_synced(&bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(failed(error)),
+    };
+    if found < known {
+        return Err(format!(
+            "it ends with write {found}, but {known} were safe on this disk: its end is damaged or gone. Remove this \
+             member from the group and let it join again with an empty data directory"
+        ));
+    }
+    OpenOptions::new().create(true).write(true).truncate(false).open(&path).map_err(failed)
+}
+
+fn encode_synced(sequence: u64) -> [u8; SYNCED_BYTES] {
+    let mut bytes = [0; SYNCED_BYTES];
+    bytes[..8].copy_from_slice(&sequence.to_le_bytes());
+    let sum = crc32fast::hash(&bytes[..8]);
+    bytes[8..].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+/// A note that is torn or damaged says nothing: whatever the log itself can show to be whole is taken.
+fn decode_synced(bytes: &[u8]) -> u64 {
+    let sequence = bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    if encode_synced(sequence) == bytes { sequence } else { 0 }
 }
 
 fn options() -> Options {
@@ -128,6 +171,9 @@ impl Disk for RocksDisk {
         let begun = Instant::now();
         self.db.write_opt(write, &options).map_err(|error| self.failed("write the log", error))?;
         if sync {
+            // Not synced itself: an older note, as a power cut may leave it, says less and nothing wrong.
+            let note = encode_synced(self.db.latest_sequence_number());
+            self.synced.write_all_at(&note, 0).map_err(|error| self.failed("note what is safe", error))?;
             (self.observer)(begun.elapsed());
         }
         Ok(())

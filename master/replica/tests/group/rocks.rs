@@ -96,9 +96,13 @@ fn write_ahead_log(path: &Path) -> PathBuf {
 fn a_torn_tail_costs_the_torn_write_and_nothing_before_it() {
     let temp = tempfile::tempdir().expect("a temporary directory");
     let mut first = start(temp.path(), Options::default());
-    write(&mut first, 0..100);
+    write(&mut first, 0..90);
+    // The power goes while the last ten are written: nobody has noted that they are safe.
+    let noted = fs::read(temp.path().join("raft.synced")).expect("readable");
+    write(&mut first, 90..100);
     let whole = first.view();
     drop(first);
+    fs::write(temp.path().join("raft.synced"), noted).expect("writable");
     let log = write_ahead_log(temp.path());
     let length = fs::metadata(&log).expect("exists").len();
     // The last turn wrote ten entries of more than a hundred bytes each: cut into its middle.
@@ -124,6 +128,94 @@ fn damage_before_the_tail_is_an_error_and_not_a_shorter_log() {
     fs::write(&log, bytes).expect("writable");
     let error = RocksDisk::open(temp.path(), Arc::new(|_| {})).err().expect("must not open").to_string();
     assert!(error.contains("Corruption") && error.contains("raft"), "{error}");
+}
+
+/// What a master finds on a disk: its state, or the sentence it refuses to start with.
+fn found_in(path: &Path, options: &Options) -> Result<u64, String> {
+    let disk = RocksDisk::open(path, Arc::new(|_| {})).map_err(|error| error.to_string())?;
+    let mut replica =
+        Replica::<Tally, _>::open(disk, NODE, options.clone()).map_err(|error| error.to_string())?;
+    replica.turn(&mut Vec::new()).map_err(|error| error.to_string())?;
+    Ok(replica.digest())
+}
+
+fn files_below(path: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).expect("a directory") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+/// Puts every file back as it was, and removes what has come since.
+fn restore(path: &Path, whole: &[(PathBuf, Vec<u8>)]) {
+    for file in files_below(path) {
+        fs::remove_file(file).expect("writable");
+    }
+    for (file, bytes) in whole {
+        fs::write(file, bytes).expect("writable");
+    }
+}
+
+/// One flipped bit in any file, tables and logs and snapshots and notes alike: the master refuses with a sentence, or it
+/// comes up with all that was acknowledged. It never comes up with less.
+#[test]
+fn a_flipped_bit_anywhere_on_the_disk_is_refused_or_costs_nothing() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let options = Options { snapshot_log_bytes: 4_000, keep_entries: 20, ..Options::default() };
+    let mut first = start(temp.path(), options.clone());
+    write(&mut first, 0..200);
+    drop(first);
+    // Opened once more, the first half is in tables; what follows is in the write-ahead log.
+    let mut again = start(temp.path(), options.clone());
+    write(&mut again, 200..230);
+    let digest = again.digest();
+    drop(again);
+    let whole: Vec<(PathBuf, Vec<u8>)> = files_below(temp.path())
+        .into_iter()
+        .map(|file| (file.clone(), fs::read(&file).expect("readable")))
+        .collect();
+    let (mut refused, mut unharmed) = (0, 0);
+    for (file, bytes) in &whole {
+        // Spread over the file, and densely where a damaged length looks like a write that was cut off.
+        let step = (bytes.len() / 8).max(1);
+        let tail = bytes.len().saturating_sub(1_300)..bytes.len();
+        let spread = (0..bytes.len()).step_by(step);
+        let dense = tail.step_by(if file.ends_with(write_ahead_log(temp.path())) { 40 } else { usize::MAX });
+        for at in spread.chain(dense) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            fs::write(file, flipped).expect("writable");
+            match found_in(temp.path(), &options) {
+                Ok(found) => {
+                    assert_eq!(found, digest, "byte {at} of {}: less was found", file.display());
+                    unharmed += 1;
+                }
+                Err(sentence) => {
+                    assert!(sentence.len() > 20, "{sentence}");
+                    refused += 1;
+                }
+            }
+            restore(temp.path(), &whole);
+        }
+    }
+    assert!(refused > 20 && unharmed > 5, "{refused} refused, {unharmed} unharmed");
+}
+
+/// The length of the last record says that it goes on behind the end of the file, as one that was cut off does.
+#[test]
+fn a_last_write_that_was_safe_and_looks_cut_off_is_refused() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let mut first = start(temp.path(), Options::default());
+    write(&mut first, 0..50);
+    drop(first);
+    let log = write_ahead_log(temp.path());
+    let length = fs::metadata(&log).expect("exists").len();
+    OpenOptions::new().write(true).open(&log).and_then(|file| file.set_len(length - 1)).expect("cut");
+    let sentence = found_in(temp.path(), &Options::default()).expect_err("acknowledged writes are gone");
+    assert!(sentence.contains("were safe on this disk") && sentence.contains("raft"), "{sentence}");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Groups under seeded faults. A failing seed is printed by its assertion; run it again with the same number.
 
+use replica::disk::MemoryDisk;
 use replica::form::Founding;
-use replica::{Change, ClusterId, Disk, Fatal, NodeId, Options, SnapshotId};
+use replica::{Change, ClusterId, Disk, Fatal, NodeId, Options, Replica, SnapshotId, Ticket, found};
 
+use crate::tally::{Note, Tally};
 use crate::world::{CALM, Weather, World};
 
 const STORM: Weather = Weather { drop: 20, duplicate: 20, delay_ms: 40, fault_every_ms: 900 };
@@ -286,6 +288,51 @@ fn a_disk_that_fails_stops_its_node_before_it_promises_anything() {
     assert_eq!(world.running().len(), 2);
 }
 
+/// A sync that fails may have dropped what it was to make safe, and the next one succeeds all the same: whoever goes on has
+/// promised what is gone.
+#[test]
+fn a_sync_that_fails_once_ends_its_node_before_it_promises_anything() {
+    for reached in [false, true] {
+        let mut world = World::new(14, 3, CALM, Options::default());
+        world.run_until(3_000, "a first leader", |world| world.leader().is_some());
+        world.run_for(500);
+        let leader = world.leader().expect("a leader");
+        world.with_node(leader, |node| node.disk_mut().fail_sync(reached));
+        world.run_for(200);
+        let sentence = world.ended(leader).expect("stopped").to_string();
+        assert!(sentence.contains("sync the log") && sentence.contains("stops before"), "{sentence}");
+        world.run_for(3_000);
+        world.converge(3_000);
+        assert_eq!(world.running().len(), 2);
+    }
+}
+
+/// Damage is refused when the node starts, wherever it is: in an entry that nobody would have asked for in months, too.
+#[test]
+fn a_damaged_record_keeps_the_node_from_starting() {
+    let founding = founding(1);
+    let mut disk = MemoryDisk::new();
+    found::<Tally, _>(&mut disk, &founding).expect("an empty disk");
+    let mut replica = Replica::<Tally, _>::open(disk, NodeId(1), Options::default()).expect("founded");
+    let mut out = Vec::new();
+    replica.turn(&mut out).expect("a healthy disk");
+    for number in 0..20 {
+        replica.propose(Ticket(number), &Note { number, weight: 10 }).expect("leads");
+        replica.turn(&mut out).expect("a healthy disk");
+    }
+    let disk = replica.into_disk();
+    let records = disk.len();
+    assert!(records > 20, "{records}");
+    for nth in 0..=records {
+        let mut damaged = disk.clone();
+        damaged.flip(nth);
+        let refusal = Replica::<Tally, _>::open(damaged, NodeId(1), Options::default()).err();
+        let sentence = refusal.expect("must not start").to_string();
+        assert!(sentence.contains("checksum mismatch"), "{sentence}");
+    }
+    assert!(Replica::<Tally, _>::open(disk, NodeId(1), Options::default()).is_ok());
+}
+
 #[test]
 fn a_rolled_back_disk_is_noticed_instead_of_ending_the_process() {
     let mut world = World::new(13, 3, CALM, Options::default());
@@ -296,7 +343,7 @@ fn a_rolled_back_disk_is_noticed_instead_of_ending_the_process() {
     world.run_for(2_000);
     // An operator restores yesterday's copy of the disk under the old identity, while the leader goes on.
     world.with_node(follower, |node| {
-        *node = replica::Replica::open(old_disk, follower, Options::default()).expect("opens")
+        *node = Replica::open(old_disk, follower, Options::default()).expect("opens")
     });
     world.run_for(2_000);
     assert!(matches!(world.ended(follower), Some(Fatal::Forgot { .. })), "{:?}", world.ended(follower));
@@ -324,8 +371,7 @@ fn many_proposals_share_one_sync() {
     let before = world.node(NodeId(1)).disk().syncs();
     world.with_node(NodeId(1), |node| {
         for number in 0..1_000 {
-            node.propose(replica::Ticket(1 << 40 | number), &crate::tally::Note { number, weight: 0 })
-                .expect("room");
+            node.propose(Ticket(1 << 40 | number), &Note { number, weight: 0 }).expect("room");
         }
         // Answered as lost to nobody: this test keeps no callers.
         let mut out = Vec::new();

@@ -6,12 +6,14 @@
 pub mod acknowledged;
 pub mod apps;
 pub mod books;
+pub mod copies;
 pub mod digests;
 pub mod fencing;
 pub mod filters;
 pub mod leases;
 pub mod once;
 pub mod quota;
+pub mod reasons;
 pub mod reservations;
 pub mod revisions;
 pub mod routes;
@@ -77,8 +79,12 @@ pub struct Judge {
     pub leases: leases::Leases,
     /// The leader's books.
     pub books: books::Books,
+    /// Copies of agents.
+    pub copies: copies::Copies,
     /// No task twice.
     pub tasks: tasks::Tasks,
+    /// How tasks failed.
+    pub reasons: reasons::Reasons,
     /// No task dies by us.
     pub survival: survival::Survival,
     /// Status updates.
@@ -167,7 +173,9 @@ impl Judge {
             ("leases", leases::PROMISE, self.leases.findings.clone()),
             ("watches", watches::PROMISE, self.watches.findings.clone()),
             ("books", books::PROMISE, self.books.findings.clone()),
+            ("copies", copies::PROMISE, self.copies.findings.clone()),
             ("tasks", tasks::PROMISE, self.tasks.findings.clone()),
+            ("reasons", reasons::PROMISE, self.reasons.findings.clone()),
             ("survival", survival::PROMISE, self.survival.findings.clone()),
             ("updates", updates::PROMISE, self.updates.findings.clone()),
             ("fencing", fencing::PROMISE, self.fencing.findings.clone()),

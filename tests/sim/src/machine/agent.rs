@@ -4,19 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use agent_core::health::Finding;
+use agent_core::journal::Journal;
 use agent_core::{
-    Agent as Core, Effect, ExitStatus, Input, LinkDown, LinkId, Record, Settings, checkpoint, convert,
+    Agent as Core, Effect, Ending, ExitStatus, Input, LinkDown, LinkId, Record, Settings, convert,
 };
 use model::id::{AgentId, ContainerId};
 use model::resources::{Bag, Form};
 use rand::RngExt;
 use wire::v1;
 
+use super::checkpoint::Disk;
 use super::containers::Containers;
-use super::{Crash, Due, Machine};
-use crate::context::Context;
+use super::{Crash, Due, Machine, Trouble};
+use crate::context::{Context, Event};
+use crate::faults::Fault;
 use crate::frame::{Ask, Frame};
 use crate::net::{ConnId, Host, MS, Micros};
+use crate::version;
 
 /// Records in the log after which it is written anew.
 const COMPACT: usize = 50;
@@ -26,29 +30,51 @@ pub struct Agent {
     host: Host,
     masters: Vec<(String, Host)>,
     total: Bag,
-    /// What would be found after a power cut.
-    synced: Vec<Record>,
-    unsynced: Vec<(u64, Record)>,
+    disk: Disk,
+    /// The process is of the next version.
+    next: bool,
     /// Counts the boots of the machine.
     boots: u64,
+    /// When the last of them was.
+    booted: Micros,
     containers: Containers,
     /// Launches that an earlier process gave up before they happened.
     never: BTreeSet<ContainerId>,
     run: Option<Running>,
     compactions: u64,
     starts: u64,
-    /// The disk has no room.
-    full: bool,
+    /// The kernel makes no processes until then.
+    exhausted_until: Micros,
+    /// What is on the disk is damaged, and the process does not start from it.
+    refused: bool,
+    refusals: u64,
     /// The highest term of which an order was obeyed and stored.
     term: u64,
+    /// As the machine calls itself: an image of it has the same name.
+    hostname: String,
+    /// Its disk holds another machine's agent, which goes on there.
+    copy: bool,
+    /// How often that was found out.
+    found_out: u64,
 }
+
+/// What a copy of a machine has.
+pub(crate) struct Image {
+    disk: Disk,
+    term: u64,
+    total: Bag,
+    hostname: Option<String>,
+}
+
+/// A copy is started again so often before its operator reads why it ends, and has it begin anew.
+const PATIENCE: u64 = 3;
 
 struct Running {
     core: Core,
     conns: BTreeMap<ConnId, LinkId>,
     current: Option<(LinkId, ConnId)>,
     armed: Option<Micros>,
-    syncing: bool,
+    journal: Journal,
 }
 
 impl Agent {
@@ -57,17 +83,53 @@ impl Agent {
             host,
             masters: masters.to_vec(),
             total,
-            synced: Vec::new(),
-            unsynced: Vec::new(),
+            disk: Disk::default(),
+            next: false,
             boots: 0,
+            booted: 0,
             containers: Containers::default(),
             never: BTreeSet::new(),
             run: None,
             compactions: 0,
             starts: 0,
-            full: false,
+            exhausted_until: 0,
+            refused: false,
+            refusals: 0,
             term: 0,
+            hostname: String::new(),
+            copy: false,
+            found_out: 0,
         }
+    }
+
+    /// What an image of the machine has, if its agent has an id by now: sometimes its name as well.
+    pub(crate) fn image(&self, cx: &mut Context) -> Option<Image> {
+        if self.copy || self.disk.rotten {
+            return None;
+        }
+        self.registered_as()?;
+        let disk = self.disk.image(cx);
+        let hostname = cx.chance(5_000).then(|| cx.of(self.host).name.clone());
+        Some(Image { disk, term: self.term, total: self.total.clone(), hostname })
+    }
+
+    /// The disk of this machine, which has never run, holds another's agent.
+    pub(crate) fn become_copy(&mut self, image: Image) {
+        let Image { disk, term, total, hostname } = image;
+        self.disk = disk;
+        self.term = term;
+        self.total = total;
+        self.hostname = hostname.unwrap_or_default();
+        self.copy = true;
+    }
+
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy
+    }
+
+    /// The id on its disk.
+    pub(crate) fn registered_as(&self) -> Option<AgentId> {
+        self.disk.id().cloned()
     }
 
     /// What its containers use now, and what there is.
@@ -77,13 +139,28 @@ impl Agent {
 
     /// What it is called, and what it has in the form it is reserved in, while its process runs.
     pub(crate) fn known_as(&self) -> Option<(&AgentId, Bag)> {
-        let core = &self.run.as_ref()?.core;
+        let core = &self.run.as_ref().filter(|_| !self.copy)?.core;
         Some((core.id()?, core.summary().total))
     }
 
-    /// The disk has no room, or has room again.
-    pub(crate) fn fill_disk(&mut self, full: bool) {
-        self.full = full;
+    /// Something is wrong with the disk from now on, or nothing is any more.
+    pub(crate) fn ail(&mut self, trouble: Option<Trouble>) {
+        self.disk.trouble = trouble;
+    }
+
+    /// A bit of what was written flips. Only of machines that are down.
+    pub(crate) fn flip(&mut self, cx: &mut Context) {
+        self.disk.flip(cx);
+    }
+
+    /// Whether it does not start, and somebody has to do something about its disk.
+    pub(crate) fn refuses(&self) -> bool {
+        self.refused
+    }
+
+    /// No process can be made for so long: there are as many as there may be.
+    pub(crate) fn exhaust(&mut self, until: Micros) {
+        self.exhausted_until = until;
     }
 
     /// The tasks that run now, and what each executes.
@@ -98,8 +175,10 @@ impl Agent {
     }
 
     fn settings(&self, cx: &mut Context) -> Settings {
+        let name = cx.of(self.host).name.clone();
+        let hostname = if self.hostname.is_empty() { &name } else { &self.hostname };
         let info = v1::AgentInfo {
-            hostname: cx.of(self.host).name.clone(),
+            hostname: hostname.clone(),
             port: Some(5051),
             resources: self.total.to_wire(Form::Stack),
             ..Default::default()
@@ -108,9 +187,10 @@ impl Agent {
             masters: self.masters.iter().map(|(address, _)| address.clone()).collect(),
             info: Arc::new(info),
             total: self.total.clone(),
-            version: "0.1.0".into(),
-            boot: format!("boot-{}", self.boots),
-            ip: cx.of(self.host).name.clone(),
+            version: if self.next { "0.2.0" } else { "0.1.0" }.into(),
+            boot: format!("{name}-{}", self.boots),
+            booted: Some(cx.of(self.host).wall.read(self.booted)),
+            ip: name,
             seed: cx.random.random(),
         }
     }
@@ -139,11 +219,9 @@ impl Agent {
         let Some(run) = &mut self.run else { return };
         match effect {
             Effect::Checkpoint { seq, record } => {
-                self.unsynced.push((seq, record));
-                if !run.syncing {
-                    run.syncing = true;
+                if let Some(last) = self.disk.push(seq, record) {
                     let took = cx.sync_time();
-                    cx.later(self.host, took, Due::Synced(seq));
+                    cx.later(self.host, took, Due::Synced(last));
                 }
             }
             Effect::Dial { link, address } => {
@@ -165,7 +243,14 @@ impl Agent {
             }
             Effect::Send { link, report } => {
                 if let Some((_, conn)) = run.current.filter(|(current, _)| *current == link) {
-                    cx.send(conn, self.host, Frame::ToMaster(Box::new(convert::to_master(&report))));
+                    let mut frame = convert::to_master(&report);
+                    if self.next {
+                        frame = match version::read_by_this(&frame) {
+                            Ok(frame) => frame,
+                            Err(why) => return cx.judge.broken("versions understand each other", why),
+                        };
+                    }
+                    cx.send(conn, self.host, Frame::ToMaster(Box::new(frame)));
                 }
             }
             Effect::Fetch(job) => {
@@ -178,6 +263,13 @@ impl Agent {
                 let task = key.task.clone();
                 let resources = job.task.resources.clone();
                 let id = job.container;
+                if cx.now < self.exhausted_until && !cx.judge.healed {
+                    cx.judge.once.never(&task);
+                    cx.judge.reasons.not_launched(&key);
+                    self.never.insert(id.clone());
+                    let took = cx.between((MS, 20 * MS));
+                    return cx.later(self.host, took, Due::NotStarted(id));
+                }
                 let (starts, ends) =
                     self.containers.launch(id.clone(), key, resources, &job.task.command.value, cx);
                 let well =
@@ -221,11 +313,28 @@ impl Agent {
             Effect::Show(_) | Effect::MakeVolume(_) => {}
             // Its frameworks bring no executors of their own.
             Effect::Resize { .. } | Effect::Event { .. } | Effect::CloseStream { .. } => {}
-            Effect::Stop(ending) => {
-                let why = format!("{}: {ending:?}", cx.of(self.host).name);
-                cx.judge.broken("agents go on", why);
-            }
+            Effect::Stop(ending) => self.stop(&ending, cx),
         }
+    }
+
+    /// The process ends by itself, as only that of a copy does. Whoever starts it again learns that it is of no use.
+    fn stop(&mut self, ending: &Ending, cx: &mut Context) {
+        if !self.copy {
+            let why = format!("{}: {ending:?}", cx.of(self.host).name);
+            return cx.judge.broken("agents go on", why);
+        }
+        let why = match ending {
+            Ending::Gone { message } | Ending::Invalid { message } => message.as_str(),
+            Ending::Done { .. } => "",
+        };
+        cx.judge.copies.ended(&cx.standing[self.host.0 as usize].name, why);
+        self.found_out += 1;
+        cx.of_mut(self.host).up = false;
+        self.crash(Crash::Killed, cx);
+        cx.process_ended(self.host);
+        let back = cx.between((100 * MS, 3_000 * MS));
+        let wiped = self.found_out >= PATIENCE;
+        cx.schedule(back, Event::Fault(Fault::Restart { host: self.host, wiped }));
     }
 
     /// A container ends at this time, whatever it was to do.
@@ -267,43 +376,41 @@ impl Agent {
         cx.later(self.host, took, Due::Recovered);
     }
 
-    fn synced(&mut self, seq: u64, cx: &mut Context) {
-        if self.full {
+    fn synced(&mut self, cx: &mut Context) {
+        let Some(run) = &mut self.run else { return };
+        let Ok((seq, stored)) = self.disk.finish(&mut run.journal) else {
             // Nothing of what was to be written is on the disk, and the process ends as it does in earnest.
-            self.unsynced.clear();
             cx.of_mut(self.host).up = false;
             self.crash(Crash::Killed, cx);
             return cx.process_ended(self.host);
+        };
+        if self.disk.is_long(COMPACT) {
+            self.disk.compact(&run.core.snapshot(), &mut run.journal);
+            self.compactions += 1;
         }
-        let count = self.unsynced.iter().take_while(|(number, _)| *number <= seq).count();
-        let stored: Vec<Record> = self.unsynced.drain(..count).map(|(_, record)| record).collect();
-        self.store(stored, cx);
-        if let Some(run) = &mut self.run {
-            run.syncing = false;
-            if let Some((last, _)) = self.unsynced.last() {
-                run.syncing = true;
-                let took = cx.sync_time();
-                cx.later(self.host, took, Due::Synced(*last));
-            } else if self.synced.len() > COMPACT {
-                self.synced = run.core.snapshot();
-                self.compactions += 1;
-            }
+        self.store(&stored, cx);
+        if let Some(last) = self.disk.begin() {
+            let took = cx.sync_time();
+            cx.later(self.host, took, Due::Synced(last));
         }
         self.input(Input::Synced(seq), cx);
     }
 
     /// These records are on the disk now, whatever comes.
-    fn store(&mut self, records: Vec<Record>, cx: &mut Context) {
-        for record in &records {
+    fn store(&mut self, records: &[Record], cx: &mut Context) {
+        // What a copy writes to its disk nobody is told.
+        for record in records.iter().filter(|_| !self.copy) {
             match record {
-                Record::Update { key, update } => cx.judge.updates.stored(key, update, self.host),
+                Record::Update { key, update } => {
+                    cx.judge.updates.stored(key, update, self.host);
+                    cx.judge.reasons.said(key, update);
+                }
                 Record::Acknowledged { key, uuid } => cx.judge.updates.acknowledged(key, *uuid),
                 Record::Term(term) => self.term = self.term.max(*term),
                 Record::Dropped(key) => cx.judge.updates.dropped(key),
                 _ => {}
             }
         }
-        self.synced.extend(records);
     }
 
     fn link_down(&mut self, conn: ConnId, why: LinkDown, cx: &mut Context) {
@@ -318,6 +425,9 @@ impl Agent {
     fn order(&mut self, link: LinkId, frame: wire::link::ToAgent, cx: &mut Context) {
         let old = frame.term < self.term;
         let direction = matches!(frame.frame, Some(wire::link::to_agent::Frame::Refused(_)));
+        if self.copy && matches!(frame.frame, Some(wire::link::to_agent::Frame::Welcome(_))) {
+            cx.judge.copies.welcomed(&cx.standing[self.host.0 as usize].name, cx.now);
+        }
         let envelope = match convert::envelope(frame) {
             Ok(envelope) => envelope,
             Err(error) => return cx.judge.broken("frames are understood", error.to_string()),
@@ -340,21 +450,33 @@ impl Agent {
 impl Machine for Agent {
     fn start(&mut self, cx: &mut Context) {
         self.starts += 1;
+        self.next = cx.of(self.host).next;
+        self.disk.next = self.next;
         if self.boots == 0 {
             self.boots = 1;
         }
         let settings = self.settings(cx);
-        // As the disk would be read: through bytes.
-        let bytes = checkpoint::encode(&self.synced);
-        let records = match checkpoint::decode(&bytes) {
-            Ok(records) => records,
-            Err(error) => return cx.judge.broken("what was written can be read", error.to_string()),
+        let (journal, records) = match self.disk.read() {
+            Ok(found) => found,
+            Err(_) if self.disk.rotten => {
+                (self.refused, self.refusals) = (true, self.refusals + 1);
+                cx.of_mut(self.host).up = false;
+                return cx.process_ended(self.host);
+            }
+            Err(error) => {
+                let name = &cx.standing[self.host.0 as usize].name;
+                return cx.judge.broken("what was written can be read", format!("{name}: {error}"));
+            }
         };
+        if self.disk.rotten {
+            let why = format!("{} started from it", cx.of(self.host).name);
+            return cx.judge.broken("what is damaged is refused", why);
+        }
         let core = match Core::recover(settings, records) {
             Ok(core) => core,
             Err(error) => return cx.judge.broken("agents recover", error.to_string()),
         };
-        self.run = Some(Running { core, conns: BTreeMap::new(), current: None, armed: None, syncing: false });
+        self.run = Some(Running { core, conns: BTreeMap::new(), current: None, armed: None, journal });
         let mut effects = Vec::new();
         let now = cx.clock(self.host);
         if let Some(run) = &mut self.run {
@@ -380,7 +502,7 @@ impl Machine for Agent {
                     self.arm(cx);
                 }
             }
-            Due::Synced(seq) => self.synced(seq, cx),
+            Due::Synced(_) => self.synced(cx),
             Due::Fetched(container) => self.input(Input::Fetched { container, result: Ok(()) }, cx),
             Due::Started(container) => {
                 let over = self.containers.0.get(&container).is_none_or(|known| known.is_over(cx.now));
@@ -388,6 +510,10 @@ impl Machine for Agent {
                     return;
                 }
                 self.input(Input::Started { container, pid: 4711 }, cx);
+            }
+            Due::NotStarted(container) => {
+                let message = "cannot fork: Resource temporarily unavailable".to_owned();
+                self.input(Input::LaunchFailed { container, missing_program: false, message }, cx);
             }
             Due::Exited(container) => {
                 let over = self.containers.0.get(&container).filter(|known| known.is_over(cx.now));
@@ -427,12 +553,11 @@ impl Machine for Agent {
         if self.run.take().is_none() {
             return;
         }
-        let survivors = match how {
-            Crash::Killed => self.unsynced.len(),
-            Crash::Power => cx.random.random_range(0..=self.unsynced.len()),
+        let kept = match how {
+            Crash::Killed => self.disk.killed(cx),
+            Crash::Power => self.disk.cut(cx),
         };
-        let kept = self.unsynced.drain(..).take(survivors).map(|(_, record)| record).collect();
-        self.store(kept, cx);
+        self.store(&kept, cx);
         match how {
             Crash::Killed => {
                 // Of launches under way some happen and some do not.
@@ -454,6 +579,7 @@ impl Machine for Agent {
             }
             Crash::Power => {
                 self.boots += 1;
+                self.booted = cx.now;
                 self.containers.0.clear();
                 cx.judge.once.stopped(self.host, cx.now);
                 self.never.clear();
@@ -462,20 +588,28 @@ impl Machine for Agent {
     }
 
     fn wipe(&mut self, cx: &mut Context) {
-        for record in &self.synced {
-            if let Record::Registered(id) = record {
-                cx.judge.reservations.wiped(id);
-            }
+        for id in self.disk.wipe().iter().filter(|_| !self.copy) {
+            cx.judge.reservations.wiped(id);
         }
-        self.synced.clear();
+        self.refused = false;
         self.containers.0.clear();
         self.never.clear();
         self.term = 0;
+        self.copy = false;
+        // Whoever empties it gives it a name of its own, too: balancers know instances by their machines' names.
+        self.hostname.clear();
         cx.judge.updates.wiped(self.host);
         cx.judge.once.stopped(self.host, cx.now);
     }
 
     fn unfinished(&self, _: &Context) -> Vec<String> {
+        if self.starts == 0 {
+            // Nothing was ever copied there.
+            return Vec::new();
+        }
+        if self.copy {
+            return vec!["has not been found to be a copy".to_owned()];
+        }
         let Some(run) = &self.run else { return vec!["does not run".to_owned()] };
         let mut missing = Vec::new();
         if run.core.master().is_none() {
@@ -493,9 +627,11 @@ impl Machine for Agent {
 
     fn report(&self) -> String {
         let ran = self.starts;
+        let found = self.found_out;
         format!(
-            "started {ran} times on {} boots, {} compactions, {} containers held",
+            "started {ran} times on {} boots, {} refused, {} compactions, {} containers held, found to be a copy {found} times",
             self.boots,
+            self.refusals,
             self.compactions,
             self.containers.0.len()
         )

@@ -11,9 +11,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use chronos::core::run::Run;
 use chronos::core::scheduler::Settings;
 use chronos::{Batch as Core, Channels};
-use model::id::FrameworkId;
 use model::time::Span;
-use sdk::engine::{Effect, Engine, FRAMEWORK};
+use sdk::engine::{Effect, Engine};
 use sdk::scheduler::Records;
 use sdk::store::Record;
 use wire::scheduler::Call;
@@ -110,6 +109,8 @@ impl Batch {
                     cx.judge.leases.holds(OFFICE, self.number, token, cx.now, until);
                 }
                 self.terms += 1;
+                let standing = cx.of_mut(self.host);
+                standing.clock = standing.wall;
                 run.leader = None;
                 let mut store = Store::new(self.host, &self.masters, NAMESPACE, LEADER, token);
                 store.load(cx);
@@ -150,7 +151,7 @@ impl Batch {
     fn stored(&mut self, stored: Option<Stored>, cx: &mut Context) {
         match stored {
             Some(Stored::Loaded(records)) => self.elected(records, cx),
-            Some(Stored::Committed { .. }) => {
+            Some(Stored::Committed) => {
                 let Some(term) = self.term() else { return };
                 term.storing = false;
                 let effects = term.engine.as_mut().map(Engine::stored).unwrap_or_default();
@@ -170,8 +171,7 @@ impl Batch {
 
     fn elected(&mut self, records: Vec<Record>, cx: &mut Context) {
         let now = cx.clock(self.host);
-        let framework = records.iter().find(|record| record.key == FRAMEWORK);
-        let framework = framework.map(|record| FrameworkId::from(&*String::from_utf8_lossy(&record.value)));
+        let framework = sdk::engine::framework(&records);
         let settings = Settings { failure_retry: Span::from_secs(2), disable_after_failures: 0 };
         let core = Box::new(Core::new(settings, "", Channels::default()));
         let mut engine = Engine::new(core, framework, model::limits::REFUSE_DEFAULT);
@@ -209,7 +209,7 @@ impl Batch {
                 && let Some(batch) = engine.next_batch()
             {
                 term.storing = true;
-                term.store.commit(0, batch, cx);
+                term.store.commit(batch, cx);
                 self.commits += 1;
             }
             if effects.is_empty() {
@@ -443,6 +443,16 @@ impl Machine for Batch {
     fn crash(&mut self, _: Crash, cx: &mut Context) {
         cx.judge.leases.over(OFFICE, self.number, cx.now);
         self.run = None;
+    }
+
+    /// A term keeps its time: when that is not the machine's any more, the term ends.
+    fn clock_set(&mut self, cx: &mut Context) {
+        let standing = cx.of(self.host);
+        if standing.wall.ahead_ms.abs_diff(standing.clock.ahead_ms) > sdk::limits::CLOCK_STEP.as_millis() {
+            self.step_down(cx);
+            let news = self.run.as_mut().and_then(|run| run.campaign.release(cx));
+            self.learn(news, cx);
+        }
     }
 
     fn unfinished(&self, _: &Context) -> Vec<String> {

@@ -22,6 +22,8 @@ pub(crate) struct Container {
     pub(crate) ends: Option<Micros>,
     /// How.
     pub(crate) exit: ExitStatus,
+    /// The kernel ends it because it uses more memory than this.
+    pub(crate) out_of_memory: Option<u64>,
     /// What it executes.
     pub(crate) command: String,
     /// From when on it answers no checks, though it runs.
@@ -41,16 +43,22 @@ impl Container {
     }
 
     pub(crate) fn exit(&self) -> Exit {
-        Exit { status: self.exit, out_of_memory: None }
+        Exit { status: self.exit, out_of_memory: self.out_of_memory }
     }
 
     fn end_by(&mut self, at: Micros, exit: ExitStatus) {
         if self.ends.is_none_or(|ends| ends > at) {
             self.ends = Some(at);
             self.exit = exit;
+            self.out_of_memory = None;
         }
     }
 }
+
+/// Of ten thousand commands so many use more memory than they have, in a storm.
+const GREEDY: u32 = 150;
+/// As much as that.
+const MEMORY: u64 = 32 << 20;
 
 const TERMINATED: ExitStatus = ExitStatus::Signal(15, "Terminated");
 const KILLED: ExitStatus = ExitStatus::Signal(9, "Killed");
@@ -78,12 +86,20 @@ impl Containers {
             Some("?") => u64::from(cx.chance(3_000)),
             word => word.map_or(0, number),
         };
-        let ends = millis.map(|millis| starts + millis * MS);
-        let exit = ExitStatus::Code(i32::try_from(code).unwrap_or(1));
+        let mut ends = millis.map(|millis| starts + millis * MS);
+        let mut exit = ExitStatus::Code(i32::try_from(code).unwrap_or(1));
+        let mut out_of_memory = None;
+        if !cx.judge.healed && cx.chance(GREEDY) {
+            let at = starts + cx.between((0, 10_000 * MS));
+            if ends.is_none_or(|ends| ends > at) {
+                (ends, exit, out_of_memory) = (Some(at), KILLED, Some(MEMORY));
+                cx.judge.reasons.out_of_memory(&key);
+            }
+        }
         let ill =
             cx.chance(if cx.judge.healed { 0 } else { 800 }).then(|| starts + cx.between((0, 20_000 * MS)));
         let command = command.to_owned();
-        self.0.insert(id, Container { key, resources, starts, ends, exit, command, ill });
+        self.0.insert(id, Container { key, resources, starts, ends, exit, out_of_memory, command, ill });
         (starts, ends)
     }
 

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod batch;
 pub mod caller;
 mod campaign;
+mod checkpoint;
 pub mod citizen;
 mod containers;
 pub mod framework;
@@ -24,7 +25,6 @@ pub mod writer;
 
 use agent_core::ProbeId;
 use haproxy::core::Input as SidecarInput;
-use master::Registrar;
 use model::id::ContainerId;
 use replica::snapshot::Job;
 use replica::{Descriptor, NodeId, Output, PeerMessage};
@@ -32,6 +32,7 @@ use replica::{Descriptor, NodeId, Output, PeerMessage};
 use crate::context::Context;
 use crate::frame::Frame;
 use crate::net::{ConnId, Host};
+use crate::version::Registrar;
 
 /// A machine's own business that has become due.
 #[derive(Debug)]
@@ -61,6 +62,8 @@ pub enum Due {
     Fetched(ContainerId),
     /// A container executes its command.
     Started(ContainerId),
+    /// No process could be made for a container.
+    NotStarted(ContainerId),
     /// A container may have ended.
     Exited(ContainerId),
     /// Nothing is known of a container.
@@ -103,6 +106,17 @@ pub enum Crash {
     Power,
 }
 
+/// What is wrong with a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It has no room: every write fails.
+    Full,
+    /// The next write fails (as by EIO), and nothing of it is there.
+    Write,
+    /// The next sync fails, once; what it was to make safe may be gone, though a later one would succeed.
+    Sync,
+}
+
 /// What runs on a host.
 pub trait Machine {
     /// The process starts with what its disk holds.
@@ -115,6 +129,8 @@ pub trait Machine {
     fn peer(&mut self, _: Box<PeerMessage>, _: &mut Context) {}
     /// The process ends at once.
     fn crash(&mut self, how: Crash, cx: &mut Context);
+    /// Somebody has set the clock of the machine. Most processes have their own and take no notice until they start anew.
+    fn clock_set(&mut self, _: &mut Context) {}
     /// The disk is replaced by an empty one. Only of machines that are down.
     fn wipe(&mut self, _: &mut Context) {}
     /// What is not yet as it should be, when all is well outside; none when all is well inside.

@@ -129,7 +129,7 @@ impl Sidecar {
             Effect::List { token } => self.ask(Kind::List(token), AppsCall::List, 3, cx),
             Effect::Read { token, app } => self.ask(Kind::App(token), AppsCall::Read(app), 3, cx),
             Effect::Resolve(host) => {
-                let number = host.trim_start_matches('a').parse::<u16>().ok();
+                let number = host.trim_start_matches(char::is_alphabetic).parse::<u16>().ok();
                 let address = number.map(|number| {
                     let [high, low] = number.to_be_bytes();
                     IpAddr::V4(Ipv4Addr::new(10, 0, high, low))

@@ -8,14 +8,13 @@ use super::caller::{Caller, Outcome};
 use crate::context::Context;
 use crate::frame::Frame;
 use crate::net::{ConnId, Host};
+use crate::version;
 
 /// What came of it.
 #[derive(Debug)]
 pub(crate) enum Stored {
     Loaded(Vec<Record>),
-    Committed {
-        number: u64,
-    },
+    Committed,
     /// The fence does not hold any more: nothing was written.
     Deposed,
 }
@@ -23,6 +22,7 @@ pub(crate) enum Stored {
 /// The records as one leader has them.
 #[derive(Debug)]
 pub(crate) struct Store {
+    host: Host,
     caller: Caller,
     namespace: &'static str,
     fence: Compare,
@@ -34,7 +34,7 @@ pub(crate) struct Store {
 enum Task {
     Nothing,
     Load { after: Option<String> },
-    Commit { number: u64, txn: Txn },
+    Commit { txn: Txn },
 }
 
 impl Store {
@@ -47,7 +47,14 @@ impl Store {
         token: u64,
     ) -> Self {
         let fence = Compare { key: key.into(), create_revision: Some(token), ..Compare::default() };
-        Self { caller: Caller::new(host, masters), namespace, fence, loaded: Vec::new(), task: Task::Nothing }
+        Self {
+            host,
+            caller: Caller::new(host, masters),
+            namespace,
+            fence,
+            loaded: Vec::new(),
+            task: Task::Nothing,
+        }
     }
 
     pub(crate) fn load(&mut self, cx: &mut Context) {
@@ -55,10 +62,12 @@ impl Store {
         self.ask(cx);
     }
 
-    /// Writes all or nothing; the number comes back with the outcome.
-    pub(crate) fn commit(&mut self, number: u64, writes: Vec<Write>, cx: &mut Context) {
+    /// Writes all or nothing.
+    pub(crate) fn commit(&mut self, writes: Vec<Write>, cx: &mut Context) {
+        let next = cx.of(self.host).next;
         let operation = |write| match write {
             Write::Put { key, value } => {
+                let value = if next { version::document(&value).into() } else { value };
                 state::Operation::Put(Put { key, value: Base64(value), lease: None })
             }
             Write::Delete { key } => state::Operation::Delete(Key { key }),
@@ -70,7 +79,7 @@ impl Store {
             then: writes.into_iter().map(operation).collect(),
             otherwise: Vec::new(),
         };
-        self.task = Task::Commit { number, txn };
+        self.task = Task::Commit { txn };
         self.ask(cx);
     }
 
@@ -84,7 +93,7 @@ impl Store {
                 after: after.clone(),
                 limit: None,
             }),
-            Task::Commit { txn, .. } => state::Call::Txn(txn.clone()),
+            Task::Commit { txn } => state::Call::Txn(txn.clone()),
         };
         self.caller.state(call, cx);
     }
@@ -130,8 +139,8 @@ impl Store {
                 }
                 Some(Stored::Loaded(std::mem::take(&mut self.loaded)))
             }
-            (Task::Commit { number, .. }, Answer::Txn(txn)) => {
-                Some(if txn.succeeded { Stored::Committed { number } } else { Stored::Deposed })
+            (Task::Commit { .. }, Answer::Txn(txn)) => {
+                Some(if txn.succeeded { Stored::Committed } else { Stored::Deposed })
             }
             (task, other) => {
                 cx.judge.broken("answers fit their calls", format!("{task:?}: {other:?}"));

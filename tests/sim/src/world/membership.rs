@@ -5,7 +5,7 @@ use replica::{Change, NodeId};
 
 use super::{Actor, MASTERS, World};
 use crate::context::Event;
-use crate::faults::Fault;
+use crate::faults::{self, Fault};
 use crate::machine::Crash;
 use crate::machine::master::Master;
 use crate::net::{Host, Micros, SECOND};
@@ -43,10 +43,7 @@ impl World {
     }
 
     pub(super) fn master_mut(&mut self, host: Host) -> Option<&mut Master> {
-        match &mut self.actors[host.0 as usize] {
-            Actor::Master(master) => Some(master),
-            _ => None,
-        }
+        master_of(&mut self.actors, host)
     }
 
     pub(super) fn leader(&self) -> Option<Host> {
@@ -67,35 +64,45 @@ impl World {
     pub(super) fn step_swap(&mut self) {
         let swap = match self.swap {
             Some(swap) => swap,
-            None if self.stormy => self.begin_swap(),
+            // One that has lost its disk is to be replaced before another may be.
+            None if self.stormy && self.reserved.is_some() => {
+                return self.cx.schedule(STEP, Event::Fault(Fault::Members));
+            }
+            None if self.stormy && !self.spares.is_empty() => self.begin_swap(),
             None => return,
         };
         let address = self.master(swap.new).map(|new| new.address().to_owned()).unwrap_or_default();
         let held = self.master(swap.new).and_then(Master::position).map_or(0, |(index, _)| index);
-        let leaders = self.places.masters.clone().into_iter().chain([swap.new]);
-        let leader = leaders.into_iter().find(|host| self.master(*host).is_some_and(Master::leads));
-        let next = leader.and_then(|host| self.master(host)).map(|leader| next(swap, leader, &address, held));
-        match (leader, next) {
-            (Some(host), Some(Next::Ask(change))) => {
-                if let Actor::Master(leader) = &mut self.actors[host.0 as usize] {
-                    leader.change(change, &mut self.cx);
+        // Whoever takes itself for the leader is asked: where the group is divided that may be one on either side.
+        for host in self.places.masters.clone().into_iter().chain([swap.new]) {
+            let leader = self.master(host).filter(|master| master.leads());
+            match leader.map(|leader| next(swap, leader, &address, held)) {
+                Some(Next::Ask(change)) => {
+                    if let (Some(leader), cx) = (master_of(&mut self.actors, host), &mut self.cx) {
+                        leader.change(change, cx);
+                    }
                 }
+                Some(Next::Done) => return self.end_swap(swap),
+                Some(Next::Wait) | None => {}
             }
-            (_, Some(Next::Done)) => return self.end_swap(swap),
-            _ => {}
         }
         self.cx.schedule(STEP, Event::Fault(Fault::Members));
+    }
+
+    /// The masters are divided, and one is to be replaced at this very moment.
+    pub(super) fn swap_divided(&mut self) {
+        if self.swap.is_none() && !self.spares.is_empty() {
+            let leader = self.leader();
+            faults::divide_masters(leader, &self.places, &mut self.cx);
+            self.step_swap();
+        }
     }
 
     fn begin_swap(&mut self) -> Swap {
         let new = self.spares.remove(0);
         let at = usize::try_from(self.cx.between((0, MASTERS - 1))).unwrap_or(0);
         let swap = Swap { new, old: self.places.masters[at] };
-        self.swap = Some(swap);
-        if let Some(newcomer) = self.master_mut(new) {
-            newcomer.belongs(true);
-        }
-        self.start(new);
+        self.bring_in(swap);
         // Half of those that are replaced have lost their disk, and never come back.
         if self.cx.chance(5_000) && self.cx.of(swap.old).up {
             self.crash(swap.old, Crash::Power);
@@ -104,6 +111,33 @@ impl World {
             }
         }
         swap
+    }
+
+    fn bring_in(&mut self, swap: Swap) {
+        self.swap = Some(swap);
+        if let Some(newcomer) = self.master_mut(swap.new) {
+            newcomer.belongs(true);
+        }
+        self.start(swap.new);
+    }
+
+    /// Keeps a machine for the place of a master whose disk is damaged, if there is one and no other change is under way.
+    pub(super) fn reserve(&mut self) -> bool {
+        if self.swap.is_some() || self.reserved.is_some() || self.spares.is_empty() {
+            return false;
+        }
+        self.reserved = Some(self.spares.remove(0));
+        true
+    }
+
+    /// The reserved machine takes the place of a master that does not start any more.
+    pub(super) fn replace(&mut self, old: Host) {
+        let Some(new) = self.reserved.take() else { return };
+        self.bring_in(Swap { new, old });
+        if let Some(lost) = self.master_mut(old) {
+            lost.belongs(false);
+        }
+        self.cx.schedule(STEP, Event::Fault(Fault::Members));
     }
 
     /// The old one is no member any more: its machine is switched off.
@@ -118,6 +152,13 @@ impl World {
         self.places.masters.retain(|host| *host != swap.old);
         self.places.masters.push(swap.new);
         self.next_swap();
+    }
+}
+
+fn master_of(actors: &mut [Actor], host: Host) -> Option<&mut Master> {
+    match &mut actors[host.0 as usize] {
+        Actor::Master(master) => Some(master),
+        _ => None,
     }
 }
 

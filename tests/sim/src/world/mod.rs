@@ -6,6 +6,8 @@ mod membership;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use master::level::Levels;
+use master_core::registry::LEVEL;
 use model::resources::Bag;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -25,7 +27,7 @@ use crate::machine::citizen::Citizen;
 use crate::machine::framework::Framework;
 use crate::machine::listener::Listener;
 use crate::machine::locker::Locker;
-use crate::machine::master::{Group, Master, Registrar};
+use crate::machine::master::{Group, Master};
 use crate::machine::operator::Operator;
 use crate::machine::owner::Owner;
 use crate::machine::sidecar::Sidecar;
@@ -35,6 +37,7 @@ use crate::machine::user::User;
 use crate::machine::watcher::Watcher;
 use crate::machine::writer::Writer;
 use crate::net::{ConnId, Host, Micros, SECOND, Side};
+use crate::version::{self, NEXT, Registrar};
 use crate::weather::Weather;
 
 /// Masters, and machines that may take the place of one.
@@ -191,6 +194,10 @@ pub struct World {
     stormy: bool,
     /// Machines that may become masters.
     spares: Vec<Host>,
+    /// Machines that copies of agents may come to.
+    blanks: Vec<Host>,
+    /// The one that is to take the place of a master with a damaged disk.
+    reserved: Option<Host>,
     swap: Option<Swap>,
 }
 
@@ -228,6 +235,8 @@ impl World {
             spent: BTreeMap::new(),
             stormy: !choices.calm,
             spares: Vec::new(),
+            blanks: Vec::new(),
+            reserved: None,
             swap: None,
         };
         world.cx.judge.service.calm = choices.calm;
@@ -240,7 +249,7 @@ impl World {
         }
         for at in 0..world.actors.len() {
             let host = Host(u32::try_from(at).expect("counted as such before"));
-            if !world.spares.contains(&host) {
+            if !world.spares.contains(&host) && !world.blanks.contains(&host) {
                 world.start(host);
             }
         }
@@ -257,6 +266,7 @@ impl World {
         let addresses: Vec<String> = nodes.iter().map(|node| format!("m{}:5050", node.0)).collect();
         let founders = nodes.iter().copied().zip(addresses.iter().cloned()).take(MASTERS as usize);
         let founding = Founding { cluster: ClusterId(1), members: founders.collect() };
+        version::turn(LEVEL, LEVEL);
         let mut hosts = Vec::new();
         let mut members = BTreeMap::new();
         let mut disks = Vec::new();
@@ -275,7 +285,8 @@ impl World {
             members.insert(*node, (host, address.clone(), disk.files()));
             disks.push((*node, host, disk));
         }
-        let group = Arc::new(Group { founding, members });
+        let levels = Arc::new(Levels::of_program(NEXT));
+        let group = Arc::new(Group { founding, members, levels });
         for (node, host, disk) in disks {
             self.actors.push(Actor::Master(Box::new(Master::new(host, node, disk, group.clone()))));
         }
@@ -290,6 +301,13 @@ impl World {
             let total = Bag::parse(&format!("cpus:{cpus};mem:4096;disk:4096;ports:[31000-31100]"));
             let total = total.expect("a lawful text of resources");
             self.actors.push(Actor::Agent(Box::new(Agent::new(host, masters, total))));
+        }
+        for number in 1..=self.cx.weather.copies {
+            // Numbered on after the agents: names of agents are addresses by their numbers.
+            let host = self.cx.add_host(format!("copy{}", self.cx.weather.agents + number));
+            self.cx.of_mut(host).power = false;
+            self.blanks.push(host);
+            self.actors.push(Actor::Agent(Box::new(Agent::new(host, masters, Bag::new()))));
         }
     }
 
@@ -474,6 +492,7 @@ impl World {
         standing.life += 1;
         standing.paused_until = 0;
         standing.backlog.clear();
+        standing.clock = standing.wall;
         self.cx.release();
         self.note(host, 500);
         self.actors[host.0 as usize].machine().start(&mut self.cx);
@@ -524,12 +543,16 @@ impl World {
         for at in 0..self.actors.len() {
             let host = Host(u32::try_from(at).expect("counted as such before"));
             self.cx.of_mut(host).paused_until = 0;
+            if self.blanks.contains(&host) {
+                continue;
+            }
             self.resume(host);
             self.make_room(host);
             if !self.cx.of(host).up || self.cut_short(host) {
                 self.restart(host, false);
             }
         }
+        self.end_widowed_copies();
         self.cx.release();
     }
 
@@ -564,7 +587,7 @@ impl World {
             let own = actor.view().unfinished(&self.cx);
             missing.extend(own.into_iter().map(|text| format!("{} {text}", standing.name)));
         }
-        if self.swap.is_some() {
+        if self.swap.is_some() || self.reserved.is_some() {
             missing.push("a change of membership is under way".to_owned());
         }
         let masters = self.actors.iter().filter_map(|actor| match actor {

@@ -23,7 +23,7 @@ impl Scheduler {
     pub(super) fn watch_deadline(&mut self, run: &Run) {
         let wanted = run.deadline.is_some() && !run.late && run.part.is_none() && !run.state.is_over();
         let at = wanted.then(|| self.latest_start(run) + Span::from_millis(1));
-        self.timers.set(Timer::Slack(run.id()), at);
+        self.timers.put(Timer::Slack(run.id()), at);
     }
 
     /// It should have begun by now, or have ended.
@@ -33,7 +33,7 @@ impl Scheduler {
         let by = iso8601(deadline);
         let waits = run.state == State::Waiting;
         if !waits && now <= deadline {
-            self.timers.set(Timer::Slack(id.clone()), Some(deadline + Span::from_millis(1)));
+            self.timers.put(Timer::Slack(id.clone()), Some(deadline + Span::from_millis(1)));
             return;
         }
         let message = if now > deadline {

@@ -201,14 +201,14 @@ impl Scheduler {
             return;
         }
         if let Some(at) = run.not_before.filter(|at| *at > now) {
-            self.timers.set(Timer::Attempt(id), Some(at));
+            self.timers.put(Timer::Attempt(id), Some(at));
             return;
         }
         let Some(job) = self.book.job(&run.job) else { return };
         if let Some(tolerance) =
             job.tolerance.filter(|_| run.state == State::Waiting && run.attempt == 0 && run.task.is_none())
         {
-            self.timers.set(Timer::TooLate(id.clone()), Some(run.due + tolerance + Span::from_millis(1)));
+            self.timers.put(Timer::TooLate(id.clone()), Some(run.due + tolerance + Span::from_millis(1)));
         }
         if job.definition.suspend {
             return;
@@ -231,7 +231,7 @@ impl Scheduler {
         let new = self.queue.insert(turn, share);
         self.revive |= new;
         if new && preempts {
-            self.timers.set(Timer::Preempt(id), Some(now + limits::PREEMPT_AFTER));
+            self.timers.put(Timer::Preempt(id), Some(now + limits::PREEMPT_AFTER));
         }
     }
 
@@ -268,7 +268,7 @@ impl Scheduler {
 
     pub(super) fn unqueue(&mut self, id: &RunId) {
         for timer in [Timer::Attempt(id.clone()), Timer::TooLate(id.clone())] {
-            self.timers.set(timer, None);
+            self.timers.put(timer, None);
         }
         self.park(id);
     }
@@ -279,7 +279,7 @@ impl Scheduler {
         self.release(id);
         self.release_room(id);
         self.book.waiting.remove(id);
-        self.timers.set(Timer::Preempt(id.clone()), None);
+        self.timers.put(Timer::Preempt(id.clone()), None);
     }
 }
 

@@ -78,7 +78,7 @@ impl Scheduler {
         out: &mut Vec<Effect>,
     ) {
         for timer in [Timer::Kill, Timer::Lost] {
-            self.timers.set(timer(run.id()), None);
+            self.timers.put(timer(run.id()), None);
         }
         let mut run = run.clone();
         run.unreachable_since = None;
@@ -233,7 +233,7 @@ impl Scheduler {
         let limit = self.book.job(&run.job).and_then(|job| job.run_limit());
         let at = run.started.zip(limit).map(|(started, limit)| started + limit);
         let goes_on = run.part.is_none() && !run.state.is_over();
-        self.timers.set(Timer::Limit(run.id()), at.filter(|_| goes_on));
+        self.timers.put(Timer::Limit(run.id()), at.filter(|_| goes_on));
     }
 
     pub(super) fn succeeded(&mut self, now: Time, run: Run, out: &mut Vec<Effect>) {

@@ -13,7 +13,7 @@ impl Scheduler {
     /// A run is over.
     pub(super) fn ended(&mut self, now: Time, run: &Run, out: &mut Vec<Effect>) {
         for timer in [Timer::Limit, Timer::Slack] {
-            self.timers.set(timer(run.id()), None);
+            self.timers.put(timer(run.id()), None);
         }
         self.trim(now, &run.job, out);
         self.outlive(&run.job);
@@ -42,13 +42,13 @@ impl Scheduler {
                 next = Some(next.map_or(gone, |next| next.min(gone)));
             }
         }
-        self.timers.set(Timer::Trim(Arc::clone(name)), next);
+        self.timers.put(Timer::Trim(Arc::clone(name)), next);
     }
 
     /// Sets the time when a job that has nothing more to do is deleted.
     pub(super) fn outlive(&mut self, name: &Arc<str>) {
         let at = self.end_of(name);
-        self.timers.set(Timer::Expire(Arc::clone(name)), at);
+        self.timers.put(Timer::Expire(Arc::clone(name)), at);
     }
 
     fn end_of(&self, name: &str) -> Option<Time> {

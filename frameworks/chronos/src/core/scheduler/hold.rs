@@ -18,7 +18,7 @@ impl Scheduler {
     /// Takes a run out of the queue until another of its job has ended.
     pub(super) fn hold(&mut self, id: &RunId) {
         let Some(turn) = self.queue.remove(id) else { return };
-        self.timers.set(Timer::Preempt(id.clone()), None);
+        self.timers.put(Timer::Preempt(id.clone()), None);
         self.held.entry(Arc::clone(&id.job)).or_default().insert(turn.place);
         self.book.waiting.insert(id.clone(), Wait::Turn);
     }

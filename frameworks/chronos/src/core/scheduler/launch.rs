@@ -189,7 +189,7 @@ impl Scheduler {
         let (Some(task), true) = (&run.task, run.state.has_task()) else { return };
         let (task, agent) = (task.id.as_str().into(), task.agent.as_str().into());
         out.push(Effect::Kill { task, agent });
-        self.timers.set(Timer::Kill(run.id()), Some(now + limits::KILL_RETRY));
+        self.timers.put(Timer::Kill(run.id()), Some(now + limits::KILL_RETRY));
     }
 
     pub(super) fn run(&self, id: &RunId) -> Option<Arc<Run>> {

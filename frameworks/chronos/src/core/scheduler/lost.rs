@@ -39,7 +39,7 @@ impl Scheduler {
         let unreachable = self.book.job(&run.job).map(|job| job.unreachable()).unwrap_or_default();
         let since = run.unreachable_since.filter(|_| run.state == State::Unreachable);
         let at = since.zip(unreachable.patience()).map(|(since, patience)| since + patience);
-        self.timers.set(Timer::Lost(run.id()), at);
+        self.timers.put(Timer::Lost(run.id()), at);
     }
 
     /// Its job says something else of agents that cannot be reached.

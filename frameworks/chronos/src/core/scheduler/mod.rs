@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use model::id::{AgentId, TaskId};
 use model::time::{Span, Time};
+use sdk::timers::Timers;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -38,7 +39,6 @@ use super::message::{Command, Effect, Event, Input, Notice, Reply};
 use super::refusal::Refusal;
 use super::run::{Run, RunId, State};
 use super::stored::{JOB, QUEUE, RUN, STATUS, Stored};
-use super::timers::Timers;
 use crate::limits;
 
 /// What an operator may choose.
@@ -264,7 +264,7 @@ impl Scheduler {
     /// Sets the timer of a job's next due time.
     fn watch(&mut self, name: &Arc<str>) {
         let due = self.book.job(name).and_then(|job| job.next_due());
-        self.timers.set(Timer::Due(Arc::clone(name)), due);
+        self.timers.put(Timer::Due(Arc::clone(name)), due);
         self.outlive(name);
     }
 
@@ -300,13 +300,13 @@ impl Scheduler {
     fn ask_for_offers(&mut self, now: Time, out: &mut Vec<Effect>) {
         if self.queue.is_empty() {
             self.revive = false;
-            self.timers.set(Timer::Revive, None);
+            self.timers.put(Timer::Revive, None);
             return;
         }
         if self.revive {
             let earliest = self.revived_at.map_or(now, |at| at + limits::REVIVE_INTERVAL);
             if now < earliest {
-                self.timers.set(Timer::Revive, Some(earliest));
+                self.timers.put(Timer::Revive, Some(earliest));
                 return;
             }
             self.revive = false;
@@ -314,7 +314,7 @@ impl Scheduler {
             out.push(Effect::Revive);
         }
         if !self.timers.is_set(&Timer::Revive) {
-            self.timers.set(Timer::Revive, Some(now + limits::REVIVE_AGAIN));
+            self.timers.put(Timer::Revive, Some(now + limits::REVIVE_AGAIN));
         }
     }
 

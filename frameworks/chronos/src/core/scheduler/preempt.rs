@@ -57,7 +57,7 @@ impl Scheduler {
     /// A run that may make room has waited for some time.
     pub(super) fn preempt(&mut self, now: Time, id: &RunId, out: &mut Vec<Effect>) {
         let Some(run) = self.run(id).filter(|_| self.queue.contains(id)) else { return };
-        self.timers.set(Timer::Preempt(id.clone()), Some(now + limits::PREEMPT_AGAIN));
+        self.timers.put(Timer::Preempt(id.clone()), Some(now + limits::PREEMPT_AGAIN));
         let Some(job) = self.book.job(&run.job).cloned() else { return };
         let next = run.parts.as_ref().and_then(|parts| parts.next(&job.steps));
         let work = job.work(run.part.or(next));

@@ -199,11 +199,11 @@ impl Scheduler {
                 self.forget(&run.id(), out);
             }
             for timer in [Timer::Limit, Timer::Slack] {
-                self.timers.set(timer(run.id()), None);
+                self.timers.put(timer(run.id()), None);
             }
         }
         for timer in [Timer::Due, Timer::Trim, Timer::Expire] {
-            self.timers.set(timer(Arc::clone(name)), None);
+            self.timers.put(timer(Arc::clone(name)), None);
         }
         self.book.remove_job(name);
         for prefix in [JOB, STATUS] {

@@ -20,7 +20,6 @@ use wire::marathon::lighten;
 use super::{now, wrong_method};
 use crate::core::events::UNCLASSIC;
 use crate::core::version::stamp;
-use crate::driver::engine;
 use crate::http::respond::{Answered, Problem, forbid_caching};
 use crate::http::{Api, Call};
 use crate::limits;
@@ -121,7 +120,8 @@ impl Drainer {
         if api.view_now().is_some_and(|state| state.drains.known().count() >= limits::DRAINERS) {
             return Err(Problem::Unavailable(format!("there are {} drainers already", limits::DRAINERS)));
         }
-        api.tell(engine::Request::DrainerConnected { name: name.to_owned() }).await;
+        let told = name.to_owned();
+        api.tell(move |framework, step| framework.drainer_connected(told, step)).await;
         Ok(Self { api: api.clone(), name: name.to_owned() })
     }
 }
@@ -129,7 +129,9 @@ impl Drainer {
 impl Drop for Drainer {
     fn drop(&mut self) {
         let (api, name) = (self.api.clone(), std::mem::take(&mut self.name));
-        tokio::spawn(async move { api.tell(engine::Request::DrainerDisconnected { name }).await });
+        tokio::spawn(async move {
+            api.tell(move |framework, step| framework.drainer_disconnected(name, step)).await;
+        });
     }
 }
 

@@ -104,7 +104,7 @@ pub(super) fn info(api: &Api, call: &Call) -> Answered {
             task_launch_timeout: limits::LAUNCH_TIMEOUT.as_millis(),
             task_reservation_timeout: 20_000,
             reconciliation_initial_delay: 0,
-            reconciliation_interval: limits::RECONCILE_INTERVAL.as_millis(),
+            reconciliation_interval: sdk::limits::RECONCILE_ALL.as_millis(),
             mesos_leader_ui_url: None,
             leader_proxy_connection_timeout_ms: millis(standby::CONNECT),
             leader_proxy_read_timeout_ms: millis(limits::ANSWER),

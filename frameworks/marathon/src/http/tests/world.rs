@@ -2,34 +2,38 @@
 
 use crate::http::BOUNDS;
 use front::door::Bounds;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use model::id::{AgentId, FrameworkId, OfferId};
+use model::attributes::Attributes;
 use model::resources::Bag;
 use model::role::Role;
 use model::task::TaskState;
 use model::time::{Span, Time};
 use reqwest::{Client, Method, Response, StatusCode};
+use sdk::engine::{Effect, Engine};
 use sdk::leadership::{Fence, Standing};
+use sdk::offer::Offer;
+use sdk::scheduler::{Desk, Handle, Records, desk};
+use sdk::subscription::Heard;
+use sdk::update::Update;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::watch;
+use wire::scheduler::{Call, call};
 use wire::state::Compare;
 
-use crate::core::offer::Offer;
-use crate::core::update::{Reason, TaskUpdate};
-use crate::driver::Config;
-use crate::driver::engine::{Engine, Outside, Request, Windows};
+use crate::driver::windows::Channels;
+use crate::driver::{Config, Framework};
 use crate::http::{Api, Surroundings};
-use crate::supervisor::message::{Call, Commit, Input};
-use crate::supervisor::{Settings, Supervisor};
+use crate::supervisor::Settings;
 
 /// A server and a client of it.
 pub(super) struct Server {
     pub(super) address: String,
     http: Client,
-    standing: watch::Sender<Standing>,
+    /// That of one that follows.
+    desk: Option<Desk<Framework>>,
 }
 
 /// What one agent has.
@@ -39,7 +43,7 @@ const RESOURCES: &str = "cpus:8;mem:16000;disk:100000;ports:[31000-32000]";
 /// is dead at once.
 #[derive(Default)]
 struct Instant {
-    results: VecDeque<Input>,
+    results: VecDeque<Heard>,
     offers: u64,
     updates: u64,
 }
@@ -47,75 +51,94 @@ struct Instant {
 impl Instant {
     fn update(&mut self, task: &model::id::TaskId, state: TaskState) {
         self.updates += 1;
-        self.results.push_back(Input::Update(TaskUpdate {
+        self.results.push_back(Heard::Update(Update {
             task: task.clone(),
             state,
-            agent: Some(AgentId::from("S0")),
+            agent: Some("S0".into()),
             uuid: Some(self.updates.to_be_bytes().to_vec()),
             message: String::new(),
-            reason: Reason::Other,
+            reason: None,
             healthy: None,
             addresses: vec!["10.0.0.7".to_owned()],
             unreachable_since: None,
+            data: Vec::new(),
         }));
     }
-}
 
-impl Outside for Instant {
-    fn commit(&mut self, commit: Commit) {
-        self.results.push_back(Input::Committed { number: commit.number });
+    fn offer(&mut self) {
+        self.offers += 1;
+        self.results.push_back(Heard::Offers(vec![Offer {
+            id: format!("o-{}", self.offers).into(),
+            agent: "S0".into(),
+            hostname: "node-7.example".to_owned(),
+            role: Role::any(),
+            resources: Bag::parse(RESOURCES).unwrap(),
+            attributes: Attributes::parse("rack:r1").unwrap(),
+            domain: None,
+        }]));
     }
 
-    fn call(&mut self, call: Call) {
-        match call {
-            Call::Subscribe { .. } => self.results.push_back(Input::Subscribed {
-                framework: FrameworkId::from("F-0000"),
-                master: "m1".to_owned(),
-            }),
-            Call::Revive => {
-                self.offers += 1;
-                self.results.push_back(Input::Offers(vec![Offer {
-                    id: OfferId::from(format!("o-{}", self.offers)),
-                    agent: AgentId::from("S0"),
-                    hostname: "node-7.example".to_owned(),
-                    role: Role::any(),
-                    resources: Bag::parse(RESOURCES).unwrap(),
-                    fields: BTreeMap::from([
-                        ("hostname".to_owned(), "node-7.example".to_owned()),
-                        ("rack".to_owned(), "r1".to_owned()),
-                    ]),
-                }]));
-            }
-            Call::Accept { launches, .. } => {
-                for launch in launches {
-                    self.update(&launch.task, TaskState::Starting);
-                    self.update(&launch.task, TaskState::Running);
+    fn call(&mut self, call: &Call) {
+        match call.r#type() {
+            call::Type::Revive => self.offer(),
+            call::Type::Accept => {
+                for task in sdk::call::launched(call) {
+                    self.update(&task, TaskState::Starting);
+                    self.update(&task, TaskState::Running);
                 }
             }
-            Call::Kill(kill) => self.update(&kill.task, TaskState::Killed),
+            call::Type::Kill => {
+                let task = call.kill.as_ref().unwrap().task_id.value.as_str().into();
+                self.update(&task, TaskState::Killed);
+            }
             _ => {}
         }
     }
+
+    /// Stores and does what there is to store and to do.
+    fn obey(&mut self, engine: &mut Engine<Box<Framework>>) {
+        loop {
+            let mut effects = engine.release();
+            if engine.next_batch().is_some() {
+                effects.extend(engine.stored());
+            }
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Call(call) => self.call(&call),
+                    Effect::Reply(reply) => reply(),
+                    Effect::Finish => panic!("a supervisor never finishes"),
+                }
+            }
+        }
+    }
 }
 
-async fn lead(mut engine: Engine, mut requests: mpsc::Receiver<Request>) {
+async fn lead(framework: Framework, mut desk: Desk<Framework>) {
     let mut outside = Instant::default();
     let mut now = Time::from_secs(1_714_637_469);
-    engine.input(now, Input::Elected { seed: [1, 2], records: Vec::new() }, &mut outside);
+    let mut engine = Engine::new(Box::new(framework), None, crate::limits::REFUSE).with_prefix("");
+    engine.elected(now, &Records::default()).unwrap();
+    outside.results.push_back(Heard::Subscribed { framework: "F-0000".into(), master: "m1".to_owned() });
+    desk.show(Standing::Leading(Fence(Compare::default())));
     loop {
-        while let Some(result) = outside.results.pop_front() {
+        outside.obey(&mut engine);
+        if let Some(result) = outside.results.pop_front() {
             // Time passes with what happens, faster than it is waited for.
             now += Span::from_millis(100);
-            engine.input(now, result, &mut outside);
+            engine.heard(now, result).unwrap();
+            continue;
         }
         if let Some(at) = engine.next_deadline().filter(|at| *at <= now + Span::from_secs(5)) {
             now = now.max(at);
-            engine.input(now, Input::Wake, &mut outside);
+            engine.wake(now).unwrap();
             continue;
         }
-        let Some(request) = requests.recv().await else { return };
+        let ask = desk.next().await;
         now += Span::from_millis(10);
-        engine.request(now, request, &mut outside);
+        engine.ask(now, ask).unwrap();
     }
 }
 
@@ -133,11 +156,12 @@ impl Server {
             service_ports: 10_000..=10_010,
             drain_timeout: Span::from_secs(10),
         };
-        let engine = Engine::new(Supervisor::new(settings), Windows { view, hub });
-        let (requests, next) = mpsc::channel(16);
-        tokio::spawn(lead(engine, next));
-        let leading = Standing::Leading(Fence(Compare::default()));
-        Self::serve(leading, view_seen, hub_seen, requests, BOUNDS).await
+        let framework = Framework::new(settings, Arc::new(Channels { view, hub }), || [1, 2]);
+        let (handle, desk) = desk();
+        let mut standing = handle.standing();
+        tokio::spawn(lead(framework, desk));
+        standing.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
+        Self::serve(None, handle, None, (view_seen, hub_seen), BOUNDS).await
     }
 
     /// One that follows, and cannot answer by itself.
@@ -148,58 +172,43 @@ impl Server {
     /// One that follows, and serves one principal.
     pub(super) async fn guarded(credential: &str) -> Self {
         let guard = Some(front::guard::Guard::of_one(credential.parse().unwrap()));
-        let (_, view) = watch::channel(None);
-        let (_, hub) = watch::channel(None);
-        let (requests, _) = mpsc::channel(1);
-        let standing = Standing::Following { leader: None };
-        Self::serve_guarded(guard, standing, view, hub, requests, BOUNDS).await
+        Self::following(guard, None, BOUNDS).await
     }
 
     /// One that follows, with bounds of its own.
     pub(super) async fn standby_within(leader: Option<&str>, bounds: Bounds) -> Self {
-        let (_, view) = watch::channel(None);
-        let (_, hub) = watch::channel(None);
-        let (requests, _) = mpsc::channel(1);
-        let standing = Standing::Following { leader: leader.map(str::to_owned) };
-        Self::serve(standing, view, hub, requests, bounds).await
+        Self::following(None, leader, bounds).await
+    }
+
+    async fn following(guard: Option<front::guard::Guard>, leader: Option<&str>, bounds: Bounds) -> Self {
+        let (handle, desk) = desk();
+        desk.show(Standing::Following { leader: leader.map(str::to_owned) });
+        let nothing = (watch::channel(None).1, watch::channel(None).1);
+        Self::serve(guard, handle, Some(desk), nothing, bounds).await
     }
 
     async fn serve(
-        standing: Standing,
-        view: watch::Receiver<Option<Arc<crate::supervisor::state::State>>>,
-        hub: watch::Receiver<Option<sdk::hub::Hub>>,
-        requests: mpsc::Sender<Request>,
-        bounds: Bounds,
-    ) -> Self {
-        Self::serve_guarded(None, standing, view, hub, requests, bounds).await
-    }
-
-    async fn serve_guarded(
         guard: Option<front::guard::Guard>,
-        standing: Standing,
-        view: watch::Receiver<Option<Arc<crate::supervisor::state::State>>>,
-        hub: watch::Receiver<Option<sdk::hub::Hub>>,
-        requests: mpsc::Sender<Request>,
+        handle: Handle<Framework>,
+        desk: Option<Desk<Framework>>,
+        (view, hub): (
+            watch::Receiver<Option<Arc<crate::supervisor::state::State>>>,
+            watch::Receiver<Option<sdk::hub::Hub>>,
+        ),
         bounds: Bounds,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (standing, seen) = watch::channel(standing);
-        let api = Api::new(Surroundings {
-            config: Arc::new(Config { guard, ..config(&address) }),
-            standing: seen,
-            view,
-            hub,
-            requests,
-            abdicate: Arc::new(Notify::new()),
-        });
+        let config = Arc::new(Config { guard, ..config(&address) });
+        let api = Api::new(Surroundings { config, handle, view, hub });
         tokio::spawn(api.serve_within(listener, bounds, std::future::pending()));
-        Self { address, http: Client::new(), standing }
+        Self { address, http: Client::new(), desk }
     }
 
     /// Another leads now.
     pub(super) fn follow(&self, leader: &str) {
-        self.standing.send_replace(Standing::Following { leader: Some(leader.to_owned()) });
+        let desk = self.desk.as_ref().expect("it follows");
+        desk.show(Standing::Following { leader: Some(leader.to_owned()) });
     }
 
     pub(super) async fn send(

@@ -42,9 +42,9 @@ fn scaled_up_and_down() {
     world.end_killed();
     expect![[r#"
         event: deployment_info Scale /a
-        answer: deployed
         call: KILL a.#2/1
         call: KILL a.#3/1
+        answer: deployed
         event: status_update_event TASK_KILLED a.#2/1
         call: ACKNOWLEDGE a.#2/1
         event: status_update_event TASK_KILLED a.#3/1
@@ -84,9 +84,9 @@ fn deleted() {
     world.end_killed();
     expect![[r#"
         event: deployment_info Stop /a
-        answer: deployed
         call: KILL a.#1/1
         call: KILL a.#2/1
+        answer: deployed
         event: status_update_event TASK_KILLED a.#1/1
         call: ACKNOWLEDGE a.#1/1
         event: status_update_event TASK_KILLED a.#2/1
@@ -248,9 +248,9 @@ fn a_cancelled_deployment_is_undone() {
     expect![[r#"
         event: deployment_failed overridden by another deployment
         event: deployment_info Restart /a
-        answer: deployed
         call: KILL a.#3/1
         call: KILL a.#4/1
+        answer: deployed
         event: status_update_event TASK_KILLED a.#3/1
         call: ACKNOWLEDGE a.#3/1
         event: status_update_event TASK_KILLED a.#4/1
@@ -297,8 +297,8 @@ fn dependencies_come_up_first() {
         event: deployment_step_success Start /db, Start /web
         event: deployment_info Scale /db
         answer: deployed
-        call: SUPPRESS
         call: ACCEPT o1 db.#1/1
+        call: SUPPRESS
         event: status_update_event TASK_RUNNING db.#1/1
         call: ACKNOWLEDGE db.#1/1
         event: health_status_changed_event db.#1/1 db.#1 true

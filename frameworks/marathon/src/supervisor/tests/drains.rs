@@ -5,14 +5,14 @@ use model::task::TaskState;
 use serde_json::json;
 
 use super::world::World;
-use crate::supervisor::message::{Command, Input};
+use crate::supervisor::message::Command;
 
 fn drained_by(names: &[&str]) -> World {
     let mut world = World::new();
     world.post(json!({"id": "/a", "cmd": "x", "instances": 2}));
     world.run_all();
     for name in names {
-        world.input(Input::DrainerConnected { name: (*name).to_owned() });
+        world.drainer_connected(name);
     }
     world.take_log();
     world.calls.clear();
@@ -35,8 +35,8 @@ fn load_balancers_let_go_before_the_kill() {
         answer: deployed
         answer: Done
         -- east has let go
-        answer: Done
         call: KILL a.#1/1
+        answer: Done
         event: status_update_event TASK_KILLED a.#1/1
         event: deployment_step_success Scale /a
         event: deployment_success
@@ -67,7 +67,7 @@ fn without_them_nothing_is_waited_for() {
 #[test]
 fn one_whose_stream_broke_is_waited_for_until_it_should_be_back() {
     let mut world = drained_by(&["east"]);
-    world.input(Input::DrainerDisconnected { name: "east".to_owned() });
+    world.drainer_disconnected("east");
     world.scale("/a", 1);
     assert!(!world.take_log().contains("call: KILL"));
     world.advance(11);
@@ -85,7 +85,7 @@ fn a_new_leader_waits_for_those_that_the_last_one_knew() {
     world.take_log();
     world.scale("/a", 1);
     assert!(!world.take_log().contains("call: KILL"));
-    world.input(Input::DrainerConnected { name: "east".to_owned() });
+    world.drainer_connected("east");
     let tasks = world.running();
     world.command(Command::Drained { drainer: "east".to_owned(), tasks });
     assert!(world.take_log().contains("call: KILL"));

@@ -3,11 +3,14 @@
 use expect_test::expect;
 use model::task::TaskState;
 use model::time::{Span, Time};
+use sdk::subscription::Heard;
 use serde_json::json;
+use wire::v1::task_status::Reason;
 
-use super::world::{PLENTY, World};
+use super::world::{PLENTY, World, asked_about, parsed, settings};
 use crate::core::instance::Condition;
-use crate::supervisor::message::{Call, Input, Record, Refusal};
+use crate::supervisor::Supervisor;
+use crate::supervisor::message::{Command, Input, Origin, Record, Refusal};
 
 #[test]
 fn a_new_leader_touches_nothing_that_runs() {
@@ -23,7 +26,6 @@ fn a_new_leader_touches_nothing_that_runs() {
     world.advance(1);
     expect![[r#"
         -- another leader
-        call: SUBSCRIBE Some("F")
         call: RECONCILE
         call: RECONCILE a.#1/1 a.#2/1
         call: SUPPRESS
@@ -34,7 +36,7 @@ fn a_new_leader_touches_nothing_that_runs() {
         world.update_with(&task, TaskState::Running, |update| {
             update.uuid = None;
             update.healthy = Some(true);
-            update.reason = crate::core::update::Reason::Reconciliation;
+            update.reason = Some(Reason::Reconciliation);
         });
     }
     world.advance(60);
@@ -61,15 +63,14 @@ fn a_deployment_goes_on() {
     world.end_killed();
     expect![[r#"
         -- another leader
-        call: SUBSCRIBE Some("F")
         event: deployment_info Restart /a
         call: RECONCILE
         call: RECONCILE a.#3/1 a.#1/1 a.#4/1 a.#2/1
         call: SUPPRESS
         call: KILL a.#1/1
         event: health_status_changed_event a.#4/1 a.#4 true
-        call: ACKNOWLEDGE a.#4/1
         call: KILL a.#2/1
+        call: ACKNOWLEDGE a.#4/1
         event: status_update_event TASK_KILLED a.#1/1
         call: ACKNOWLEDGE a.#1/1
         event: status_update_event TASK_KILLED a.#2/1
@@ -89,24 +90,17 @@ fn a_launch_that_was_recorded_and_not_sent_is_found_out() {
     world.hold_commits = true;
     world.offer("A", PLENTY);
     // The record arrives, but the leader dies before it hears of it.
-    let commit = world.commits.remove(0);
-    for operation in commit.operations {
-        if let crate::supervisor::message::Operation::Put { key, value } = operation {
-            world.store.insert(key, value);
-        }
-    }
+    let batch = world.commits.remove(0);
+    world.write(batch);
     world.take_log();
     world.fail_over();
     let task = world.tasks_in(Condition::Provisioned).remove(0);
     world.advance(10);
-    let asked = world.calls.iter().any(|call| match call {
-        Call::Reconcile { tasks } => tasks.iter().any(|(asked, _)| *asked == task),
-        _ => false,
-    });
+    let asked = world.calls.iter().any(|call| asked_about(call).contains(&task));
     assert!(asked, "{}", world.take_log());
     world.update_with(&task, TaskState::Gone, |update| {
         update.uuid = None;
-        update.reason = crate::core::update::Reason::Reconciliation;
+        update.reason = Some(Reason::Reconciliation);
     });
     world.advance(5);
     world.run_all();
@@ -130,20 +124,20 @@ fn the_numbering_of_events_goes_on() {
 
 #[test]
 fn who_was_deposed_does_nothing_more() {
-    let mut world = World::new();
-    world.post(json!({"id": "/a", "cmd": "x"}));
-    world.hold_commits = true;
-    world.offer("A", PLENTY);
-    world.take_log();
-    world.input(Input::Deposed);
-    assert_eq!(world.take_log(), "call: disconnect\n");
-    let number = world.commits[0].number;
-    world.input(Input::Committed { number });
-    world.offer("A", PLENTY);
-    assert_eq!(world.take_log(), "", "the launch that waited for its record is not sent");
-    world.post(json!({"id": "/b", "cmd": "x"}));
-    assert_eq!(world.answers.last(), Some(&Err(Refusal::NotLeader)));
-    assert_eq!(world.supervisor.next_deadline(), None);
+    let mut supervisor = Supervisor::new(settings());
+    let mut out = Vec::new();
+    let (now, records) = (Time::from_secs(1), Vec::new());
+    supervisor.handle(now, Input::Elected { seed: [1, 2], records }, &mut out);
+    let post = || Command::Create { document: parsed(json!({"id": "/a", "cmd": "x"})), force: false };
+    assert!(supervisor.command(now, &Origin::default(), post(), &mut out).is_ok());
+    assert!(supervisor.next_deadline().is_some());
+    out.clear();
+    supervisor.handle(now, Input::Deposed, &mut out);
+    supervisor.handle(now, Input::Wake, &mut out);
+    let refused = supervisor.command(now, &Origin::default(), post(), &mut out);
+    assert_eq!((refused, supervisor.next_deadline()), (Err(Refusal::NotLeader), None));
+    assert!(out.is_empty(), "{out:?}");
+    assert_eq!(supervisor.tasks().count(), 0, "it knows nothing any more");
 }
 
 #[test]
@@ -154,15 +148,15 @@ fn records_survive_neighbours_and_strangers() {
     world.run_all();
     world.put("/a", json!({"cmd": "y"}));
     let known = crate::supervisor::record::decode(&records(&world)).state;
-    assert_eq!(known.instances, world.supervisor.state.instances);
-    assert_eq!(known.deployments, world.supervisor.state.deployments);
-    assert_eq!(known.locks, world.supervisor.state.locks);
-    for (app, record) in &world.supervisor.state.apps {
+    assert_eq!(known.instances, world.supervisor().state.instances);
+    assert_eq!(known.deployments, world.supervisor().state.deployments);
+    assert_eq!(known.locks, world.supervisor().state.locks);
+    for (app, record) in &world.supervisor().state.apps {
         assert_eq!(known.apps[app].versions, record.versions);
         assert_eq!(known.apps[app].current, record.current);
     }
     // A later release adds a field to each record; a stranger leaves something of his own.
-    for value in world.store.values_mut() {
+    for (_, value) in world.store.iter_mut().filter(|(key, _)| *key != sdk::engine::FRAMEWORK) {
         let mut document: serde_json::Value = serde_json::from_slice(value).unwrap();
         document["later"] = json!({"a": 1});
         *value = document.to_string().into_bytes();
@@ -201,26 +195,11 @@ fn an_app_that_cannot_be_read_goes_on_running() {
     }
 }
 
-#[test]
-fn a_leader_whose_subscription_was_taken_subscribes_again() {
-    let mut world = World::new();
-    // A request of an earlier leader was long on its way, and the master has ended ours for it.
-    world.input(Input::Unsubscribed);
-    assert_eq!(world.take_log(), "", "not at once: two that both believe to lead would do nothing else");
-    world.advance(1);
-    expect![[r#"
-        call: SUBSCRIBE Some("F")
-    "#]]
-    .assert_eq(&world.take_log());
-    world.subscribe();
-    assert!(world.take_log().contains("RECONCILE"));
-}
-
 /// The old leader's clock was an hour ahead: what it had decided to end ends all the same.
 #[test]
 fn a_kill_is_not_put_off_by_the_clock_of_an_earlier_leader() {
     let mut world = World::new();
-    world.input(Input::DrainerConnected { name: "east".to_owned() });
+    world.drainer_connected("east");
     world.post(json!({"id": "/a", "cmd": "x"}));
     world.run_all();
     world.now += Span::from_hours(1);
@@ -240,7 +219,7 @@ fn nobody_asks_about_a_launch_that_is_not_sent_yet() {
     world.post(json!({"id": "/a", "cmd": "x"}));
     world.hold_commits = true;
     world.offer("A", PLENTY);
-    world.input(Input::Disconnected);
+    world.hear(Heard::Lost { reason: String::new() });
     world.advance(60);
     world.take_log();
     world.subscribe();

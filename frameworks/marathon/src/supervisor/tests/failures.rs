@@ -2,12 +2,14 @@
 
 use expect_test::expect;
 use model::task::TaskState;
-use model::time::Span;
+use model::time::{Span, Time};
+use sdk::subscription::Heard;
 use serde_json::json;
+use wire::v1::task_status::Reason;
 
 use super::world::{PLENTY, World, id, instance_of};
 use crate::core::instance::Condition;
-use crate::supervisor::message::{Call, Command, Input, Refusal};
+use crate::supervisor::message::{Command, Refusal};
 
 fn running(document: serde_json::Value) -> World {
     let mut world = World::new();
@@ -77,8 +79,8 @@ fn an_ill_instance_is_replaced_after_the_forgiven_failures() {
         call: ACKNOWLEDGE a.#1/1
         call: ACKNOWLEDGE a.#1/1
         event: unhealthy_instance_kill_event a.#1/1 a.#1 503
-        call: ACKNOWLEDGE a.#1/1
         call: KILL a.#1/1
+        call: ACKNOWLEDGE a.#1/1
         event: status_update_event TASK_KILLED a.#1/1
         call: ACKNOWLEDGE a.#1/1
         call: ACCEPT o2 a.#1/2
@@ -96,11 +98,11 @@ fn a_repeated_update_counts_once() {
     for _ in 0..5 {
         world.update_with(&task, TaskState::Running, |update| {
             update.uuid = Some(b"the same".to_vec());
-            update.reason = crate::core::update::Reason::Health;
+            update.reason = Some(Reason::TaskHealthCheckStatusUpdated);
             update.healthy = Some(false);
         });
     }
-    let acknowledged = world.calls.iter().filter(|call| matches!(call, Call::Acknowledge { .. })).count();
+    let acknowledged = world.calls.iter().filter(|call| call.acknowledge.is_some()).count();
     assert_eq!(acknowledged, 5, "each copy is acknowledged, or it would come for ever");
     assert!(!world.take_log().contains("KILL"));
 }
@@ -146,8 +148,8 @@ fn instances_of_a_lost_agent_are_replaced_and_killed_when_they_return() {
     world.end_killed();
     expect![[r#"
         event: status_update_event TASK_RUNNING a.#1/1
-        call: ACKNOWLEDGE a.#1/1
         call: KILL a.#1/1
+        call: ACKNOWLEDGE a.#1/1
         event: status_update_event TASK_KILLED a.#1/1
         call: ACKNOWLEDGE a.#1/1
     "#]]
@@ -175,6 +177,23 @@ fn an_app_may_be_patient_with_lost_agents() {
     world.update(&lost, TaskState::Running);
     world.end_killed();
     assert_eq!(world.running(), [lost], "{new} was the younger");
+}
+
+/// The master's clock is an hour behind, and it says since when by its own.
+#[test]
+fn how_long_an_agent_is_out_of_reach_is_counted_by_our_clock() {
+    let strategy = json!({"inactiveAfterSeconds": 60, "expungeAfterSeconds": 120});
+    let mut world = running(json!({"id": "/a", "cmd": "x", "unreachableStrategy": strategy}));
+    let lost = world.running().remove(0);
+    let since = Time::from_millis(world.now.as_millis() - 3_600_000);
+    world.update_with(&lost, TaskState::Unreachable, |update| {
+        update.uuid = None;
+        update.unreachable_since = Some(since);
+    });
+    world.advance(59);
+    assert_eq!(world.tasks_in(Condition::Unreachable), std::slice::from_ref(&lost));
+    world.advance(2);
+    assert_eq!(world.tasks_in(Condition::UnreachableInactive), [lost]);
 }
 
 #[test]
@@ -205,14 +224,14 @@ fn strangers_are_left_alone_and_old_launches_are_not() {
     world.update(&model::id::TaskId::from("not-ours"), TaskState::Running);
     expect![[r#"
         call: ACKNOWLEDGE b.#2/1
-        call: ACKNOWLEDGE a.#1/1
         call: KILL a.#1/1
+        call: ACKNOWLEDGE a.#1/1
         event: unknown_instance_terminated_event b.#2 Failed
         call: ACKNOWLEDGE b.#2/1
         call: ACKNOWLEDGE not-ours
     "#]]
     .assert_eq(&world.take_log());
-    assert_eq!(world.supervisor.strangers(), 1);
+    assert_eq!(world.supervisor().strangers(), 1);
 }
 
 #[test]
@@ -240,10 +259,9 @@ fn updates_are_acknowledged_when_stored() {
 #[test]
 fn a_framework_that_was_removed_starts_anew() {
     let mut world = running(json!({"id": "/a", "cmd": "x", "backoffSeconds": 60}));
-    world.input(Input::FrameworkRemoved);
-    world.input(Input::Subscribed { framework: "G".into(), master: String::new() });
+    world.hear(Heard::Ended { removed: true, message: String::new() });
+    world.subscribe_as("G");
     expect![[r#"
-        call: SUBSCRIBE None
         call: RECONCILE
         call: REVIVE
     "#]]

@@ -2,11 +2,11 @@
 
 use expect_test::expect;
 use model::task::TaskState;
+use sdk::subscription::Heard;
 use serde_json::json;
 
-use super::world::{PLENTY, World, instance_of};
+use super::world::{PLENTY, World, instance_of, is_accept};
 use crate::core::instance::Condition;
-use crate::supervisor::message::{Call, Input};
 
 #[test]
 fn a_new_app_comes_to_run() {
@@ -23,8 +23,8 @@ fn a_new_app_comes_to_run() {
         event: deployment_step_success Start /a
         event: deployment_info Scale /a
         answer: created
-        call: SUPPRESS
         call: ACCEPT o1 a.#1/1 a.#2/1
+        call: SUPPRESS
         event: status_update_event TASK_STARTING a.#1/1
         call: ACKNOWLEDGE a.#1/1
         event: status_update_event TASK_RUNNING a.#1/1
@@ -45,7 +45,7 @@ fn instances_spread_over_the_offers() {
     let mut world = World::new();
     world.post(json!({"id": "/a", "cmd": "x", "instances": 4}));
     let offers = ["A", "B", "C"].map(|agent| world.make_offer(agent, PLENTY, &[]));
-    world.input(Input::Offers(offers.to_vec()));
+    world.hear(Heard::Offers(offers.to_vec()));
     let mut hosts: Vec<String> =
         world.instances("/a").iter().map(|instance| instance.task.as_ref().unwrap().host.clone()).collect();
     hosts.sort();
@@ -71,7 +71,7 @@ fn what_does_not_fit_is_told() {
     world.take_log();
     let with_rack = world.make_offer("A", "cpus:4;mem:20000;ports:[1-9]", &[("rack", "b")]);
     let without = world.make_offer("B", "cpus:16;mem:5;ports:[1-9]", &[]);
-    world.input(Input::Offers(vec![with_rack, without]));
+    world.hear(Heard::Offers(vec![with_rack, without]));
     expect![[r#"
         call: DECLINE o1 o2
     "#]]
@@ -101,18 +101,13 @@ fn a_thousand_instances_are_a_few_transactions() {
     world.offer("A", PLENTY);
     let mut transactions = 0;
     while !world.commits.is_empty() {
-        assert!(
-            !world.calls.iter().any(|call| matches!(call, Call::Accept { .. })),
-            "nothing is launched unrecorded"
-        );
+        assert!(!world.calls.iter().any(is_accept), "nothing is launched unrecorded");
         world.commit_one();
         transactions += 1;
     }
     assert!(transactions <= 10, "{transactions}");
-    let launches = world.calls.iter().find_map(|call| match call {
-        Call::Accept { launches, .. } => Some(launches.len()),
-        _ => None,
-    });
+    let launches =
+        world.calls.iter().find(|call| is_accept(call)).map(|call| sdk::call::launched(call).len());
     assert_eq!(launches, Some(1000));
 }
 
@@ -131,7 +126,7 @@ fn unique_hosts_are_unique() {
     let mut world = World::new();
     world.post(json!({"id": "/a", "cmd": "x", "instances": 3, "constraints": [["hostname", "UNIQUE"]]}));
     let offers = ["A", "B"].map(|agent| world.make_offer(agent, PLENTY, &[]));
-    world.input(Input::Offers(offers.to_vec()));
+    world.hear(Heard::Offers(offers.to_vec()));
     assert_eq!(world.tasks_in(Condition::Provisioned).len(), 2);
     world.offer("A", PLENTY);
     assert_eq!(world.tasks_in(Condition::Provisioned).len(), 2);
@@ -149,7 +144,7 @@ fn a_withdrawn_offer_is_nobodys_fault() {
     world.advance(1);
     world.update_with(&task, TaskState::Dropped, |update| {
         update.uuid = None;
-        update.reason = crate::core::update::Reason::InvalidOffers;
+        update.reason = Some(wire::v1::task_status::Reason::InvalidOffers);
     });
     expect![[r#"
         call: REVIVE
@@ -183,9 +178,10 @@ fn a_launch_nobody_knows_of_is_asked_about() {
     world.offer("A", PLENTY);
     let task = world.tasks_in(Condition::Provisioned).remove(0);
     world.take_log();
-    world.input(Input::Uncertain(vec![task.clone()]));
+    world.hear(Heard::Uncertain(vec![task.clone()]));
     world.advance(10);
-    assert_eq!(world.take_log(), "call: RECONCILE a.#1/1\n");
+    // After 2 s, and with growing pauses.
+    assert_eq!(world.take_log(), "call: RECONCILE a.#1/1\n".repeat(3));
     world.update_with(&task, TaskState::Gone, |update| update.uuid = None);
     world.advance(30);
     assert!(!world.take_log().contains("RECONCILE"), "it has been answered");

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::world::{PLENTY, World, id};
 use crate::core::instance::{Condition, Instance};
 use crate::core::upgrade::{Bounds, upgrade};
-use crate::supervisor::message::{Call, Command, Input};
+use crate::supervisor::message::Command;
 
 /// Something that may happen to a supervisor. Numbers choose among what is there.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ fn name(app: u8) -> String {
 
 fn some_task(world: &World, n: u8) -> Option<TaskId> {
     let tasks: Vec<TaskId> = world
-        .supervisor
+        .supervisor()
         .state
         .instances
         .values()
@@ -103,8 +103,8 @@ fn happen(world: &mut World, happening: &Happening) {
             }
         }
         Happening::EndKilled => world.end_killed(),
-        Happening::Drainer(true) => world.input(Input::DrainerConnected { name: "d".to_owned() }),
-        Happening::Drainer(false) => world.input(Input::DrainerDisconnected { name: "d".to_owned() }),
+        Happening::Drainer(true) => world.drainer_connected("d"),
+        Happening::Drainer(false) => world.drainer_disconnected("d"),
         Happening::Drained(n) => {
             if let Some(task) = some_task(world, *n) {
                 world.command(Command::Drained { drainer: "d".to_owned(), tasks: vec![task] });
@@ -124,7 +124,7 @@ fn stored_is_known(world: &World) {
     let records: Vec<_> = world.store.iter().map(record).collect();
     let loaded = crate::supervisor::record::decode(&records);
     assert_eq!(loaded.unreadable, Vec::<String>::new());
-    let (stored, known) = (&loaded.state, &world.supervisor.state);
+    let (stored, known) = (&loaded.state, &world.supervisor().state);
     assert_eq!(stored.deployments, known.deployments);
     assert_eq!(stored.locks, known.locks);
     let launched = |instance: &&std::sync::Arc<Instance>| instance.is_stored();
@@ -141,16 +141,14 @@ fn launches_are_recorded(world: &World, launched: &mut std::collections::BTreeSe
         *seen = 0;
     }
     for call in &world.calls[*seen..] {
-        if let Call::Accept { launches, .. } = call {
-            for launch in launches {
-                assert!(launched.insert(launch.task.clone()), "{} is launched twice", launch.task);
-                let instance = super::world::instance_of(&launch.task);
-                let gone = world.supervisor.state.instance(&instance).is_none();
-                assert!(
-                    gone || world.store.contains_key(&format!("instance/{instance}")),
-                    "{instance} is not stored"
-                );
-            }
+        for task in sdk::call::launched(call) {
+            assert!(launched.insert(task.clone()), "{task} is launched twice");
+            let instance = super::world::instance_of(&task);
+            let gone = world.supervisor().state.instance(&instance).is_none();
+            assert!(
+                gone || world.store.contains_key(&format!("instance/{instance}")),
+                "{instance} is not stored"
+            );
         }
     }
     *seen = world.calls.len();
@@ -160,7 +158,7 @@ fn launches_are_recorded(world: &World, launched: &mut std::collections::BTreeSe
 fn settle(world: &mut World) {
     world.command(Command::Drained { drainer: "d".to_owned(), tasks: Vec::new() });
     for _ in 0..60 {
-        world.input(Input::DrainerDisconnected { name: "d".to_owned() });
+        world.drainer_disconnected("d");
         world.advance(301);
         world.end_killed();
         world.offer("A", PLENTY);
@@ -181,8 +179,8 @@ fn settle(world: &mut World) {
 }
 
 fn converged(world: &World) {
-    assert_eq!(world.deployments(), 0, "{:?}", world.supervisor.state.deployments);
-    for (id, app) in &world.supervisor.state.apps {
+    assert_eq!(world.deployments(), 0, "{:?}", world.supervisor().state.deployments);
+    for (id, app) in &world.supervisor().state.apps {
         let definition = app.definition().unwrap_or_else(|| panic!("{id} was deleted and is still there"));
         let instances = world.instances(id.as_str());
         assert_eq!(instances.len(), definition.instances as usize, "{id}: {instances:#?}");

@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::world::{PLENTY, World};
 use crate::core::instance::Condition;
-use crate::core::update::Reason;
 
 /// What every running deployment waits for, a line for each reason.
 fn waits(world: &World) -> String {
@@ -67,7 +66,7 @@ fn an_upgrade_names_old_instances_lost_agents_and_kills() {
         RestartApplication /a: 2 instances wait to be replaced by new instances
     "]]
     .assert_eq(&waits(&world));
-    world.update_with(&old[0], TaskState::Unreachable, |update| update.reason = Reason::Other);
+    world.update_with(&old[0], TaskState::Unreachable, |update| update.reason = None);
     world.run_all();
     expect![[r"
         RestartApplication /a: 1 instance waits to end after the kill

@@ -1,6 +1,7 @@
 //! The registry against a simple model, and transcripts of what it answers.
 
 mod laws;
+mod levels;
 mod model;
 mod transcripts;
 mod watching;
@@ -33,7 +34,12 @@ fn agent_info(hostname: &str) -> Arc<wire::v1::AgentInfo> {
 
 fn admit(id: &str, hostname: &str, at: u64) -> Command {
     let info = agent_info(hostname);
-    Command::Agent(AgentCommand::Admit { id: AgentId::from(id), info, at: Time::from_millis(at) })
+    Command::Agent(AgentCommand::Admit {
+        id: AgentId::from(id),
+        info,
+        at: Time::from_millis(at),
+        holder: None,
+    })
 }
 
 fn mark(id: &str, away: Away, at: u64) -> Command {

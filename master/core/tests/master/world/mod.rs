@@ -256,7 +256,12 @@ impl World {
     }
 
     pub(crate) fn frame(&mut self, link: u64, frame: wire::link::to_master::Frame) {
-        let ip = Arc::from("127.0.0.1");
+        self.frame_from("127.0.0.1", link, frame);
+    }
+
+    /// As [`frame`](Self::frame), on a link from this address.
+    pub(crate) fn frame_from(&mut self, ip: &str, link: u64, frame: wire::link::to_master::Frame) {
+        let ip = Arc::from(ip);
         let frame = wire::link::ToMaster { frame: Some(frame) };
         let report = AgentReport::decode(frame, &ip).expect("the frame is a report");
         self.feed(Input::Agent { link: LinkId(link), report });

@@ -314,7 +314,9 @@ impl Script {
             tasks,
             executors: executors.collect(),
             frameworks: frameworks.collect(),
-            boot_id: None,
+            boot_id: args.get("boot").map(str::to_owned),
+            session: args.get("session").map(str::to_owned),
+            earlier_sessions: args.list("earlier"),
             operations: args
                 .list("operations")
                 .iter()
@@ -324,7 +326,7 @@ impl Script {
                 })
                 .collect(),
         };
-        self.world.frame(link(name), Frame::Hello(hello));
+        self.world.frame_from(args.get("ip").unwrap_or("127.0.0.1"), link(name), Frame::Hello(hello));
     }
 
     /// `framework/task:STATE`, with the resources every task of a hello has.
@@ -352,6 +354,10 @@ impl Script {
             source: Some(v1::task_status::Source::Executor.into()),
             uuid: args.number("uuid").map(uuid),
             healthy: args.get("healthy").map(|healthy| healthy == "true"),
+            container_status: args.get("container").map(|name| v1::ContainerStatus {
+                container_id: Some(v1::ContainerId { value: name.to_owned(), ..v1::ContainerId::default() }),
+                ..v1::ContainerStatus::default()
+            }),
             ..v1::TaskStatus::default()
         };
         let report = wire::link::StatusReport {

@@ -151,6 +151,10 @@ pub(crate) fn status(status: &TaskStatus) -> String {
     if let Some(healthy) = status.healthy {
         let _ = write!(line, " healthy={healthy}");
     }
+    let container = status.container_status.as_ref().and_then(|status| status.container_id.as_ref());
+    if let Some(container) = container {
+        let _ = write!(line, " container={}", container.value);
+    }
     if let Some(message) = &status.message {
         let _ = write!(line, " {message:?}");
     }
@@ -285,8 +289,9 @@ pub(crate) fn summary(snapshot: &Snapshot) -> Vec<String> {
     }
     for agent in tables.agents.values() {
         lines.push(format!(
-            "agent {} linked={} deactivated={}{} used=({}) offered=({})",
+            "agent {}{} linked={} deactivated={}{} used=({}) offered=({})",
             agent.id,
+            if agent.reregistered_at.is_some() { " returned" } else { "" },
             agent.link.is_some(),
             agent.deactivated,
             master_core::render::drain_info(agent)

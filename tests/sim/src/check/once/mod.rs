@@ -374,3 +374,51 @@ impl Once {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use master_core::registry::Entry as Stored;
+    use serde_json::json;
+
+    use super::*;
+
+    fn put(key: &str, value: &serde_json::Value) -> (Index, Event) {
+        let value = Bytes::from(value.to_string());
+        let stored = Stored {
+            namespace: NAMESPACE.into(),
+            key: format!("{RECORDS}{key}").as_str().into(),
+            value,
+            version: 1,
+            create_revision: 1,
+            mod_revision: 1,
+            lease: None,
+        };
+        (1, Event::Put(std::sync::Arc::new(stored)))
+    }
+
+    /// A job that runs after another, and a success of that one.
+    fn records() -> [(Index, Event); 2] {
+        let mut run = Run::new(Time::ZERO, RunId::new("first", Time::ZERO), Trigger::Manual);
+        run.state = State::Succeeded;
+        let job = json!({ "definition": { "name": "second", "command": "true", "parents": ["first"] } });
+        [put("job/second", &job), put("run/first@0", &serde_json::to_value(run).expect("a run is JSON"))]
+    }
+
+    fn missed(once: &mut Once) -> bool {
+        once.conclude();
+        once.findings.wrong.iter().any(|text| text.contains("second ran 0 times after its parent"))
+    }
+
+    #[test]
+    fn a_job_that_is_stored_with_a_success_of_the_one_it_waits_for_has_not_missed_it() {
+        let [job, run] = records();
+        let mut together = Once::default();
+        together.revision(&[job.clone(), run.clone()]);
+        assert!(!missed(&mut together), "{:?}", together.findings);
+        let mut before = Once::default();
+        before.revision(&[job]);
+        before.revision(&[run]);
+        assert!(missed(&mut before), "{:?}", before.findings);
+    }
+}

@@ -17,6 +17,7 @@ use super::{Edge, Kind, LIMITS, LINK_FRAMES, Master, OWN_BARRIER, Request};
 use crate::context::Context;
 use crate::frame::Frame;
 use crate::machine::Due;
+use crate::version::{self, NEXT};
 
 impl Master {
     pub(super) fn role(&mut self, role: Role, cx: &mut Context) {
@@ -148,7 +149,14 @@ impl Master {
             }
             cx.judge.facts.admitted(agent.clone());
         }
-        let frame = Frame::ToAgent(Box::new(render::order(term, order)));
+        let mut order = render::order(term, order);
+        if self.level == NEXT {
+            order = match version::read_by_this(&order) {
+                Ok(order) => order,
+                Err(why) => return cx.judge.broken("versions understand each other", why),
+            };
+        }
+        let frame = Frame::ToAgent(Box::new(order));
         if cx.send(conn, self.host, frame) > LINK_FRAMES {
             run.links.remove(&link);
             run.conns.remove(&conn);

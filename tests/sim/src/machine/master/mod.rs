@@ -10,23 +10,24 @@ mod replication;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use master::level::Levels;
 use master_core::input::{Input, LinkId, RequestId, StreamId};
 use master_core::master::Master as Core;
-use master_core::registry::{Command, Registry};
+use master_core::registry::{Command, LEVEL, LevelCommand, Registry};
 use master_core::report::AgentReport;
 use master_core::settings::Settings;
 use model::time::Span;
 use rand::RngExt;
 use replica::disk::{MemoryDisk, MemoryFiles};
 use replica::form::Founding;
-use replica::{Barrier, Change, Fatal, NodeId, Options, PeerMessage, Replica, Role, Standing, Ticket};
+use replica::{Barrier, Change, Disk, Fatal, NodeId, Options, PeerMessage, Replica, Role, Standing, Ticket};
 
-pub use master::machine::Registrar;
-
-use super::{Crash, Due, Machine};
-use crate::context::Context;
+use super::{Crash, Due, Machine, Trouble};
+use crate::context::{Context, Event};
+use crate::faults::Fault;
 use crate::frame::Frame;
-use crate::net::{ConnId, Host, MS, Micros};
+use crate::net::{ConnId, Host, MS, Micros, SECOND};
+use crate::version::{self, NEXT, Registrar};
 
 /// A tick of the replica, as the server has it.
 const TICK: Micros = 50 * MS;
@@ -48,6 +49,8 @@ pub struct Group {
     pub founding: Founding,
     /// Each master's host, address and files.
     pub members: BTreeMap<NodeId, (Host, String, MemoryFiles)>,
+    /// What the program of each said when it greeted.
+    pub levels: Arc<Levels>,
 }
 
 /// A machine with a master on it.
@@ -60,8 +63,16 @@ pub struct Master {
     run: Option<Running>,
     /// It belongs to the group, as far as whoever changes the group knows.
     member: bool,
-    /// The disk has no room.
-    full: bool,
+    /// What is wrong with the disk.
+    trouble: Option<Trouble>,
+    /// Bits of what is on the disk have flipped.
+    rotten: bool,
+    /// It does not start, because it has seen them.
+    refused: bool,
+    /// What its program knows, and whether it does not start because the group writes more than that.
+    level: u32,
+    outdated: bool,
+    outdatings: u64,
     ended: Option<Fatal>,
     starts: u64,
     elections: u64,
@@ -128,6 +139,13 @@ enum Edge {
     Electing,
 }
 
+impl Group {
+    /// Whether the log may hold what programs of this level alone know.
+    fn raised(&self, level: u32) -> bool {
+        self.levels.refusal("", level - 1).is_some()
+    }
+}
+
 impl Master {
     /// A member of the group, or a machine that may become one.
     pub(crate) fn new(host: Host, node: NodeId, disk: MemoryDisk, group: Arc<Group>) -> Self {
@@ -142,7 +160,12 @@ impl Master {
             disk,
             run: None,
             member,
-            full: false,
+            trouble: None,
+            rotten: false,
+            refused: false,
+            level: LEVEL,
+            outdated: false,
+            outdatings: 0,
             ended: None,
             starts: 0,
             elections: 0,
@@ -189,25 +212,96 @@ impl Master {
 
     /// Asks for a change of membership, if it leads.
     pub(crate) fn change(&mut self, change: Change, cx: &mut Context) {
+        self.speak();
         self.ask(Request::Change(change), cx);
     }
 
-    /// The disk has no room from now on.
-    pub(crate) fn fill_disk(&mut self) {
-        self.full = true;
-        if let Some(run) = &mut self.run {
-            run.replica.disk_mut().fail(FULL);
+    /// Something is wrong with the disk from now on.
+    pub(crate) fn ail(&mut self, trouble: Trouble, cx: &mut Context) {
+        self.trouble = Some(trouble);
+        let reached = cx.chance(3_000);
+        let Some(disk) = self.disk_mut() else { return };
+        match trouble {
+            Trouble::Full => disk.fail(FULL),
+            Trouble::Write => disk.fail_write(),
+            Trouble::Sync => disk.fail_sync(reached),
         }
     }
 
-    /// Somebody has made room.
-    pub(crate) fn make_room(&mut self) {
-        self.full = false;
-        if let Some(run) = &mut self.run {
-            run.replica.disk_mut().mend();
-        }
-        if let Some(disk) = &mut self.disk {
+    /// Nothing is wrong with the disk any more: somebody has made room, or what was to fail once has.
+    pub(crate) fn mend(&mut self) {
+        self.trouble = None;
+        if let Some(disk) = self.disk_mut() {
             disk.mend();
+        }
+    }
+
+    fn disk_mut(&mut self) -> Option<&mut MemoryDisk> {
+        match &mut self.run {
+            Some(run) => Some(run.replica.disk_mut()),
+            None => self.disk.as_mut(),
+        }
+    }
+
+    /// A bit flips: of the meta record, of an entry of the log, or of the snapshot. Only of machines that are down.
+    pub(crate) fn flip(&mut self, cx: &mut Context) {
+        let Some(disk) = &mut self.disk else { return };
+        self.rotten = true;
+        if cx.chance(5_000) {
+            let nth = cx.random.random_range(0..=disk.len());
+            return disk.flip(nth);
+        }
+        let files = disk.files();
+        for id in files.ids() {
+            if let Some(bytes) = files.bytes(id) {
+                let mut bytes = bytes.to_vec();
+                let at = cx.random.random_range(0..bytes.len());
+                bytes[at] ^= 1 << cx.random.random_range(0..8);
+                files.overwrite(id, bytes);
+            }
+        }
+    }
+
+    /// Whether it does not start, and somebody has to put another in its place.
+    pub(crate) fn refuses(&self) -> bool {
+        self.refused
+    }
+
+    /// Whether it does not start, because its program is too old for the group.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.outdated
+    }
+
+    /// Its program has its turn.
+    fn speak(&self) {
+        version::turn(self.level, self.run.as_ref().map_or(LEVEL, |run| run.view.level()));
+    }
+
+    /// Its program is too old for what the group writes by now; somebody reads the sentence and puts another there.
+    fn too_old(&mut self, cx: &mut Context) {
+        self.outdated = true;
+        self.outdatings += 1;
+        let read = cx.between((SECOND, 8 * SECOND));
+        cx.schedule(read, Event::Fault(Fault::Tend(self.host)));
+    }
+
+    fn stay_down(&mut self, cx: &mut Context) {
+        self.too_old(cx);
+        cx.of_mut(self.host).up = false;
+        cx.process_ended(self.host);
+    }
+
+    /// What a leader looks at once a tick: whether all members know more than the group may write.
+    fn consider_level(&mut self, cx: &mut Context) {
+        let Some(run) = self.run.as_ref().filter(|run| self.level == NEXT && run.core.leads().is_some())
+        else {
+            return;
+        };
+        let members: Vec<NodeId> = run.replica.members().iter().map(|member| member.id).collect();
+        let reachable = self.group.levels.reachable(self.node, members.into_iter());
+        if let Some(level) = reachable.filter(|level| *level > run.view.level()) {
+            let raise = Command::Level(LevelCommand { level });
+            self.ask(Request::Propose(LIMITS, Box::new(raise)), cx);
         }
     }
 
@@ -228,7 +322,8 @@ impl Master {
         cx.trace.text("ended");
         let power = matches!(fatal, Fatal::Disk(_)) && self.is_doomed();
         match fatal {
-            Fatal::Disk(_) if power || self.full => {}
+            Fatal::Disk(_) if power || self.trouble.is_some() => {}
+            Fatal::Corrupt(_) if self.level < NEXT && self.group.raised(NEXT) => self.too_old(cx),
             // It was removed, and somebody has still to tell it so.
             Fatal::Removed(_) => self.ended = Some(fatal),
             fatal => {
@@ -245,13 +340,27 @@ impl Master {
 
 impl Machine for Master {
     fn start(&mut self, cx: &mut Context) {
-        if self.full {
+        if self.trouble == Some(Trouble::Full) {
             // It would end with its first write; it is started when there is room.
             cx.of_mut(self.host).up = false;
             return cx.process_ended(self.host);
         }
+        if self.refused {
+            // Whoever starts it again hears the same.
+            cx.of_mut(self.host).up = false;
+            return cx.process_ended(self.host);
+        }
+        self.level = if cx.of(self.host).next { NEXT } else { LEVEL };
+        self.outdated = false;
+        self.group.levels.heard(self.node, self.level);
+        // Half of the time the others say so before it has read anything that it does not know.
+        if cx.chance(5_000) && self.group.levels.refusal(&self.address, self.level).is_some() {
+            return self.stay_down(cx);
+        }
         let Some(disk) = self.disk.take() else { return };
+        let copy = self.group.raised(NEXT).then(|| disk.clone());
         self.starts += 1;
+        self.speak();
         let options = Options {
             seed: cx.random.random(),
             snapshot_log_bytes: cx.weather.snapshot_bytes,
@@ -260,8 +369,22 @@ impl Machine for Master {
         };
         let replica = match Replica::open(disk, self.node, options) {
             Ok(replica) => replica,
+            Err(Fatal::Disk(_) | Fatal::Corrupt(_)) if self.rotten => {
+                self.refused = true;
+                cx.of_mut(self.host).up = false;
+                return cx.process_ended(self.host);
+            }
+            Err(Fatal::Corrupt(_)) if self.level < NEXT && self.group.raised(NEXT) => {
+                self.disk = copy;
+                return self.stay_down(cx);
+            }
             Err(fatal) => return cx.judge.broken("what was written can be read", fatal.to_string()),
         };
+        if self.rotten {
+            return cx
+                .judge
+                .broken("what is damaged is refused", format!("{} started from it", self.address));
+        }
         let view = replica.view();
         cx.judge.installed(&self.address, replica.status().applied, &view);
         self.run = Some(Running {
@@ -289,10 +412,12 @@ impl Machine for Master {
     }
 
     fn due(&mut self, what: Due, cx: &mut Context) {
+        self.speak();
         match what {
             Due::Wake => self.wake(cx),
             Due::Tick => {
                 cx.later(self.host, TICK, Due::Tick);
+                self.consider_level(cx);
                 self.ask_now(Request::Tick, cx);
             }
             Due::Outputs(outputs) => self.turned(outputs, cx),
@@ -312,6 +437,7 @@ impl Machine for Master {
     }
 
     fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
+        self.speak();
         match frame {
             Frame::Ask(ask) => self.asked(conn, ask, cx),
             Frame::ToMaster(frame) => {
@@ -331,6 +457,7 @@ impl Machine for Master {
     }
 
     fn peer(&mut self, message: Box<PeerMessage>, cx: &mut Context) {
+        self.speak();
         self.ask_now(Request::Step(message), cx);
     }
 
@@ -358,8 +485,13 @@ impl Machine for Master {
     fn report(&self) -> String {
         let index = self.position().map_or(0, |(index, _)| index);
         format!(
-            "started {} times, elected {}, applied {index}, {} audits",
-            self.starts, self.elections, self.audits
+            "started {} times, elected {}, applied {index}, {} audits, level {}, {} times too old{}",
+            self.starts,
+            self.elections,
+            self.audits,
+            self.level,
+            self.outdatings,
+            if self.refused { ", refused to start from a damaged disk" } else { "" }
         )
     }
 

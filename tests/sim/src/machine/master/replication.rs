@@ -4,9 +4,10 @@ use master_core::input::{self, Input};
 use replica::snapshot::{Intake, load};
 use replica::{Barrier, Descriptor, NodeId, Outbox, Output, PeerMessage, Role, Ticket};
 
-use super::{CHANGE, LIMITS, Master, OWN_BARRIER, Registrar, Request};
+use super::{CHANGE, LIMITS, Master, OWN_BARRIER, Request};
 use crate::context::Context;
 use crate::machine::Due;
+use crate::version::{self, NEXT, Registrar};
 
 /// What a turn puts out. A leader's messages do not wait for its own disk; everybody else's were held back by the
 /// replica itself.
@@ -126,6 +127,13 @@ impl Master {
     pub(super) fn send_peer(&mut self, message: PeerMessage, cx: &mut Context) {
         let to = message.to();
         let Some((host, _, _)) = self.group.members.get(&to) else { return };
+        let message = match self.level {
+            NEXT => match version::peer(message) {
+                Ok(message) => message,
+                Err(why) => return cx.judge.broken("versions understand each other", why),
+            },
+            _ => message,
+        };
         if !cx.message(self.host, *host, message)
             && let Some(run) = &mut self.run
         {
@@ -139,6 +147,8 @@ impl Master {
             Output::Send(message) => self.send_peer(message, cx),
             Output::Applied { index, ticket, outcome, view, .. } => {
                 run.view = view.clone();
+                self.group.levels.group_is_at(view.level());
+                version::turn(self.level, view.level());
                 cx.trace.note(index);
                 cx.judge.applied(&self.address, index, &view);
                 let ticket =
@@ -195,6 +205,11 @@ impl Master {
                 pulled.map_err(|error| error.to_string()).and_then(loaded)
             }
         };
+        if result.is_err() && self.level < NEXT && self.group.raised(NEXT) {
+            // It would ask for it for ever, and say why each time.
+            self.too_old(cx);
+        }
+        let Some(run) = &mut self.run else { return };
         run.replica.fetched(id, result);
         self.call(cx);
     }

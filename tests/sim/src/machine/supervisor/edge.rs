@@ -1,13 +1,13 @@
 //! What a leading supervisor shows: its view, its event stream, and answers to those who wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use marathon::core::id::AppId;
 use marathon::core::instance::Instance;
 use marathon::limits::{EVENT_WINDOW, EVENT_WINDOW_BYTES};
-use marathon::supervisor::message::{Published, Refusal, Reply, RequestId};
+use marathon::supervisor::message::Published;
 use marathon::supervisor::state::State;
 use sdk::ring::{Event, Ring};
 
@@ -37,12 +37,13 @@ pub(super) struct Edge {
     view: Option<Arc<State>>,
     ring: Option<Ring>,
     readers: BTreeMap<ConnId, Reader>,
-    waiting: BTreeMap<RequestId, ConnId>,
+    /// Callers without an answer.
+    waiting: BTreeSet<ConnId>,
 }
 
 impl Edge {
     pub(super) fn new(host: Host) -> Self {
-        Self { host, view: None, ring: None, readers: BTreeMap::new(), waiting: BTreeMap::new() }
+        Self { host, view: None, ring: None, readers: BTreeMap::new(), waiting: BTreeSet::new() }
     }
 
     /// Whether there is something to be seen.
@@ -129,32 +130,27 @@ impl Edge {
         cx.close(conn, self.host);
     }
 
-    /// A caller waits for the answer to this request.
-    pub(super) fn waits(&mut self, conn: ConnId) -> RequestId {
-        let request = RequestId(conn.0);
-        self.waiting.insert(request, conn);
-        request
+    /// A caller waits for an answer.
+    pub(super) fn waits(&mut self, conn: ConnId) {
+        self.waiting.insert(conn);
     }
 
-    pub(super) fn answer(&mut self, request: RequestId, answer: Result<Reply, Refusal>, cx: &mut Context) {
-        let Some(conn) = self.waiting.remove(&request) else { return };
-        let frame = match answer {
-            Ok(reply) => Frame::Done(Box::new(reply)),
-            Err(refusal) => Frame::Refused { status: 409, text: refusal.to_string() },
-        };
-        cx.send(conn, self.host, frame);
-        cx.close(conn, self.host);
+    pub(super) fn answer(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
+        if self.waiting.remove(&conn) {
+            cx.send(conn, self.host, frame);
+            cx.close(conn, self.host);
+        }
     }
 
     /// Whether a connection is that of a reader or a caller.
     pub(super) fn knows(&self, conn: ConnId) -> bool {
-        self.readers.contains_key(&conn) || self.waiting.contains_key(&RequestId(conn.0))
+        self.readers.contains_key(&conn) || self.waiting.contains(&conn)
     }
 
     /// A connection is over; the drainer that was at its other end.
     pub(super) fn gone(&mut self, conn: ConnId, cx: &mut Context) -> Option<String> {
         cx.close(conn, self.host);
-        self.waiting.remove(&RequestId(conn.0));
+        self.waiting.remove(&conn);
         self.readers.remove(&conn)?.drainer
     }
 
@@ -163,7 +159,7 @@ impl Edge {
         for conn in std::mem::take(&mut self.readers).into_keys() {
             cx.close(conn, self.host);
         }
-        for conn in std::mem::take(&mut self.waiting).into_values() {
+        for conn in std::mem::take(&mut self.waiting) {
             cx.send(conn, self.host, Frame::Unavailable);
             cx.close(conn, self.host);
         }
