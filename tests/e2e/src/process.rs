@@ -79,6 +79,12 @@ impl Process {
         self.child = Self::spawn(&self.log, &self.program, &self.arguments);
     }
 
+    /// Starts it again after its death, with these arguments from now on.
+    pub fn restart_as(&mut self, arguments: Vec<String>) {
+        self.arguments = arguments;
+        self.restart();
+    }
+
     /// Ends it by force and starts it again with one flag more.
     pub fn restart_with(&mut self, flag: &str) {
         self.kill();

@@ -1,19 +1,27 @@
-//! `faults [SEED [SECONDS]]`: breaks a cluster for a while, as a seed says, and then checks what was promised.
+//! `faults [SEED [SECONDS]]`: breaks a cluster for a while, as a seed says, and then checks what was promised. With
+//! `OTHER_STOA`, the path of another version of the program, nodes go over to that one and back while clients write.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use e2e::faults::batch::Jobs;
 use e2e::faults::clients::{Clients, History};
-use e2e::faults::nodes::{NODES, Nodes};
+use e2e::faults::fault::Fault;
+use e2e::faults::members;
+use e2e::faults::nodes::Nodes;
 use e2e::faults::promises::{self, Verdict};
-use e2e::faults::schedule;
+use e2e::faults::roles::NODES;
+use e2e::faults::routes::Trouble;
+use e2e::faults::schedule::{self, Step};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long things break, when nobody says.
 const SECONDS: u64 = 120;
 const STEADY_INSTANCES: usize = 3;
+/// How long an operator goes on restoring the group of masters, after the last fault.
+const RESTORE: Duration = Duration::from_secs(90);
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -52,34 +60,73 @@ fn fresh_seed() -> u64 {
 
 /// Whether every promise was kept.
 async fn run(seed: u64, seconds: u64) -> Result<bool, String> {
-    let mut nodes = Nodes::start()?;
+    let other = std::env::var_os("OTHER_STOA").map(PathBuf::from);
+    let mut steps = schedule::draw(seed, seconds);
+    if other.is_some() {
+        // Everything goes over, things break while versions are mixed, and everything goes back.
+        steps = [schedule::roll(), steps, schedule::roll()].concat();
+    }
+    let mut nodes = Nodes::start(other)?;
     let path = std::env::temp_dir().join(format!("stoa-faults-{seed}.jsonl"));
     let history = History::create(&path)?;
     println!("seed {seed}, {seconds} s of faults, history in {}", path.display());
-    promises::deploy_steady(&nodes, STEADY_INSTANCES)
-        .await
-        .map_err(|why| format!("{why}\n{}", nodes.logs()))?;
-    let steady = promises::steady(&nodes, STEADY_INSTANCES).await?;
+    let steady =
+        promises::deploy_steady(&nodes, STEADY_INSTANCES).await.map_err(|why| with_logs(&nodes, &why))?;
+    let steady = promises::steady(&nodes, steady).await.map_err(|why| with_logs(&nodes, &why))?;
 
-    let jobs = Jobs::post(&nodes).await.map_err(|why| format!("{why}\n{}", nodes.logs()))?;
+    let jobs = Jobs::post(&nodes).await.map_err(|why| with_logs(&nodes, &why))?;
+    let began = Instant::now();
     let clients = Clients::start(&nodes, &history)?;
-    for step in schedule::draw(seed, seconds) {
-        println!("{step}");
-        history.note(&json!({ "fault": step.to_string() }));
-        for fault in &step.faults {
-            fault.begin(&mut nodes)?;
-        }
-        tokio::time::sleep(Duration::from_secs(step.seconds)).await;
-        step.faults.iter().for_each(|fault| fault.end(&mut nodes));
-        history.note(&json!({ "mended": step.to_string() }));
-        tokio::time::sleep(Duration::from_secs(step.pause)).await;
-    }
-    (0..NODES).for_each(|node| nodes.revive(node));
+    let troubles = break_things(&mut nodes, &history, &steps, began).await?;
     let seen = clients.stop().await;
     let told = history.told();
     println!("{} requests had no answer: what became of them is not promised", told.unanswered);
-    let verdicts = promises::check(&nodes, &told, &seen, &jobs, &steady).await?;
+    let verdicts = promises::check(&nodes, &told, &seen, &jobs, &steady, &troubles, began).await?;
     Ok(report(&nodes, &verdicts))
+}
+
+/// Goes through the steps and leaves everything running; what was broken when.
+async fn break_things(
+    nodes: &mut Nodes,
+    history: &History,
+    steps: &[Step],
+    began: Instant,
+) -> Result<Vec<Trouble>, String> {
+    let mut troubles = Vec::new();
+    for step in steps {
+        println!("{:>4} s  {step}", began.elapsed().as_secs());
+        history.note(&json!({ "fault": step.to_string() }));
+        let faults: Vec<Fault> = step.faults.iter().map(|fault| fault.possible(nodes)).collect();
+        let from = Instant::now();
+        for fault in &faults {
+            fault.begin(nodes).await?;
+        }
+        tokio::time::sleep(Duration::from_secs(step.seconds)).await;
+        for fault in &faults {
+            fault.end(nodes)?;
+        }
+        history.note(&json!({ "mended": step.to_string() }));
+        // Not every group can be restored at once: the next step comes nevertheless.
+        if let Err(why) = members::restore(nodes).await {
+            println!("  {why}");
+        }
+        let until = Instant::now();
+        troubles.extend(faults.into_iter().map(|fault| Trouble { fault, from, until }));
+        tokio::time::sleep(Duration::from_secs(step.pause)).await;
+    }
+    let last = Instant::now();
+    (0..NODES).for_each(|node| nodes.revive(node));
+    while let Err(why) = members::restore(nodes).await {
+        if last.elapsed() > RESTORE {
+            return Err(with_logs(nodes, &why));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(troubles)
+}
+
+fn with_logs(nodes: &Nodes, why: &str) -> String {
+    format!("{why}\n{}", nodes.logs())
 }
 
 fn report(nodes: &Nodes, verdicts: &[Verdict]) -> bool {

@@ -14,6 +14,7 @@ use super::events::{self, Followed};
 use super::locks::{self, Locks};
 use super::nodes::Nodes;
 use super::registers::{self, Registers};
+use super::routes::{self, Routes};
 use crate::state;
 
 /// Writers of keys, each its own.
@@ -22,6 +23,8 @@ const KEY_WRITERS: usize = 4;
 pub const APPS: usize = 3;
 /// Between two changes of an app: each is an upgrade.
 const APP_PAUSE: Duration = Duration::from_millis(1500);
+/// The site's upgrades take longer: its servers must be healthy, and drained.
+const SITE_PAUSE: Duration = Duration::from_secs(12);
 const KEY_PAUSE: Duration = Duration::from_millis(10);
 const NAMESPACE: &str = "faults";
 
@@ -81,6 +84,7 @@ pub struct Seen {
     pub registers: Registers,
     pub locks: Locks,
     pub events: Followed,
+    pub routes: Routes,
 }
 
 impl Clients {
@@ -96,9 +100,18 @@ impl Clients {
         }
         for app in 0..APPS {
             let asker = Asker::new(nodes.supervisors(), history, &stop)?;
-            let runs = runs.clone();
-            tasks.push(tokio::spawn(async move { asker.change_app(app, &runs).await }));
+            let (id, runs) = (format!("/app-{app}"), runs.clone());
+            let shape = move |round| document(&id, round, 1 + round % 3, &runs);
+            tasks.push(tokio::spawn(async move { asker.change_app(app, APP_PAUSE, shape).await }));
         }
+        let site = routes::document(nodes, routes::CHANGING, 0, 2);
+        let shape = move |round: u64| {
+            let mut next = site.clone();
+            next["env"]["ROUND"] = round.to_string().into();
+            next
+        };
+        let asker = Asker::new(nodes.supervisors(), history, &stop)?;
+        tasks.push(tokio::spawn(async move { asker.change_app(APPS, SITE_PAUSE, shape).await }));
         let seen = Arc::new(Seen::default());
         for client in 0..registers::CLIENTS {
             let asker = Asker::new(nodes.masters(), history, &stop)?;
@@ -110,6 +123,7 @@ impl Clients {
         }
         let supervisors = nodes.supervisors().to_vec();
         tasks.push(tokio::spawn(events::follow(supervisors, stop.clone(), seen.clone())));
+        tasks.extend(routes::start(nodes, &stop, &seen));
         Ok(Self { stop, tasks, seen })
     }
 
@@ -180,16 +194,17 @@ impl Asker {
         }
     }
 
-    async fn change_app(&self, app: usize, runs: &str) {
-        let id = format!("/app-{app}");
-        let mut at = app;
+    /// Posts an app in ever new shapes. `first` says which supervisor is asked first.
+    async fn change_app(&self, first: usize, pause: Duration, shape: impl Fn(u64) -> Value) {
+        let mut at = first;
         for round in 1_u64.. {
             if self.stopped() {
                 return;
             }
+            let body = shape(round);
+            let id = body["id"].as_str().unwrap_or_default().to_owned();
             self.history.tell(|told| told.apps.entry(id.clone()).or_default().1 = round);
             let url = format!("http://{}/v2/apps{id}?force=true", self.addresses[at % self.addresses.len()]);
-            let body = document(&id, round, 1 + round % 3, runs);
             let status = self.http.put(&url).json(&body).send().await.map(|answer| answer.status().as_u16());
             let said = status.map_err(|error| error.to_string());
             self.history.note(&json!({ "change": id, "round": round, "to": url, "answer": said }));
@@ -202,7 +217,7 @@ impl Asker {
                     }
                 }
             }
-            tokio::time::sleep(APP_PAUSE).await;
+            tokio::time::sleep(pause).await;
         }
     }
 }

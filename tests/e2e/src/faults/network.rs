@@ -1,29 +1,17 @@
 //! Nodes as network namespaces on one bridge, and what can go wrong between them.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use super::link::{self, BadLink, Carried};
+use super::plan::{Cut, Flapping, Plan, ip};
 
 /// The bridge and its namespaces; dropping it removes them.
 pub struct Network {
-    /// Begins the name of everything made here. Names of links have 15 characters at most.
-    prefix: String,
-    /// The third number of all addresses.
-    subnet: u8,
-    nodes: usize,
+    plan: Plan,
     /// By node: what carries its frames instead of the bridge.
     bad_links: BTreeMap<usize, BadLink>,
-}
-
-/// Which packets of a node are lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    Both,
-    /// What it sends.
-    Outgoing,
-    /// What is sent to it.
-    Incoming,
+    /// By node: what cuts it off again and again.
+    flapping: BTreeMap<usize, Flapping>,
 }
 
 impl Network {
@@ -35,21 +23,22 @@ impl Network {
         let own = std::process::id();
         let subnet = u8::try_from(own % 200).unwrap_or(0) + 20;
         let prefix = format!("st{}", own % 1_000_000);
-        let network = Self { prefix, subnet, nodes, bad_links: BTreeMap::new() };
+        let plan = Plan { prefix, subnet, nodes };
+        let network = Self { plan, bad_links: BTreeMap::new(), flapping: BTreeMap::new() };
         network.build()?;
         Ok(network)
     }
 
     fn build(&self) -> Result<(), String> {
-        let bridge = self.bridge();
+        let bridge = self.plan.bridge();
         ip(&["link", "add", &bridge, "type", "bridge"])?;
         // Of its own: else it takes the lowest of its members', and changes it as they come and go.
         ip(&["link", "set", &bridge, "address", "02:00:00:00:00:01"])?;
-        ip(&["addr", "add", &format!("{}/24", self.host()), "dev", &bridge])?;
+        ip(&["addr", "add", &format!("{}/24", self.plan.host()), "dev", &bridge])?;
         ip(&["link", "set", &bridge, "up"])?;
-        for node in 0..self.nodes {
+        for node in 0..self.plan.nodes {
             let (space, outer, inner) =
-                (self.space(node), self.outer(node), format!("{}i", self.outer(node)));
+                (self.plan.space(node), self.plan.outer(node), format!("{}i", self.plan.outer(node)));
             ip(&["netns", "add", &space])?;
             ip(&["link", "add", &outer, "type", "veth", "peer", "name", &inner])?;
             link::finish_checksums(&inner)?;
@@ -57,7 +46,7 @@ impl Network {
             quiet(&outer)?;
             ip(&["link", "set", &outer, "master", &bridge, "up"])?;
             ip(&["-n", &space, "link", "set", "lo", "up"])?;
-            ip(&["-n", &space, "addr", "add", &format!("{}/24", self.address(node)), "dev", &inner])?;
+            ip(&["-n", &space, "addr", "add", &format!("{}/24", self.plan.address(node)), "dev", &inner])?;
             ip(&["-n", &space, "link", "set", &inner, "up"])?;
         }
         Ok(())
@@ -65,53 +54,47 @@ impl Network {
 
     /// The address of a node.
     pub fn address(&self, node: usize) -> String {
-        format!("10.213.{}.{}", self.subnet, node + 11)
+        self.plan.address(node)
     }
 
     /// The address of this machine, where clients are.
     pub fn host(&self) -> String {
-        format!("10.213.{}.1", self.subnet)
+        self.plan.host()
     }
 
     /// The words before a command that make it run on a node. The mounts stay those of the machine: agents need them.
     pub fn on(&self, node: usize) -> Vec<String> {
-        vec!["nsenter".to_owned(), format!("--net=/run/netns/{}", self.space(node))]
+        vec!["nsenter".to_owned(), format!("--net=/run/netns/{}", self.plan.space(node))]
     }
 
     /// Loses packets between a node and the other nodes. Clients on the machine itself still reach it: they are to see
     /// what a node answers that has lost its peers.
+    ///
+    /// # Errors
+    /// The command that failed and what it said.
     pub fn cut(&self, node: usize, cut: Cut) -> Result<(), String> {
-        for other in (0..self.nodes).filter(|other| *other != node) {
-            if cut != Cut::Incoming {
-                self.lose(node, other)?;
-            }
-            if cut != Cut::Outgoing {
-                self.lose(other, node)?;
-            }
-        }
-        Ok(())
+        self.plan.cut(node, cut)
     }
 
-    /// Loses what `from` sends to `to`, silently.
-    fn lose(&self, from: usize, to: usize) -> Result<(), String> {
-        ip(&["-n", &self.space(from), "route", "replace", "blackhole", &format!("{}/32", self.address(to))])
+    /// Loses packets between two nodes, which both go on with all others.
+    ///
+    /// # Errors
+    /// The command that failed and what it said.
+    pub fn part(&self, one: usize, other: usize) -> Result<(), String> {
+        self.plan.lose(one, other)?;
+        self.plan.lose(other, one)
     }
 
-    /// Delivers everything again.
-    pub fn mend(&self, node: usize) {
-        for other in (0..self.nodes).filter(|other| *other != node) {
-            for (from, to) in [(node, other), (other, node)] {
-                // One way may never have been cut.
-                let _ = ip(&[
-                    "-n",
-                    &self.space(from),
-                    "route",
-                    "del",
-                    "blackhole",
-                    &format!("{}/32", self.address(to)),
-                ]);
-            }
-        }
+    /// Cuts a node off and lets it back again and again, until it is mended.
+    pub fn flap(&mut self, node: usize) {
+        let flapping = Flapping::begin(self.plan.clone(), node);
+        self.flapping.insert(node, flapping);
+    }
+
+    /// Delivers everything of a node again.
+    pub fn mend(&mut self, node: usize) {
+        self.flapping.remove(&node);
+        self.plan.mend(node);
     }
 
     /// Has what a node sends, and what is sent to it, carried by a [`BadLink`] instead of the bridge.
@@ -119,7 +102,7 @@ impl Network {
     /// # Errors
     /// The command that failed and what it said.
     pub fn spoil(&mut self, node: usize) -> Result<(), String> {
-        let (outer, near, far) = (self.outer(node), self.near(node), self.far(node));
+        let (outer, near, far) = (self.plan.outer(node), self.plan.near(node), self.plan.far(node));
         ip(&["link", "add", &near, "type", "veth", "peer", "name", &far])?;
         quiet(&near)?;
         link::finish_checksums(&far)?;
@@ -127,50 +110,29 @@ impl Network {
         self.bad_links.insert(node, carrier);
         ip(&["link", "set", &near, "up"])?;
         ip(&["link", "set", &outer, "nomaster"])?;
-        ip(&["link", "set", &far, "master", &self.bridge(), "up"])
+        ip(&["link", "set", &far, "master", &self.plan.bridge(), "up"])
     }
 
     /// Puts a node back on the bridge, and says what its bad link did.
     pub fn straighten(&mut self, node: usize) -> Carried {
         let Some(mut carrier) = self.bad_links.remove(&node) else { return Carried::default() };
         // They may not have been made, and the rest must be undone.
-        let _ = ip(&["link", "del", &self.near(node)]);
-        let _ = ip(&["link", "set", &self.outer(node), "master", &self.bridge()]);
+        let _ = ip(&["link", "del", &self.plan.near(node)]);
+        let _ = ip(&["link", "set", &self.plan.outer(node), "master", &self.plan.bridge()]);
         carrier.end()
-    }
-
-    fn bridge(&self) -> String {
-        format!("{}br", self.prefix)
-    }
-
-    fn space(&self, node: usize) -> String {
-        format!("{}n{node}", self.prefix)
-    }
-
-    fn outer(&self, node: usize) -> String {
-        format!("{}v{node}", self.prefix)
-    }
-
-    /// The end of the second link, towards the node, while its own is a bad one.
-    fn near(&self, node: usize) -> String {
-        format!("{}p{node}", self.prefix)
-    }
-
-    /// The end of the second link that is on the bridge.
-    fn far(&self, node: usize) -> String {
-        format!("{}q{node}", self.prefix)
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
+        self.flapping.clear();
         // What was not made cannot be removed, and the rest must be.
-        for node in 0..self.nodes {
+        for node in 0..self.plan.nodes {
             self.straighten(node);
-            let _ = ip(&["link", "del", &self.outer(node)]);
-            let _ = ip(&["netns", "del", &self.space(node)]);
+            let _ = ip(&["link", "del", &self.plan.outer(node)]);
+            let _ = ip(&["netns", "del", &self.plan.space(node)]);
         }
-        let _ = ip(&["link", "del", &self.bridge()]);
+        let _ = ip(&["link", "del", &self.plan.bridge()]);
     }
 }
 
@@ -179,12 +141,4 @@ impl Drop for Network {
 fn quiet(interface: &str) -> Result<(), String> {
     let path = format!("/proc/sys/net/ipv4/conf/{interface}/arp_ignore");
     std::fs::write(&path, "8").map_err(|error| format!("{path}: {error}"))
-}
-
-fn ip(words: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip").args(words).output().map_err(|error| format!("ip: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("ip {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
 }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::batch::Jobs;
 use super::clients::{self, Seen, Told};
 use super::nodes::Nodes;
+use super::roles::AGENTS;
+use super::routes::{self, Trouble};
 use crate::{state, tasks};
 
 /// After the last fault everything has so long to come right.
@@ -33,8 +35,11 @@ pub async fn check(
     seen: &Seen,
     jobs: &Jobs,
     steady: &BTreeMap<String, Vec<i32>>,
+    troubles: &[Trouble],
+    began: Instant,
 ) -> Result<Vec<Verdict>, String> {
     let http = clients::client()?;
+    let ended = seen.events.ended();
     let verdict = |promise, kept| Verdict { promise, kept };
     Ok(vec![
         verdict("the history of each key is linearizable", seen.registers.check()),
@@ -44,6 +49,15 @@ pub async fn check(
         verdict("no acknowledged key is lost", keys_kept(&http, nodes, told).await),
         verdict("no acknowledged change of an app is lost", apps_kept(&http, nodes, told).await),
         verdict("every app comes to run as asked, each task once", converged(&http, nodes, told).await),
+        verdict(
+            "requests are answered while a server can be reached",
+            seen.routes.check_answers(troubles, began),
+        ),
+        verdict("nobody is led to a task whose end was told", seen.routes.check_ends(&ended, troubles)),
+        verdict(
+            "each site is answered by its instances and nobody else",
+            routes::check_rest(nodes, &http).await,
+        ),
         verdict("no task id is run twice", run_once(nodes)),
         verdict("tasks outlive the faults of our processes", untouched(nodes, steady)),
     ])
@@ -100,7 +114,7 @@ fn round(app: &Value) -> u64 {
     app["env"]["ROUND"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-async fn ask_marathon(http: &reqwest::Client, nodes: &Nodes, path: &str) -> Result<Value, String> {
+pub(super) async fn ask_marathon(http: &reqwest::Client, nodes: &Nodes, path: &str) -> Result<Value, String> {
     let mut last = String::new();
     for supervisor in nodes.supervisors() {
         let url = format!("http://{supervisor}{path}");
@@ -140,7 +154,7 @@ async fn converged(http: &reqwest::Client, nodes: &Nodes, told: &Told) -> Result
             let odd: Vec<&String> = present.symmetric_difference(&listed).collect();
             return Err(format!("the kernel and the list differ by {odd:?}"));
         }
-        Ok(format!("{} tasks of {} apps", listed.len(), told.apps.len() + 1))
+        Ok(format!("{} tasks of {} apps", listed.len(), told.apps.len() + 2))
     };
     eventually(compare).await
 }
@@ -185,20 +199,39 @@ pub async fn steady(nodes: &Nodes, count: usize) -> Result<BTreeMap<String, Vec<
     eventually(look).await
 }
 
-/// Deploys the app nobody changes.
+/// Deploys the app and the site nobody changes, on agents that last; how many tasks they have together.
 ///
 /// # Errors
-/// No supervisor takes it in time.
-pub async fn deploy_steady(nodes: &Nodes, count: usize) -> Result<(), String> {
+/// No supervisor takes them in time.
+pub async fn deploy_steady(nodes: &Nodes, count: usize) -> Result<usize, String> {
     let http = clients::client()?;
+    routes::write_program(nodes)?;
+    let lasting = json!(["lasting", "LIKE", "yes"]);
     let mut app = clients::document(STEADY, 0, count as u64, &nodes.runs().display().to_string());
-    app["unreachableStrategy"] = "disabled".into();
-    let put = async || {
-        let url = format!("http://{}/v2/apps{STEADY}?force=true", nodes.supervisors()[0]);
-        let answer = http.put(&url).json(&app).send().await.map_err(|error| error.to_string())?;
-        if answer.status().is_success() { Ok(()) } else { Err(answer.status().to_string()) }
-    };
-    eventually(put).await
+    app["constraints"] = json!([lasting]);
+    let mut site = routes::document(nodes, routes::STEADY, 0, AGENTS as u64 - 1);
+    // On one agent each: of those that cannot be reached HAProxy has others to turn to.
+    site["constraints"] = json!([lasting, ["rack", "UNIQUE"]]);
+    for mut each in [app, site] {
+        each["unreachableStrategy"] = "disabled".into();
+        let put = async || {
+            let url = format!(
+                "http://{}/v2/apps{}?force=true",
+                nodes.supervisors()[0],
+                each["id"].as_str().unwrap_or("")
+            );
+            let answer = http.put(&url).json(&each).send().await.map_err(|error| error.to_string())?;
+            let status = answer.status();
+            if status.is_success() {
+                Ok(())
+            } else {
+                Err(format!("{status} {}", answer.text().await.unwrap_or_default()))
+            }
+        };
+        eventually(put).await?;
+    }
+    routes::answered(nodes, AGENTS - 1).await?;
+    Ok(count + AGENTS - 1)
 }
 
 pub(super) async fn eventually<T, F: Future<Output = Result<T, String>>>(

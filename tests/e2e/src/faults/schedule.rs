@@ -1,10 +1,9 @@
 //! What breaks when: drawn from a seed, so that a run can be had again with the same faults in the same order.
 
-use std::fmt;
-
 use super::dice::Dice;
-use super::network::Cut;
-use super::nodes::{MASTERS, NODES, Nodes};
+use super::fault::{Fault, What};
+use super::plan::Cut;
+use super::roles::{MORTAL_AGENT, NODES, Role};
 
 /// What goes wrong at one time, for a while: one thing, or two with different nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,28 +14,12 @@ pub struct Step {
     pub pause: u64,
 }
 
-/// One thing that goes wrong with one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub node: usize,
-    pub what: What,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    /// `kill -9`; started again at the end.
-    Kill,
-    /// `SIGSTOP`, then `SIGCONT`.
-    Stop,
-    Cut(Cut),
-    /// Only of masters: the others keep nothing that matters, or nothing that a full disk endangers.
-    FullDisk,
-    /// What it sends and what is sent to it is late, in no order, and some is lost.
-    BadLink,
-}
-
 /// Of so many steps one has two faults.
 const DOUBLE: u64 = 4;
+/// A clock is set by so many seconds, forward or back.
+const CLOCK_STEPS: [i64; 4] = [3, 90, 4_000, 100_000];
+/// Of these, how many a batch scheduler's is set by: all due times up to there come at once, each with a task.
+const CLOCK_STEPS_OF_SCHEDULERS: u64 = 2;
 
 /// Steps that together last about `seconds`.
 pub fn draw(seed: u64, seconds: u64) -> Vec<Step> {
@@ -54,69 +37,58 @@ pub fn draw(seed: u64, seconds: u64) -> Vec<Step> {
     steps
 }
 
+/// Each node in turn comes back as the other version, as in an upgrade that stops nothing.
+pub fn roll() -> Vec<Step> {
+    let over = |node| Step { faults: vec![Fault { node, what: What::Version }], seconds: 1, pause: 1 };
+    (0..NODES).map(over).collect()
+}
+
 fn fault(dice: &mut Dice) -> Fault {
-    let node = usize::try_from(dice.below(NODES as u64)).unwrap_or(0);
-    let what = match dice.below(8) {
-        0 | 1 => What::Kill,
-        2 => What::Stop,
-        3 => What::Cut(Cut::Both),
-        4 => What::Cut(Cut::Outgoing),
-        5 => What::Cut(Cut::Incoming),
-        6 if node < MASTERS => What::FullDisk,
-        6 => What::Kill,
-        _ => What::BadLink,
-    };
-    Fault { node, what }
-}
-
-impl Fault {
-    /// # Errors
-    /// The machine cannot do it; a sentence.
-    pub fn begin(&self, nodes: &mut Nodes) -> Result<(), String> {
-        let node = self.node;
-        match self.what {
-            What::Kill => nodes.processes[node].kill(),
-            What::Stop => nodes.processes[node].signal(libc::SIGSTOP),
-            What::Cut(cut) => nodes.network.cut(node, cut)?,
-            What::FullDisk => nodes.fill_disk(node),
-            What::BadLink => nodes.network.spoil(node)?,
+    let node = index(dice, NODES);
+    let other = (node + 1 + index(dice, NODES - 1)) % NODES;
+    let role = Role::of(node);
+    let place = dice.below(u64::MAX);
+    let mut kinds = vec![
+        What::Kill,
+        What::Kill,
+        What::KillAll,
+        What::Stop,
+        What::Cut(Cut::Both),
+        What::Cut(Cut::Outgoing),
+        What::Cut(Cut::Incoming),
+        What::Part(other),
+        What::Flap,
+        What::BadLink,
+        What::Clock(clock_step(dice, role)),
+        What::NoFiles,
+        What::Version,
+    ];
+    match role {
+        Role::Master => {
+            kinds.extend([What::FullDisk, What::FailedSync, What::Rot(place), What::Replace]);
         }
-        Ok(())
+        Role::Agent => kinds.push(What::NoForks),
+        Role::Balancer => kinds.push(What::KillHaproxy),
+        Role::Supervisor | Role::Scheduler => {}
     }
-
-    pub fn end(&self, nodes: &mut Nodes) {
-        let node = self.node;
-        match self.what {
-            What::Kill => {}
-            What::Stop => nodes.processes[node].signal(libc::SIGCONT),
-            What::Cut(_) => nodes.network.mend(node),
-            What::FullDisk => nodes.free_disk(node),
-            What::BadLink => {
-                let carried = nodes.network.straighten(node);
-                println!("  {} frames were late, {} lost", carried.late, carried.lost);
-            }
-        }
-        nodes.revive(node);
+    if node == MORTAL_AGENT {
+        kinds.extend([What::PowerOff { wiped: false }, What::PowerOff { wiped: true }]);
     }
+    Fault { node, what: kinds[index(dice, kinds.len())] }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.what {
-            What::Kill => "is killed",
-            What::Stop => "is stopped",
-            What::Cut(Cut::Both) => "loses its peers",
-            What::Cut(Cut::Outgoing) => "is not heard by its peers",
-            What::Cut(Cut::Incoming) => "does not hear its peers",
-            What::FullDisk => "has a full disk",
-            What::BadLink => "has a bad link",
-        };
-        write!(f, "{} {what}", Nodes::name(self.node))
-    }
+fn clock_step(dice: &mut Dice, role: Role) -> i64 {
+    let steps = if role == Role::Scheduler { CLOCK_STEPS_OF_SCHEDULERS } else { CLOCK_STEPS.len() as u64 };
+    let step = CLOCK_STEPS[usize::try_from(dice.below(steps)).unwrap_or(0)];
+    if dice.below(2) == 0 { step } else { -step }
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn index(dice: &mut Dice, bound: usize) -> usize {
+    usize::try_from(dice.below(bound as u64)).unwrap_or(0)
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
         write!(f, "{}, for {} s", faults.join(" and "), self.seconds)
     }

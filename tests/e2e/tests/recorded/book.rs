@@ -35,7 +35,9 @@ impl Book {
         if kind == "application/json" {
             self.json(name, answer.status, &answer.json());
         } else {
-            self.note(name, answer.status, kind, answer.text().trim_end());
+            let realm =
+                answer.header("www-authenticate").map(|realm| format!(" {realm}")).unwrap_or_default();
+            self.note(name, answer.status, &format!("{kind}{realm}"), answer.text().trim_end());
         }
     }
 

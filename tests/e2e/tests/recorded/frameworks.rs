@@ -195,12 +195,6 @@ pub(crate) async fn elsewhere(cluster: &Cluster, book: &mut Book, mut first: Sch
 
     let third = Scheduler::listening(master(cluster), &again).await;
     book.answer("TEARDOWN", &call(cluster, &third, json!({ "type": "TEARDOWN" })).await);
-    // It is accepted at once, and done when the masters have it in their log.
-    until("it is removed", PATIENCE, async || {
-        let status = call(cluster, &third, revive()).await.status;
-        check(status != 202, || format!("{status}"))
-    })
-    .await;
     book.answer("REVIVE after TEARDOWN", &call(cluster, &third, revive()).await);
     let subscribe =
         json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": again }, "framework_id": again["id"] });

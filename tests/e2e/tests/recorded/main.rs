@@ -3,10 +3,12 @@
 
 mod agents;
 mod book;
+mod executors;
 mod frameworks;
 mod groups;
 mod guarded;
 mod http;
+mod listener;
 mod operators;
 mod reads;
 mod refusals;
@@ -41,7 +43,7 @@ async fn walk() -> Book {
     let agent: &[&str] = &[resources, "--attributes=", &agent_log];
     let cluster = Cluster::start_flagged(&[&master_log], &[agent]).await;
     let mut book = Book::new();
-    let listener = operators::Listener::open(&cluster).await;
+    let listener = operators::listen(&cluster).await;
     let mut plain = frameworks::plain(&cluster, &mut book).await;
     groups::walk(&cluster, &mut book).await;
     // Somebody holds an offer and runs a task while the reads are tried.
@@ -52,8 +54,9 @@ async fn walk() -> Book {
     refusals::walk(&cluster, &mut book, &plain).await;
     operators::changes(&cluster, &mut book, &mut plain).await;
     frameworks::elsewhere(&cluster, &mut book, plain).await;
+    executors::walk(&cluster, &mut book).await;
     operators::nodes(&cluster, &mut book).await;
-    book.operator_events(&listener.heard().await);
+    book.operator_events(&operators::heard(listener).await);
     guarded::walk(&mut book).await;
     book
 }

@@ -1,67 +1,27 @@
 //! What operators change, and what they hear of it.
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use e2e::cluster::Cluster;
 use e2e::scheduler::Scheduler;
 use e2e::wait::{check, until};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 
 use crate::book::Book;
 use crate::http::ask;
+use crate::listener::Listener;
 use crate::{PATIENCE, call, caught_up, frameworks, large, master, operate, status, task};
 
 /// An operator who listens to all that happens.
-pub(crate) struct Listener {
-    heard: Arc<Mutex<Vec<Value>>>,
-    task: JoinHandle<()>,
+pub(crate) async fn listen(cluster: &Cluster) -> Listener {
+    let url = format!("http://{}/api/v1", master(cluster));
+    Listener::open(&url, &json!({ "type": "SUBSCRIBE" })).await.expect("the stream is opened")
 }
 
-impl Listener {
-    pub(crate) async fn open(cluster: &Cluster) -> Self {
-        let url = format!("http://{}/api/v1", master(cluster));
-        let request = reqwest::Client::new().post(url).json(&json!({ "type": "SUBSCRIBE" }));
-        let mut answer = request.send().await.expect("an answer");
-        assert_eq!(answer.status(), 200);
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let kept = heard.clone();
-        let task = tokio::spawn(async move {
-            let mut rest = Vec::new();
-            while let Ok(Some(chunk)) = answer.chunk().await {
-                rest.extend_from_slice(&chunk);
-                while let Some(record) = record(&mut rest) {
-                    kept.lock().await.push(record);
-                }
-            }
-        });
-        Self { heard, task }
-    }
-
-    /// All that was heard, once the last thing that happened was.
-    pub(crate) async fn heard(self) -> Vec<Value> {
-        until("the removal of the last framework is heard", PATIENCE, async || {
-            let heard = self.heard.lock().await;
-            let removed = heard.iter().filter(|event| event["type"] == "FRAMEWORK_REMOVED").count();
-            check(removed == 3, || format!("{removed} of 3"))
-        })
-        .await;
-        self.task.abort();
-        self.heard.lock().await.clone()
-    }
-}
-
-fn record(rest: &mut Vec<u8>) -> Option<Value> {
-    let line = rest.iter().position(|byte| *byte == b'\n')?;
-    let length: usize = std::str::from_utf8(&rest[..line]).ok()?.parse().ok()?;
-    let end = line + 1 + length;
-    if rest.len() < end {
-        return None;
-    }
-    let record: Vec<u8> = rest.drain(..end).skip(line + 1).collect();
-    Some(serde_json::from_slice(&record).expect("JSON"))
+/// All that was heard, once the last thing that happened was.
+pub(crate) async fn heard(listener: Listener) -> Vec<Value> {
+    listener.wait("FRAMEWORK_REMOVED", 4).await;
+    listener.end().await
 }
 
 /// Weights, quota and reservations.

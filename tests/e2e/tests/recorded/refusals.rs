@@ -129,9 +129,10 @@ async fn subscriptions(at: &str, book: &mut Book) {
     }
 }
 
-/// The one record of a stream.
+/// The first record of a stream.
 pub(crate) fn record(answer: &Answer) -> Value {
     let text = answer.text();
-    let record = text.split_once('\n').map_or("", |(_, record)| record);
+    let (length, rest) = text.split_once('\n').unwrap_or_default();
+    let record = length.parse().ok().and_then(|length: usize| rest.get(..length)).unwrap_or_default();
     serde_json::from_str(record).unwrap_or_else(|error| panic!("{error} in {} {text}", answer.status))
 }
