@@ -26,7 +26,7 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 5] = [Self::Master, Self::Agent, Self::Supervisor, Self::Scheduler, Self::Balancer];
+    pub const ALL: [Self; 5] = [Self::Master, Self::Agent, Self::Supervisor, Self::Scheduler, Self::Balancer];
 
     /// What the process on a node is.
     pub fn of(node: usize) -> Self {

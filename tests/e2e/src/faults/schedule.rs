@@ -23,14 +23,15 @@ const CLOCK_STEPS_OF_SCHEDULERS: u64 = 2;
 
 /// Steps that together last about `seconds`.
 pub fn draw(seed: u64, seconds: u64) -> Vec<Step> {
-    let mut dice = Dice::new(seed);
+    let mut deck = Deck { dice: Dice::new(seed), cards: Vec::new() };
     let (mut steps, mut taken) = (Vec::new(), 0);
     while taken < seconds {
-        let mut faults = vec![fault(&mut dice)];
-        if dice.below(DOUBLE) == 0 {
-            faults.extend(Some(fault(&mut dice)).filter(|other| other.node != faults[0].node));
+        let mut faults = vec![deck.next(|_| true)];
+        if deck.dice.below(DOUBLE) == 0 {
+            let first = faults[0].node;
+            faults.push(deck.next(|fault| fault.node != first));
         }
-        let step = Step { faults, seconds: 3 + dice.below(8), pause: 1 + dice.below(4) };
+        let step = Step { faults, seconds: 3 + deck.dice.below(8), pause: 1 + deck.dice.below(4) };
         taken += step.seconds + step.pause;
         steps.push(step);
     }
@@ -43,20 +44,41 @@ pub fn roll() -> Vec<Step> {
     (0..NODES).map(over).collect()
 }
 
-fn fault(dice: &mut Dice) -> Fault {
-    let node = index(dice, NODES);
-    let other = (node + 1 + index(dice, NODES - 1)) % NODES;
-    let role = Role::of(node);
-    let place = dice.below(u64::MAX);
+/// Everything that can happen to a node of each role, in an order that the seed chooses. With dice alone the rare ones, of
+/// which one needs to know most, are not seen in most runs.
+struct Deck {
+    dice: Dice,
+    cards: Vec<Fault>,
+}
+
+impl Deck {
+    /// The next one that is as it has to be.
+    fn next(&mut self, fits: impl Fn(&Fault) -> bool) -> Fault {
+        loop {
+            if let Some(at) = self.cards.iter().rposition(&fits) {
+                return self.cards.remove(at);
+            }
+            let (dice, rest) = (&mut self.dice, std::mem::take(&mut self.cards));
+            self.cards = Role::ALL.into_iter().flat_map(|role| faults(dice, role)).collect();
+            for at in (1..self.cards.len()).rev() {
+                self.cards.swap(at, index(&mut self.dice, at + 1));
+            }
+            // What was left comes first.
+            self.cards.extend(rest);
+        }
+    }
+}
+
+/// Each fault once, with some node of the role.
+fn faults(dice: &mut Dice, role: Role) -> Vec<Fault> {
     let mut kinds = vec![
-        What::Kill,
         What::Kill,
         What::KillAll,
         What::Stop,
         What::Cut(Cut::Both),
         What::Cut(Cut::Outgoing),
         What::Cut(Cut::Incoming),
-        What::Part(other),
+        What::Part(0),
         What::Flap,
         What::BadLink,
         What::Clock(clock_step(dice, role)),
@@ -65,16 +87,28 @@ fn fault(dice: &mut Dice) -> Fault {
     ];
     match role {
         Role::Master => {
+            let place = dice.below(u64::MAX);
             kinds.extend([What::FullDisk, What::FailedSync, What::Rot(place), What::Replace]);
         }
-        Role::Agent => kinds.push(What::NoForks),
+        Role::Agent => {
+            kinds.extend([What::NoForks, What::PowerOff { wiped: false }, What::PowerOff { wiped: true }]);
+        }
         Role::Balancer => kinds.push(What::KillHaproxy),
         Role::Supervisor | Role::Scheduler => {}
     }
-    if node == MORTAL_AGENT {
-        kinds.extend([What::PowerOff { wiped: false }, What::PowerOff { wiped: true }]);
+    kinds.into_iter().map(|what| on_a_node(dice, role, what)).collect()
+}
+
+fn on_a_node(dice: &mut Dice, role: Role, what: What) -> Fault {
+    let nodes = role.nodes();
+    let node = match what {
+        What::PowerOff { .. } => MORTAL_AGENT,
+        _ => nodes.start + index(dice, nodes.len()),
+    };
+    match what {
+        What::Part(_) => Fault { node, what: What::Part((node + 1 + index(dice, NODES - 1)) % NODES) },
+        _ => Fault { node, what },
     }
-    Fault { node, what: kinds[index(dice, kinds.len())] }
 }
 
 fn clock_step(dice: &mut Dice, role: Role) -> i64 {
@@ -91,5 +125,51 @@ impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
         write!(f, "{}, for {} s", faults.join(" and "), self.seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The same name for all faults of a kind.
+    fn kind(what: What) -> String {
+        let name = format!("{what:?}");
+        match what {
+            What::Part(_) | What::Clock(_) | What::Rot(_) => {
+                name.split('(').next().unwrap_or_default().to_owned()
+            }
+            _ => name,
+        }
+    }
+
+    #[test]
+    fn a_run_of_a_quarter_of_an_hour_has_every_fault_in_every_role() {
+        let mut dice = Dice::new(0);
+        let all: BTreeSet<(&str, String)> = Role::ALL
+            .into_iter()
+            .flat_map(|role| faults(&mut dice, role))
+            .map(|fault| (Role::of(fault.node).command(), kind(fault.what)))
+            .collect();
+        for seed in 1..=20 {
+            let steps = draw(seed, 900);
+            let drawn = steps.iter().flat_map(|step| &step.faults);
+            let seen = drawn.map(|fault| (Role::of(fault.node).command(), kind(fault.what))).collect();
+            assert_eq!(
+                all.difference(&seen).collect::<Vec<_>>(),
+                Vec::<&(&str, String)>::new(),
+                "seed {seed}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_faults_at_once_are_of_two_nodes() {
+        let steps = draw(3, 3_600);
+        let doubles: Vec<&Step> = steps.iter().filter(|step| step.faults.len() == 2).collect();
+        assert!(doubles.len() > 20, "{} of {}", doubles.len(), steps.len());
+        assert!(doubles.iter().all(|step| step.faults[0].node != step.faults[1].node));
     }
 }

@@ -89,6 +89,9 @@ pub(super) struct Fate<'a> {
     /// For so many more turns the other one has not heard that it leads no more.
     cut_off: u32,
     outages: bool,
+    /// So many deaths that what a run loses by them (a turn each, and a launch that has to be repeated) can make it longer
+    /// than the time until the next one is due.
+    delays: bool,
     /// Jobs that were accepted.
     posted: BTreeSet<&'a str>,
     cluster: BTreeMap<String, Task>,
@@ -122,6 +125,7 @@ impl<'a> Fate<'a> {
             world: World::new(),
             actions: 0,
             outages: deaths.values().any(|death| !death.outage.is_zero()),
+            delays: deaths.len() > 1,
             deaths,
             other: Scheduler::new(Settings::default()),
             cut_off: 0,
@@ -392,10 +396,12 @@ impl<'a> Fate<'a> {
                 let outcome = outcomes[0];
                 // What comes late finds others in its way.
                 let why = &outcome.reason;
-                let missed = self.outages
-                    && outcome.state == State::Skipped
-                    && (why.starts_with("missed") || why.ends_with("runs must not overlap"));
-                assert!(missed || (subject.fine)(outcome), "{id}: {outcome:?}");
+                let missed = (self.outages && why.starts_with("missed"))
+                    || ((self.outages || self.delays) && why.ends_with("runs must not overlap"));
+                assert!(
+                    missed && outcome.state == State::Skipped || (subject.fine)(outcome),
+                    "{id}: {outcome:?}"
+                );
                 let answer = self.world.scheduler.book().outcome(&id);
                 assert_eq!(answer.map(|answer| answer.state), Some(outcome.state.name()), "{id}");
                 if let Some(parts) = &outcome.parts {
