@@ -19,6 +19,11 @@ pub enum Refusal {
     Busy,
     #[error("{limit} {what} are open already, which is the limit")]
     TooMany { what: &'static str, limit: usize },
+    /// A framework that nothing is wrong with, at a moment when the registry holds no more.
+    #[error(
+        "There may be at most {limit} frameworks, and none of them can make room now: subscribe again later"
+    )]
+    NoRoom { limit: u64 },
     /// A call that says too little or too much; the text names the member and the rule.
     #[error("Failed to validate {call}: {fault}")]
     Invalid { call: &'static str, fault: String },
@@ -73,7 +78,12 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::NotLeading | Self::Unknown | Self::Busy | Self::InTransition | Self::TooMany { .. } => 503,
+            Self::NotLeading
+            | Self::Unknown
+            | Self::Busy
+            | Self::InTransition
+            | Self::TooMany { .. }
+            | Self::NoRoom { .. } => 503,
             Self::NotSubscribed | Self::Unauthorized(_) => 403,
             Self::NoSuchAgent(_) => 404,
             Self::FrameworkVanished | Self::GoesAway | Self::NotFree(_) => 409,

@@ -75,6 +75,8 @@ pub struct Framework {
     pub recovered: bool,
     pub registered_at: Time,
     pub reregistered_at: Time,
+    /// Since when it has no scheduler, if it has none; the election counts as the break of those from before it.
+    pub away_since: Option<Time>,
     /// Set on completed ones.
     pub unregistered_at: Option<Time>,
     /// Active, ended with an update not yet acknowledged included.

@@ -25,6 +25,7 @@ mod proposals;
 mod quota;
 mod reconcile;
 mod recovery;
+mod room;
 mod state_api;
 mod status;
 mod streams;

@@ -25,6 +25,12 @@ pub(crate) enum Proposal {
         stream: StreamId,
         admission: Box<Admission>,
     },
+    /// A framework is removed to make room for the one that subscribes on this stream.
+    Replacement {
+        leaves: FrameworkId,
+        stream: StreamId,
+        admission: Box<Admission>,
+    },
     /// `UPDATE_FRAMEWORK`.
     Update {
         request: RequestId,
@@ -83,11 +89,27 @@ pub(crate) struct Proposals {
     open: BTreeMap<Ticket, Proposal>,
     /// How many of them are registrations.
     registrations: usize,
+    /// And how many are subscriptions.
+    subscriptions: usize,
 }
 
 impl Proposals {
     pub(crate) fn registrations(&self) -> usize {
         self.registrations
+    }
+
+    pub(super) fn subscriptions(&self) -> usize {
+        self.subscriptions
+    }
+
+    /// Frameworks that are being removed.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = &FrameworkId> {
+        self.open.values().filter_map(|open| match open {
+            Proposal::Removal { framework: leaves, .. } | Proposal::Replacement { leaves, .. } => {
+                Some(leaves)
+            }
+            _ => None,
+        })
     }
 
     /// Whether the agent is being marked gone.
@@ -111,12 +133,14 @@ impl Proposals {
 
     fn insert(&mut self, ticket: Ticket, proposal: Proposal) {
         self.registrations += usize::from(matches!(proposal, Proposal::Registration(_)));
+        self.subscriptions += usize::from(matches!(proposal, Proposal::Subscription { .. }));
         self.open.insert(ticket, proposal);
     }
 
     fn remove(&mut self, ticket: Ticket) -> Option<Proposal> {
         let proposal = self.open.remove(&ticket)?;
         self.registrations -= usize::from(matches!(proposal, Proposal::Registration(_)));
+        self.subscriptions -= usize::from(matches!(proposal, Proposal::Subscription { .. }));
         Some(proposal)
     }
 }
@@ -160,6 +184,7 @@ impl Turn<'_> {
     fn succeed(&mut self, proposal: Proposal) {
         match proposal {
             Proposal::Subscription { stream, admission } => self.subscribed(stream, *admission),
+            Proposal::Replacement { leaves, stream, admission } => self.replaced(&leaves, stream, admission),
             Proposal::Update { request, admission } => self.framework_updated(request, *admission),
             Proposal::Removal { framework, cause } => self.removed(&framework, cause),
             Proposal::Registration(registration) => self.registered(*registration),
@@ -212,7 +237,9 @@ impl Turn<'_> {
 
     fn fail(&mut self, proposal: Proposal, refusal: Refusal) {
         match proposal {
-            Proposal::Subscription { stream, .. } => self.subscription_failed(&stream, &refusal),
+            Proposal::Subscription { stream, .. } | Proposal::Replacement { stream, .. } => {
+                self.subscription_failed(&stream, &refusal)
+            }
             Proposal::Removal { framework, cause } => self.removal_failed(framework, cause, refusal),
             Proposal::Registration(registration) => {
                 let refusal = match refusal {

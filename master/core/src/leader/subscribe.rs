@@ -10,6 +10,7 @@ use model::time::Span;
 use wire::v1::{self, FrameworkInfo};
 
 use super::proposals::Proposal;
+use super::room::Room;
 use super::streams::Listener;
 use super::timers::Timer;
 use super::{Standing, Turn};
@@ -34,8 +35,8 @@ pub(crate) struct Admission {
 }
 
 impl Turn<'_> {
-    /// Steps 11 and 12 of the ladder. The answer is a stream at once, also for a subscription that is refused: the
-    /// refusal is its one record.
+    /// Steps 11 and 12 of the ladder. The answer is a stream at once, also for a subscription that is refused for what
+    /// it says: the refusal is its one record. Where nothing is wrong with it but the moment, it is told to come again.
     pub(super) fn subscribe(
         &mut self,
         request: RequestId,
@@ -54,16 +55,23 @@ impl Turn<'_> {
             let refusal = Refusal::TooMany { what: "streams", limit: limits::FRAMEWORK_STREAMS };
             return self.answer(request, Err(refusal));
         }
+        self.leader.counters.count("messages_register_framework");
+        let judged = self.judge(call);
+        let room =
+            match judged.as_ref().map(|admission| self.find_room(&admission.id)).unwrap_or(Ok(Room::Free)) {
+                Ok(room) => room,
+                Err(refusal) => return self.answer(request, Err(refusal)),
+            };
         self.answer(request, Ok(Reply::Stream(stream.clone())));
         self.open_stream(stream.clone(), Listener::Candidate);
-        self.leader.counters.count("messages_register_framework");
-        match self.judge(call) {
-            Ok(admission) if self.is_known(&admission) => self.subscribed(stream, admission),
-            Ok(admission) => {
+        match (judged, room) {
+            (Ok(admission), _) if self.is_known(&admission) => self.subscribed(stream, admission),
+            (Ok(admission), Room::InPlaceOf(other)) => self.replace(other, stream, Box::new(admission)),
+            (Ok(admission), Room::Free) => {
                 let command = self.admit_command(&admission);
                 self.propose(command, Proposal::Subscription { stream, admission: Box::new(admission) });
             }
-            Err(text) => self.refuse_stream(&stream, text),
+            (Err(text), _) => self.refuse_stream(&stream, text),
         }
     }
 
@@ -156,6 +164,8 @@ impl Turn<'_> {
             Refusal::Registry(Registry::FrameworkRemoved(_)) => {
                 self.refuse_stream(stream, "Framework has been removed".to_owned());
             }
+            // Another took the last place meanwhile: as below.
+            Refusal::Registry(Registry::Full { .. }) => self.close_stream(stream, Reason::Deposed),
             Refusal::Registry(refusal) => self.refuse_stream(stream, refusal.to_string()),
             // Nothing is wrong with the framework: an ERROR would make it give up its id.
             _ => self.close_stream(stream, Reason::Deposed),
@@ -220,6 +230,7 @@ impl Turn<'_> {
             recovered,
             registered_at: now,
             reregistered_at: now,
+            away_since: recovered.then_some(now),
             unregistered_at: None,
             tasks: Default::default(),
             unreachable: Default::default(),
@@ -244,6 +255,7 @@ impl Turn<'_> {
         if let Some(framework) = self.framework_mut(id) {
             framework.stream = Some(stream.clone());
             framework.recovered = false;
+            framework.away_since = None;
         }
         self.open_stream(stream.clone(), Listener::Framework(id.clone()));
     }
@@ -365,8 +377,12 @@ impl Turn<'_> {
     }
 
     fn start_failover(&mut self, id: &FrameworkId) {
-        let timeout = self.framework(id).map_or(Span::ZERO, |framework| framework.profile.failover_timeout);
-        let until = self.now + timeout;
+        let now = self.now;
+        let timeout = self.framework_mut(id).map_or(Span::ZERO, |framework| {
+            framework.away_since = Some(now);
+            framework.profile.failover_timeout
+        });
+        let until = now + timeout;
         self.observe(Observation::FrameworkDisconnected { framework: id.clone(), until });
         self.leader.timers.set(Timer::Failover(id.clone()), until);
     }

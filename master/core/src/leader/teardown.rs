@@ -80,7 +80,7 @@ impl Turn<'_> {
     }
 
     /// The registry has buried the framework: everything of it ends.
-    fn framework_removed(&mut self, id: &FrameworkId) {
+    pub(super) fn framework_removed(&mut self, id: &FrameworkId) {
         if self.framework(id).is_none() {
             return;
         }

@@ -120,6 +120,10 @@ impl Frameworks {
         self.table.get(id)
     }
 
+    pub(crate) fn len(&self) -> u64 {
+        self.table.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Framework>> {
         self.table.iter()
     }

@@ -218,6 +218,11 @@ impl Registry {
         self.frameworks.get(id)
     }
 
+    /// How many more frameworks may be admitted.
+    pub fn framework_room(&self) -> u64 {
+        self.limits.frameworks.saturating_sub(self.frameworks.len())
+    }
+
     pub fn frameworks(&self) -> impl Iterator<Item = &Arc<Framework>> {
         self.frameworks.iter()
     }

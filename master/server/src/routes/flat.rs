@@ -21,7 +21,7 @@ use crate::large;
 
 /// Counters that are there before what they count has happened, because a graph of what is missing is empty and not
 /// zero. Each counts what this master does; other names of the first implementation are left out.
-const FROM_THE_START: [&str; 56] = [
+const FROM_THE_START: [&str; 57] = [
     "dropped_messages",
     "invalid_executor_to_framework_messages",
     "invalid_framework_to_executor_messages",
@@ -78,6 +78,7 @@ const FROM_THE_START: [&str; 56] = [
     "valid_status_updates",
     "reconciliations_refused",
     "frameworks_uncounted",
+    "frameworks_removed_for_room",
 ];
 
 /// What is counted of one framework.

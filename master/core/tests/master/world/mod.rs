@@ -12,7 +12,7 @@ use master_core::effect::{AgentOrder, Effect, Observation, Reply, SchedulerEvent
 use master_core::input::{Barrier, Input, LinkId, Peer, RequestId, Role, StreamId, Term, Ticket};
 use master_core::master::Master;
 use master_core::refusal::Refusal;
-use master_core::registry::{Command, Registry};
+use master_core::registry::{Command, Limits, LimitsCommand, Registry};
 use master_core::report::AgentReport;
 use master_core::settings::Settings;
 use master_core::snapshot::Snapshot;
@@ -157,6 +157,12 @@ impl World {
     pub(crate) fn release(&mut self) {
         self.hold = false;
         self.settle();
+    }
+
+    /// Lets the registry hold so many frameworks and no more.
+    pub(crate) fn limit(&mut self, frameworks: u64) {
+        let set = Limits { frameworks, ..*self.registry.limits() };
+        self.apply(None, Command::Limits(LimitsCommand { set }));
     }
 
     pub(crate) fn lose_proposals(&mut self) {

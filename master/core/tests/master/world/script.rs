@@ -201,6 +201,7 @@ impl Script {
             }
             "hold" => self.world.hold = true,
             "release" => self.world.release(),
+            "limit" => self.world.limit(args.number("frameworks").expect("limit has frameworks")),
             "lose" => self.world.lose_proposals(),
             "refute" => self.world.refute(),
             "tick" => self.world.pass(span(args.at(0))),
