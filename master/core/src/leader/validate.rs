@@ -148,7 +148,7 @@ impl Site<'_> {
     }
 
     /// Only cpus and memory may burst, and only upwards.
-    fn limits(&self, info: &TaskInfo, task: &Bag) -> Verdict {
+    pub(super) fn limits(&self, info: &TaskInfo, task: &Bag) -> Verdict {
         for (name, limit) in &info.limits {
             let requested = match name.as_str() {
                 "cpus" => task.cpus(),

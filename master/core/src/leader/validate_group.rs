@@ -30,7 +30,9 @@ impl Site<'_> {
             if !ids.insert(&spec.id) {
                 return Err(format!("Task has duplicate ID: {}", spec.id));
             }
-            let part = self.task(spec).map_err(|fault| format!("Task '{}' is invalid: {fault}", spec.id))?;
+            let invalid = |fault| format!("Task '{}' is invalid: {fault}", spec.id);
+            let part = self.task(spec).map_err(invalid)?;
+            self.limits(&spec.info, &part).map_err(invalid)?;
             member(spec, executor)?;
             for item in &part {
                 sum.try_insert(item.clone()).map_err(|item| {
@@ -109,8 +111,15 @@ fn is_docker(container: &v1::ContainerInfo) -> bool {
 }
 
 fn probes_network(info: &v1::TaskInfo) -> bool {
-    let health = info.health_check.as_ref().is_some_and(|check| check.http.is_some() || check.tcp.is_some());
-    let check = info.check.as_ref().is_some_and(|check| check.http.is_some() || check.tcp.is_some());
+    use v1::{check_info, health_check};
+    let health = info
+        .health_check
+        .as_ref()
+        .is_some_and(|check| matches!(check.r#type(), health_check::Type::Http | health_check::Type::Tcp));
+    let check = info
+        .check
+        .as_ref()
+        .is_some_and(|check| matches!(check.r#type(), check_info::Type::Http | check_info::Type::Tcp));
     health || check
 }
 

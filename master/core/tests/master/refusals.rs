@@ -467,6 +467,13 @@ fn the_id_of_an_unreachable_task_is_taken() {
     assert_eq!(verdict(&effects), ("TASK_ERROR", "REASON_TASK_INVALID", expected));
 }
 
+/// The task with limits of its own, in its group.
+fn apart(task: &mut TaskInfo) -> &mut TaskInfo {
+    let linux = v1::LinuxInfo { share_cgroups: Some(false), ..v1::LinuxInfo::default() };
+    task.container = Some(container(|one| one.linux_info = Some(linux.clone())));
+    task
+}
+
 #[test]
 fn a_group_shares_its_executors_container_and_network() {
     let group = |spoil: fn(&mut TaskInfo, &mut ExecutorInfo)| {
@@ -484,7 +491,7 @@ fn a_group_shares_its_executors_container_and_network() {
         script.call(accept(&["M-O0"], vec![operation]))
     };
     assert_eq!(updates(&group(|_, _| {})), [], "the rows are good but for one thing");
-    let rows: [Row<SpoilGroup>; 5] = [
+    let rows: [Row<SpoilGroup>; 8] = [
         (
             |_, executor| executor.container = Some(container(docker)),
             "Docker ContainerInfo is not supported on the executor of a task group",
@@ -518,7 +525,20 @@ fn a_group_shares_its_executors_container_and_network() {
             |task, _| limit(task, "cpus", 2.0),
             "Task 't' of a group may only set 'limits' with 'linux_info.share_cgroups' false",
         ),
+        (
+            |task, _| limit(apart(task), "disk", 5.0),
+            "Task 't' is invalid: Task limits may only be set on 'cpus' and 'mem', not on 'disk'",
+        ),
+        (
+            |task, _| limit(apart(task), "mem", 63.0),
+            "Task 't' is invalid: Task's limit of 'mem' is 63 and must not be less than its request of 64",
+        ),
+        (
+            |task, _| limit(apart(task), "cpus", f64::NAN),
+            "Task 't' is invalid: Task's limit of 'cpus' is NaN and must not be less than its request of 1",
+        ),
     ];
+    assert_eq!(updates(&group(|task, _| limit(apart(task), "mem", 64.0))), [], "as much as it asks for");
     for (spoil, message) in rows {
         let expected = ("TASK_ERROR", "REASON_TASK_GROUP_INVALID", message.to_owned());
         assert_eq!(verdict(&group(spoil)), expected);
