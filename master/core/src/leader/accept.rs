@@ -140,6 +140,10 @@ impl Turn<'_> {
                     self.launch(framework, deal, task);
                 }
             }
+            // There is no task that could tell of it.
+            OperationKind::LaunchGroup(group) if group.tasks.is_empty() => {
+                self.fail_operation(framework, operation.id.as_ref(), "Task group cannot be empty");
+            }
             OperationKind::LaunchGroup(group) if operation.id.is_some() => {
                 self.refuse_tasks(
                     framework,

@@ -585,7 +585,7 @@ impl Script {
             })
             .collect();
         let mut operations = Vec::new();
-        if !tasks.is_empty() {
+        if !tasks.is_empty() || args.has("group") {
             let mut operation = v1::offer::Operation {
                 id: args.get("op-id").map(|id| v1::OperationId { value: id.to_owned() }),
                 ..v1::offer::Operation::default()
