@@ -54,6 +54,10 @@ pub const REGISTRATION_PAUSE: Span = Span::from_secs(1);
 /// Until then that may as well be a copy, while the agent itself is cut off and its tasks run.
 pub const MOVED_AFTER: Span = Span::from_mins(10);
 
+/// Processes that have come with the id of an agent which has a link, each asked about on its own. With more of them by
+/// turns, none is told that it is a copy; all of them wait.
+pub const SUSPECTS: usize = 8;
+
 /// Kills remembered for an agent that is not connected.
 pub const PENDING_KILLS: usize = 10_000;
 

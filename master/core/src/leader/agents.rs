@@ -4,7 +4,7 @@
 //! for longer than `Settings::agent_timeout`, with a link or without, makes it *unreachable*, which is a fact of the
 //! registry: its tasks are reported so, and when it comes back it is admitted anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -41,8 +41,9 @@ pub(crate) struct Pulse {
     pub(super) sequence: u64,
     /// The newest ping that was answered.
     pub(super) answered: u64,
-    /// Another process has come with this agent's id: its session, and the ping whose answer shows that there are two.
-    pub(super) doubted: Option<(String, u64)>,
+    /// Other processes that have come with this agent's id, at most [`limits::SUSPECTS`], oldest first: the session of
+    /// each, and the ping whose answer shows that there are two.
+    pub(super) doubted: VecDeque<(String, u64)>,
     /// Orders for its return.
     kept: Vec<AgentOrder>,
 }
@@ -89,7 +90,7 @@ impl Pulses {
                 heard: now,
                 sequence: 0,
                 answered: 0,
-                doubted: None,
+                doubted: VecDeque::new(),
                 kept: Vec::new(),
             })
             .heard = now;

@@ -70,21 +70,19 @@ impl Turn<'_> {
         self.agent(id).filter(|agent| agent.link.is_some())?;
         let (now, timeout) = (self.now, self.leader.settings.link_timeout);
         let pulse = self.leader.pulses.of(id)?;
-        match &pulse.doubted {
-            Some((suspect, ping)) if suspect == session => {
-                if pulse.answered >= *ping {
-                    return Some(true);
-                }
-                (now.since(pulse.heard) < timeout).then_some(false)
-            }
-            _ => {
-                pulse.sequence += 1;
-                let sequence = pulse.sequence;
-                pulse.doubted = Some((session.to_owned(), sequence));
-                self.order(id, AgentOrder::Ping { sequence });
-                Some(false)
-            }
+        let asked = pulse.doubted.iter().find(|(suspect, _)| suspect == session).map(|(_, ping)| *ping);
+        if let Some(ping) = asked {
+            let silent = now.since(pulse.heard) >= timeout;
+            return if pulse.answered >= ping { Some(true) } else { (!silent).then_some(false) };
         }
+        pulse.sequence += 1;
+        let sequence = pulse.sequence;
+        if pulse.doubted.len() >= limits::SUSPECTS {
+            pulse.doubted.pop_front();
+        }
+        pulse.doubted.push_back((session.to_owned(), sequence));
+        self.order(id, AgentOrder::Ping { sequence });
+        Some(false)
     }
 
     /// A ping was answered by the process that is the agent.
