@@ -16,7 +16,7 @@ use crate::report::{HeldExecutor, HeldTask};
 use crate::snapshot::{Executor, Task};
 
 impl Turn<'_> {
-    /// The agent's executors are those it names; others of our record are gone.
+    /// The agent's executors are those it names; others of our record have ended, and nobody knows how.
     pub(super) fn adopt_executors(&mut self, id: &AgentId, held: Vec<HeldExecutor>, removed: &[FrameworkId]) {
         let names: BTreeSet<(FrameworkId, ExecutorId)> =
             held.iter().map(|executor| (executor.framework.clone(), executor.id.clone())).collect();
@@ -24,7 +24,7 @@ impl Turn<'_> {
             self.agent(id).map(|agent| agent.executors.iter().cloned().collect()).unwrap_or_default();
         for (framework, executor) in known {
             if !names.contains(&(framework.clone(), executor.clone())) {
-                self.forget_executor(id, &framework, &executor);
+                self.executor_ended(id, &framework, executor, None);
             }
         }
         for executor in held {

@@ -269,6 +269,17 @@ impl Turn<'_> {
         status: Option<i32>,
     ) {
         self.leader.counters.count("messages_exited_executor");
+        self.executor_ended(agent, framework, executor, status);
+    }
+
+    /// An executor is no more, with this status where it is known. Whoever knew of it is told.
+    pub(super) fn executor_ended(
+        &mut self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        executor: ExecutorId,
+        status: Option<i32>,
+    ) {
         let known = self.forget_executor(agent, framework, &executor);
         if known {
             // Some clients fail on a missing status; -1 stands for unknown.
