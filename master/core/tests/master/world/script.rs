@@ -767,8 +767,21 @@ fn framework_info(args: &Args<'_>, id: Option<String>) -> v1::FrameworkInfo {
         roles: args.list("roles"),
         principal: args.get("principal").map(str::to_owned),
         capabilities: capabilities.collect(),
+        offer_filters: args.get("least").map(least).into_iter().collect(),
         ..v1::FrameworkInfo::default()
     }
+}
+
+/// `role:name:amount`: what an offer to that role must hold at least.
+fn least(text: &str) -> (String, v1::OfferFilters) {
+    let (role, rest) = text.split_once(':').expect("role:name:amount");
+    let (name, amount) = rest.split_once(':').expect("role:name:amount");
+    let value = amount.parse().expect("an amount");
+    let set = v1::offer_filters::ResourceQuantities {
+        quantities: [(name.to_owned(), v1::value::Scalar { value })].into(),
+    };
+    let least = v1::offer_filters::MinAllocatableResources { quantities: vec![set] };
+    (role.to_owned(), v1::OfferFilters { min_allocatable_resources: Some(least) })
 }
 
 pub(crate) fn task_info(id: &str, agent: &str, text: &str) -> v1::TaskInfo {
