@@ -11,6 +11,20 @@ pub struct Event {
     pub data: String,
 }
 
+/// Why a stream was not opened.
+#[derive(Debug)]
+pub struct Refused {
+    /// Of the answer, if there was one.
+    pub status: Option<u16>,
+    pub why: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
 /// An open stream.
 pub struct Events {
     bytes: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
@@ -45,13 +59,14 @@ impl Events {
     /// Opens the stream at a supervisor that leads, from after the event `seen`; `None` begins with what comes.
     ///
     /// # Errors
-    /// It is not there, it does not lead, or it refuses; a sentence.
-    pub async fn open(address: &str, seen: Option<u64>) -> Result<Self, String> {
+    /// It is not there, it does not lead, or it refuses.
+    pub async fn open(address: &str, seen: Option<u64>) -> Result<Self, Refused> {
+        let refused = |status, why| Refused { status, why };
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(std::time::Duration::from_secs(2))
             .build()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| refused(None, error.to_string()))?;
         let kinds: Vec<String> =
             KINDS.iter().chain(&SCHEDULER).map(|kind| format!("event_type={kind}")).collect();
         let url = format!("http://{address}/v2/events?{}", kinds.join("&"));
@@ -59,9 +74,10 @@ impl Events {
         if let Some(seen) = seen {
             request = request.header("Last-Event-ID", seen);
         }
-        let answer = request.send().await.map_err(|error| format!("{url}: {error:?}"))?;
-        if answer.status() != 200 {
-            return Err(format!("{url}: {}", answer.status()));
+        let answer = request.send().await.map_err(|error| refused(None, format!("{url}: {error:?}")))?;
+        let status = answer.status();
+        if status != 200 {
+            return Err(refused(Some(status.as_u16()), format!("{url}: {status}")));
         }
         Ok(Self { bytes: answer.bytes_stream().boxed(), unread: String::new() })
     }

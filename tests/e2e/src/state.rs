@@ -14,6 +14,11 @@ pub fn get(namespace: &str, key: &str) -> Value {
     json!({ "type": "GET", "namespace": namespace, "key": key })
 }
 
+/// Whether the answer to a `get` has an entry with this value.
+pub fn holds(answer: &Value, value: &[u8]) -> bool {
+    answer["entry"]["value"] == STANDARD.encode(value)
+}
+
 /// Whether the answer to a `get` has an entry.
 pub fn found(answer: &Value) -> bool {
     answer["entry"].is_object()

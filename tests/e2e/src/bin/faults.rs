@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use e2e::faults::batch::Jobs;
 use e2e::faults::clients::{Clients, History};
-use e2e::faults::fault::Fault;
+use e2e::faults::fault::{Fault, What};
 use e2e::faults::members;
 use e2e::faults::nodes::Nodes;
 use e2e::faults::promises::{self, Verdict};
@@ -77,32 +77,38 @@ async fn run(seed: u64, seconds: u64) -> Result<bool, String> {
     let jobs = Jobs::post(&nodes).await.map_err(|why| with_logs(&nodes, &why))?;
     let began = Instant::now();
     let clients = Clients::start(&nodes, &history)?;
-    let troubles = break_things(&mut nodes, &history, &steps, began).await?;
+    let (troubles, struck) = break_things(&mut nodes, &history, &steps, began).await?;
     let seen = clients.stop().await;
     let told = history.told();
     println!("{} requests had no answer: what became of them is not promised", told.unanswered);
-    let verdicts = promises::check(&nodes, &told, &seen, &jobs, &steady, &troubles, began).await?;
+    let mut verdicts = promises::check(&nodes, &told, &seen, &jobs, &steady, &troubles, began).await?;
+    verdicts.push(Verdict { promise: "a master whose sync fails ends by itself", kept: struck });
     Ok(report(&nodes, &verdicts))
 }
 
-/// Goes through the steps and leaves everything running; what was broken when.
+/// Goes through the steps and leaves everything running; what was broken when, and how many syncs failed that were noticed.
 async fn break_things(
     nodes: &mut Nodes,
     history: &History,
     steps: &[Step],
     began: Instant,
-) -> Result<Vec<Trouble>, String> {
-    let mut troubles = Vec::new();
+) -> Result<(Vec<Trouble>, Result<String, String>), String> {
+    let (mut troubles, mut syncs, mut struck) = (Vec::new(), 0, Ok(()));
     for step in steps {
+        let faults: Vec<Fault> = step.faults.iter().map(|fault| fault.possible(nodes)).collect();
+        let step = Step { faults, ..*step };
         println!("{:>4} s  {step}", began.elapsed().as_secs());
         history.note(&json!({ "fault": step.to_string() }));
-        let faults: Vec<Fault> = step.faults.iter().map(|fault| fault.possible(nodes)).collect();
         let from = Instant::now();
-        for fault in &faults {
+        for fault in &step.faults {
             fault.begin(nodes).await?;
         }
         tokio::time::sleep(Duration::from_secs(step.seconds)).await;
-        for fault in &faults {
+        if let [alone] = &*step.faults {
+            struck = struck.and(alone.struck(nodes).await);
+            syncs += usize::from(alone.what == What::FailedSync);
+        }
+        for fault in &step.faults {
             fault.end(nodes)?;
         }
         history.note(&json!({ "mended": step.to_string() }));
@@ -111,7 +117,7 @@ async fn break_things(
             println!("  {why}");
         }
         let until = Instant::now();
-        troubles.extend(faults.into_iter().map(|fault| Trouble { fault, from, until }));
+        troubles.extend(step.faults.into_iter().map(|fault| Trouble { fault, from, until }));
         tokio::time::sleep(Duration::from_secs(step.pause)).await;
     }
     let last = Instant::now();
@@ -122,7 +128,7 @@ async fn break_things(
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    Ok(troubles)
+    Ok((troubles, struck.map(|()| format!("{syncs} syncs failed"))))
 }
 
 fn with_logs(nodes: &Nodes, why: &str) -> String {

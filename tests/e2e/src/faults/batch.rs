@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::clients;
 use super::nodes::Nodes;
-use super::promises::eventually;
+use super::promises::{eventually, first_answer};
 
 /// Between two due times of a job.
 const PERIOD: i64 = 2000;
@@ -175,17 +175,7 @@ async fn ask(
     method: reqwest::Method,
     path: &str,
 ) -> Result<Value, String> {
-    let mut last = String::new();
-    for scheduler in nodes.schedulers() {
-        let url = format!("http://{scheduler}{BASE}/{path}");
-        match http.request(method.clone(), &url).send().await {
-            Ok(answer) if answer.status() == 204 => return Ok(Value::Null),
-            Ok(answer) if answer.status() == 200 => {
-                return answer.json().await.map_err(|error| error.to_string());
-            }
-            Ok(answer) => last = format!("{url}: {}", answer.status()),
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(last)
+    let url = |scheduler: &String| format!("http://{scheduler}{BASE}/{path}");
+    first_answer(nodes.schedulers().iter().map(|scheduler| http.request(method.clone(), url(scheduler))))
+        .await
 }

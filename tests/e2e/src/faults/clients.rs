@@ -15,6 +15,8 @@ use super::locks::{self, Locks};
 use super::nodes::Nodes;
 use super::registers::{self, Registers};
 use super::routes::{self, Routes};
+use super::servers::{self, Servers};
+use super::terms::{self, Terms};
 use crate::state;
 
 /// Writers of keys, each its own.
@@ -85,6 +87,8 @@ pub struct Seen {
     pub locks: Locks,
     pub events: Followed,
     pub routes: Routes,
+    pub servers: Servers,
+    pub terms: Terms,
 }
 
 impl Clients {
@@ -121,9 +125,14 @@ impl Clients {
             let asker = Asker::new(nodes.masters(), history, &stop)?;
             tasks.push(tokio::spawn(locks::run(asker, client, seen.clone())));
         }
-        let supervisors = nodes.supervisors().to_vec();
-        tasks.push(tokio::spawn(events::follow(supervisors, stop.clone(), seen.clone())));
-        tasks.extend(routes::start(nodes, &stop, &seen));
+        for master in 0..nodes.masters().len() {
+            let asker = Asker::new(nodes.masters(), history, &stop)?;
+            tasks.push(tokio::spawn(terms::watch(asker, master, seen.clone())));
+        }
+        let asker = Asker::new(nodes.supervisors(), history, &stop)?;
+        tasks.push(tokio::spawn(events::follow(asker, seen.clone())));
+        tasks.extend(routes::start(nodes, history, &stop, &seen));
+        tasks.push(tokio::spawn(servers::watch(nodes.haproxy_socket(), stop.clone(), seen.clone())));
         Ok(Self { stop, tasks, seen })
     }
 
@@ -161,11 +170,24 @@ impl Asker {
 
     /// One call of the key-value API, to one of the masters: its status and what it says.
     pub(super) async fn ask_master(&self, at: usize, call: &Value) -> reqwest::Result<(u16, Value)> {
-        let url = format!("http://{}/api/v1/state", self.addresses[at % self.addresses.len()]);
+        let url = format!("http://{}/api/v1/state", self.address(at));
         let answer = self.http.post(&url).json(call).send().await?;
         let status = answer.status().as_u16();
         let body = if status == 200 { answer.json().await? } else { Value::Null };
         Ok((status, body))
+    }
+
+    pub(super) fn address(&self, at: usize) -> &str {
+        &self.addresses[at % self.addresses.len()]
+    }
+
+    /// What one of them shows under a path.
+    pub(super) async fn get(&self, at: usize, path: &str) -> reqwest::Result<Value> {
+        self.http.get(format!("http://{}{path}", self.address(at))).send().await?.json().await
+    }
+
+    pub(super) fn note(&self, event: &Value) {
+        self.history.note(event);
     }
 
     async fn write_keys(&self, writer: usize) {
@@ -176,7 +198,7 @@ impl Asker {
             }
             let key = format!("w{writer}-{number}");
             let call = state::put(NAMESPACE, &key, key.as_bytes());
-            let url = format!("http://{}/api/v1/state", self.addresses[at % self.addresses.len()]);
+            let url = format!("http://{}/api/v1/state", self.address(at));
             let status = self.http.post(&url).json(&call).send().await.map(|answer| answer.status().as_u16());
             let said = status.map_err(|error| error.to_string());
             self.history.note(&json!({ "write": key, "to": url, "answer": said }));
@@ -204,7 +226,7 @@ impl Asker {
             let body = shape(round);
             let id = body["id"].as_str().unwrap_or_default().to_owned();
             self.history.tell(|told| told.apps.entry(id.clone()).or_default().1 = round);
-            let url = format!("http://{}/v2/apps{id}?force=true", self.addresses[at % self.addresses.len()]);
+            let url = format!("http://{}/v2/apps{id}?force=true", self.address(at));
             let status = self.http.put(&url).json(&body).send().await.map(|answer| answer.status().as_u16());
             let said = status.map_err(|error| error.to_string());
             self.history.note(&json!({ "change": id, "round": round, "to": url, "answer": said }));

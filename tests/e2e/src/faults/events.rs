@@ -1,14 +1,13 @@
 //! A reader of the supervisors' event stream that goes on, wherever it can, after the last event it saw.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::clients::Seen;
-use crate::sse::{Event, Events};
+use super::clients::{Asker, Seen};
+use super::servers::{self, News};
+use crate::sse::{Event, Events, Refused};
 
 /// Without an event for so long the reader tries another supervisor: this one may be stopped, or cut off.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -35,8 +34,10 @@ struct Heard {
     /// The numbers of all events, as they came.
     ids: Vec<u64>,
     streams: usize,
-    /// By task: when its end was heard of.
-    ended: BTreeMap<String, Instant>,
+    /// What was said about the instances at each address.
+    news: News,
+    /// What a supervisor answered who would not go on with the stream.
+    refused: Option<String>,
 }
 
 impl Heard {
@@ -46,24 +47,24 @@ impl Heard {
             return;
         }
         let update: Value = serde_json::from_str(&event.data).unwrap_or_default();
-        let text = |name: &str| update[name].as_str().unwrap_or_default();
-        if ENDS.contains(&text("taskStatus")) {
-            self.ended.entry(text("taskId").to_owned()).or_insert_with(Instant::now);
-        } else {
-            // It was out of reach, and is back.
-            self.ended.remove(text("taskId"));
+        let lives = !ENDS.contains(&update["taskStatus"].as_str().unwrap_or_default());
+        if let Some(server) = servers::server(&update) {
+            self.news.tell(server, lives);
         }
     }
 }
 
 impl Followed {
-    /// Whether each number is one more than the one before it.
+    /// Whether each number is one more than the one before it, and whoever leads went on with the stream.
     ///
     /// # Errors
-    /// The first two of which it is not true.
+    /// The first two of which it is not true, or what was answered instead.
     pub fn check(&self) -> Result<String, String> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Heard { ids, streams, .. } = &*seen;
+        let Heard { ids, streams, refused, .. } = &*seen;
+        if let Some(why) = refused {
+            return Err(format!("the stream did not go on: {why}"));
+        }
         if let Some(pair) = ids.windows(2).find(|pair| pair[1] != pair[0] + 1) {
             return Err(format!("event {} was followed by {}", pair[0], pair[1]));
         }
@@ -73,30 +74,40 @@ impl Followed {
         Ok(format!("{} events on {streams} streams", ids.len()))
     }
 
-    /// By task: when its end was heard of. Tasks that came back are not among them.
-    pub(super) fn ended(&self) -> BTreeMap<String, Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).ended.clone()
+    /// What was said about the instances at each address.
+    pub(super) fn news(&self) -> News {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).news.clone()
     }
 }
 
 /// Reads until it is stopped.
-pub(super) async fn follow(addresses: Vec<String>, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
+pub(super) async fn follow(asker: Asker, seen: Arc<Seen>) {
     let mut last = None;
-    for address in addresses.iter().cycle() {
-        if stop.load(Ordering::Relaxed) {
+    for at in 0.. {
+        if asker.stopped() {
             return;
         }
-        let opened = tokio::time::timeout(SILENCE, Events::open(address, last)).await;
-        let Ok(Ok(mut stream)) = opened else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
+        let address = asker.address(at);
         let locked = || seen.events.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = match tokio::time::timeout(SILENCE, Events::open(address, last)).await {
+            Ok(Ok(stream)) => stream,
+            // Nobody has to serve a stream while he does not lead; who leads may not call its numbers forgotten or wrong.
+            Ok(Err(Refused { status: Some(400 | 404 | 410), why })) => {
+                locked().refused.get_or_insert(why);
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            _ => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
         locked().streams += 1;
         while let Ok(Some(event)) = tokio::time::timeout(SILENCE, stream.next()).await {
             last = Some(event.id);
+            asker.note(&json!({ "event": event.id, "kind": event.kind, "from": address }));
             locked().note(&event);
-            if stop.load(Ordering::Relaxed) {
+            if asker.stopped() {
                 return;
             }
         }

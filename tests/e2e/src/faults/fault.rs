@@ -1,11 +1,16 @@
 //! One thing that goes wrong with one node, how it is done, and how it is undone.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use super::members;
 use super::nodes::Nodes;
 use super::plan::Cut;
 use super::roles::{self, Role};
+
+/// Clients write all the time, so a master syncs again and again: it has noticed by then that one failed.
+const NOTICED: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -28,8 +33,12 @@ pub enum What {
     Flap,
     /// What it sends and what is sent to it is late, in no order, and some is lost.
     BadLink,
-    /// Its wall clock is set by so many seconds, and back at the end.
-    Clock(i64),
+    /// Its wall clock is set by so many seconds, and back at the end. A process that reads the clock when it starts, and
+    /// counts on from there, starts anew each time.
+    Clock {
+        seconds: i64,
+        restarts: bool,
+    },
     /// It gets no more file descriptors.
     NoFiles,
     /// It is ended as an upgrade does, and comes back as the other version.
@@ -57,7 +66,7 @@ impl Fault {
     #[must_use]
     pub fn possible(self, nodes: &Nodes) -> Self {
         let can = match self.what {
-            What::Clock(_) => nodes.can_set_clocks(),
+            What::Clock { .. } => nodes.can_set_clocks(),
             What::FailedSync => nodes.can_fail_syncs(),
             What::NoForks => nodes.can_refuse_forks(),
             _ => true,
@@ -77,7 +86,13 @@ impl Fault {
             What::Part(other) => nodes.network.part(node, other)?,
             What::Flap => nodes.network.flap(node),
             What::BadLink => nodes.network.spoil(node)?,
-            What::Clock(seconds) => nodes.set_clock(node, seconds)?,
+            What::Clock { seconds, restarts } => {
+                nodes.set_clock(node, seconds)?;
+                if restarts {
+                    nodes.processes[node].kill();
+                    nodes.revive(node);
+                }
+            }
             What::NoFiles => nodes.no_more_files(node),
             What::Version => nodes.change_version(node),
             What::FullDisk => nodes.fill_disk(node),
@@ -99,6 +114,22 @@ impl Fault {
         Ok(())
     }
 
+    /// Whether it did what it had to do, when it was alone: a master goes on after a failed sync only if it overlooks it.
+    ///
+    /// # Errors
+    /// What went on as if nothing had happened.
+    pub async fn struck(&self, nodes: &mut Nodes) -> Result<(), String> {
+        let process = &mut nodes.processes[self.node];
+        let began = Instant::now();
+        while self.what == What::FailedSync && process.exited().is_none() {
+            if began.elapsed() > NOTICED {
+                return Err(format!("{} goes on after a sync that failed", roles::name(self.node)));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
     /// # Errors
     /// The machine cannot do it; a sentence.
     pub fn end(&self, nodes: &mut Nodes) -> Result<(), String> {
@@ -111,7 +142,12 @@ impl Fault {
                 let carried = nodes.network.straighten(node);
                 println!("  {} frames were late, {} lost", carried.late, carried.lost);
             }
-            What::Clock(_) => nodes.set_clock(node, 0)?,
+            What::Clock { restarts, .. } => {
+                nodes.set_clock(node, 0)?;
+                if restarts {
+                    nodes.processes[node].kill();
+                }
+            }
             What::NoFiles => nodes.files_again(node),
             What::NoForks => nodes.allow_forks(node),
             What::PowerOff { wiped: true } => nodes.wipe(node),
@@ -134,7 +170,12 @@ impl fmt::Display for Fault {
         let what = match self.what {
             What::KillAll => return write!(f, "all {} are killed", Role::of(self.node).plural()),
             What::Part(other) => return write!(f, "{name} and {} lose each other", roles::name(other)),
-            What::Clock(seconds) => return write!(f, "{name} has its clock set by {seconds} s"),
+            What::Clock { seconds, restarts: false } => {
+                return write!(f, "{name} has its clock set by {seconds} s");
+            }
+            What::Clock { seconds, restarts: true } => {
+                return write!(f, "{name} starts again with its clock set by {seconds} s");
+            }
             What::Kill => "is killed",
             What::Stop => "is stopped",
             What::Cut(Cut::Both) => "loses its peers",

@@ -63,7 +63,10 @@ pub(super) async fn run(asker: Asker, client: usize, seen: Arc<Seen>) {
         }
         let lease = format!("l{client}-{number}");
         match hold(&asker, &mut at, &lease, 1 + dice.below(10)).await {
-            Some((from, until)) => seen.locks.note(&lease, from, until),
+            Some((from, until)) => {
+                asker.note(&json!({ "held": lease, "for_ms": (until - from).as_millis() }));
+                seen.locks.note(&lease, from, until);
+            }
             // Somebody else has it, or no master answers.
             None => tokio::time::sleep(PAUSE).await,
         }

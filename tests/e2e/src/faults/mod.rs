@@ -18,4 +18,6 @@ pub mod registers;
 pub mod roles;
 pub mod routes;
 pub mod schedule;
+pub mod servers;
 mod starve;
+pub mod terms;

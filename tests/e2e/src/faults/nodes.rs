@@ -139,6 +139,11 @@ impl Nodes {
         format!("http://{}:{port}/", self.network.address(BALANCER))
     }
 
+    /// Where HAProxy itself can be asked.
+    pub(super) fn haproxy_socket(&self) -> PathBuf {
+        self.data(BALANCER).join("stats.sock")
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

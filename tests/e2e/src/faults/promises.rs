@@ -10,6 +10,7 @@ use super::clients::{self, Seen, Told};
 use super::nodes::Nodes;
 use super::roles::AGENTS;
 use super::routes::{self, Trouble};
+use super::servers;
 use crate::{state, tasks};
 
 /// After the last fault everything has so long to come right.
@@ -39,10 +40,11 @@ pub async fn check(
     began: Instant,
 ) -> Result<Vec<Verdict>, String> {
     let http = clients::client()?;
-    let ended = seen.events.ended();
+    let news = seen.events.news();
     let verdict = |promise, kept| Verdict { promise, kept };
     Ok(vec![
         verdict("the history of each key is linearizable", seen.registers.check()),
+        verdict("a term has one leader", seen.terms.check()),
         verdict("a lease has one holder at a time", seen.locks.check()),
         verdict("the event stream has no gap and no repetition", seen.events.check()),
         verdict("each due time of a batch job has one outcome, which happened", jobs.check(nodes).await),
@@ -53,11 +55,12 @@ pub async fn check(
             "requests are answered while a server can be reached",
             seen.routes.check_answers(troubles, began),
         ),
-        verdict("nobody is led to a task whose end was told", seen.routes.check_ends(&ended, troubles)),
+        verdict("HAProxy leads to no instance whose end was told", seen.servers.check(&news, troubles)),
         verdict(
             "each site is answered by its instances and nobody else",
             routes::check_rest(nodes, &http).await,
         ),
+        verdict("HAProxy leads to every instance and nowhere else", servers::check_rest(nodes, &http).await),
         verdict("no task id is run twice", run_once(nodes)),
         verdict("tasks outlive the faults of our processes", untouched(nodes, steady)),
     ])
@@ -66,7 +69,7 @@ pub async fn check(
 async fn keys_kept(http: &reqwest::Client, nodes: &Nodes, told: &Told) -> Result<String, String> {
     for key in &told.keys {
         let answer = eventually(|| ask_state(http, nodes.masters(), key)).await?;
-        if !state::found(&answer) {
+        if !state::holds(&answer, key.as_bytes()) {
             return Err(format!("{key} was acknowledged and is lost: {answer}"));
         }
     }
@@ -78,18 +81,9 @@ async fn keys_kept(http: &reqwest::Client, nodes: &Nodes, told: &Told) -> Result
 }
 
 async fn ask_state(http: &reqwest::Client, masters: &[String], key: &str) -> Result<Value, String> {
-    let mut last = String::new();
-    for master in masters {
-        let url = format!("http://{master}/api/v1/state");
-        match http.post(&url).json(&clients::read(key)).send().await {
-            Ok(answer) if answer.status() == 200 => {
-                return answer.json().await.map_err(|error| error.to_string());
-            }
-            Ok(answer) => last = format!("{url}: {}", answer.status()),
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(last)
+    let call = clients::read(key);
+    let url = |master: &String| format!("http://{master}/api/v1/state");
+    first_answer(masters.iter().map(|master| http.post(url(master)).json(&call))).await
 }
 
 /// What each app has come to: the round it shows lies between the last acknowledged and the last sent.
@@ -115,14 +109,22 @@ fn round(app: &Value) -> u64 {
 }
 
 pub(super) async fn ask_marathon(http: &reqwest::Client, nodes: &Nodes, path: &str) -> Result<Value, String> {
-    let mut last = String::new();
-    for supervisor in nodes.supervisors() {
-        let url = format!("http://{supervisor}{path}");
-        match http.get(&url).send().await {
+    let url = |supervisor: &String| format!("http://{supervisor}{path}");
+    first_answer(nodes.supervisors().iter().map(|supervisor| http.get(url(supervisor)))).await
+}
+
+/// What is answered to the first of several requests that is answered well; or why the last was not.
+pub(super) async fn first_answer(
+    requests: impl IntoIterator<Item = reqwest::RequestBuilder>,
+) -> Result<Value, String> {
+    let mut last = "there is nobody to ask".to_owned();
+    for request in requests {
+        match request.send().await {
+            Ok(answer) if answer.status() == 204 => return Ok(Value::Null),
             Ok(answer) if answer.status() == 200 => {
                 return answer.json().await.map_err(|error| error.to_string());
             }
-            Ok(answer) => last = format!("{url}: {}", answer.status()),
+            Ok(answer) => last = format!("{}: {}", answer.url(), answer.status()),
             Err(error) => last = error.to_string(),
         }
     }

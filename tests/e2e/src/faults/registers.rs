@@ -75,6 +75,8 @@ pub(super) async fn run(asker: Asker, client: usize, seen_by_all: Arc<Seen>) {
         };
         let invoked = registers.now();
         let answer = asker.ask_master(at, &call(key, kind)).await;
+        asker.note(&json!({ "register": key, "asked": format!("{kind:?}"), "of": asker.address(at),
+            "sent": invoked, "answer": answer.as_ref().map_err(ToString::to_string) }));
         let operation = |done| Operation { key, kind, invoked, done };
         let operation = match answer {
             Ok((200, body)) => {

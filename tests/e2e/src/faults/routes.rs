@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::clients::{self, Seen};
+use super::clients::{self, History, Seen};
 use super::fault::{Fault, What};
 use super::nodes::Nodes;
 use super::promises::eventually;
@@ -21,12 +21,10 @@ const CLIENTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(50);
 /// HAProxy tries servers for up to a dozen seconds.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// Once the feed has told of a task's end, nobody is led to it after so long.
-const DELAY: Duration = Duration::from_secs(3);
-/// After a fault of those who tell the balancer, it may take so long until it hears again.
-const SETTLE: Duration = Duration::from_secs(15);
 /// After a fault of the balancer's own network it may take so long until requests get through.
 const REPAIR: Duration = Duration::from_secs(5);
+/// After an agent's machine has lost its power, and all that ran there, it may take so long until that is replaced.
+const RECOVERY: Duration = Duration::from_secs(20);
 /// Requests in which each server of a site is asked at least once, when all is well.
 const ROUND: usize = 24;
 
@@ -94,10 +92,11 @@ impl Trouble {
         .filter(|node| Role::of(*node) == Role::Agent)
     }
 
-    /// Whether those between an event and the balancer are affected.
-    fn hides_events(&self) -> bool {
+    /// Whether those between an event and the balancer are affected in a time, or have been until shortly before it.
+    pub(super) fn hides_events(&self, from: Instant, until: Instant, after: Duration) -> bool {
         let teller = |node| matches!(Role::of(node), Role::Balancer | Role::Supervisor | Role::Master);
-        teller(self.fault.node) || matches!(self.fault.what, What::Part(other) if teller(other))
+        let tells = teller(self.fault.node) || matches!(self.fault.what, What::Part(other) if teller(other));
+        tells && self.touches(from, until, after)
     }
 }
 
@@ -129,19 +128,22 @@ pub fn document(nodes: &Nodes, (id, port): (&str, u16), round: u64, instances: u
 /// Starts those who ask.
 pub(super) fn start(
     nodes: &Nodes,
+    history: &Arc<History>,
     stop: &Arc<AtomicBool>,
     seen: &Arc<Seen>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let both = [STEADY.1, CHANGING.1];
     let clients = both.into_iter().flat_map(|port| std::iter::repeat_n(port, CLIENTS));
-    let ask = |port| tokio::spawn(ask(nodes.service(port), port, stop.clone(), seen.clone()));
+    let ask =
+        |port| tokio::spawn(ask(nodes.service(port), port, history.clone(), stop.clone(), seen.clone()));
     clients.map(ask).collect()
 }
 
-async fn ask(url: String, port: u16, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
+async fn ask(url: String, port: u16, history: Arc<History>, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
     while !stop.load(Ordering::Relaxed) {
         let sent = Instant::now();
         let said = get(&url).await;
+        history.note(&json!({ "request": url, "answer": said }));
         let asked = Asked { sent, done: Instant::now(), said };
         seen.routes.0.lock().unwrap_or_else(PoisonError::into_inner).entry(port).or_default().push(asked);
         tokio::time::sleep(PAUSE).await;
@@ -162,77 +164,53 @@ async fn get(url: &str) -> Result<String, String> {
 }
 
 impl Routes {
-    /// Whether the site nobody changes answered whenever HAProxy could reach one of its servers: a server that cannot be
-    /// reached must cost its callers time at most.
+    /// Whether the sites answered whenever HAProxy could reach one of their servers: a server that cannot be reached, one
+    /// that is replaced, and one that dies must cost its callers time at most.
     ///
     /// # Errors
     /// The first request that was refused.
     pub(super) fn check_answers(&self, troubles: &[Trouble], began: Instant) -> Result<String, String> {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut answered, mut excused) = (0, 0);
-        for Asked { sent, done, said } in asked.get(&STEADY.1).into_iter().flatten() {
-            let near = |trouble: &&Trouble| trouble.touches(*sent, *done, REPAIR);
-            let hidden: BTreeSet<usize> =
-                troubles.iter().filter(near).filter_map(Trouble::hides_an_agent).collect();
-            match said {
-                Ok(_) => answered += 1,
-                Err(_) if hidden.len() > 1 || troubles.iter().filter(near).any(Trouble::breaks_the_way) => {
-                    excused += 1;
-                }
-                Err(why) => {
-                    return Err(format!(
-                        "a request {:?} after the beginning was answered {why} after {:?}",
-                        *sent - began,
-                        *done - *sent
-                    ));
+        for (site, port) in [STEADY, CHANGING] {
+            for Asked { sent, done, said } in asked.get(&port).into_iter().flatten() {
+                match said {
+                    Ok(_) => answered += 1,
+                    Err(_) if is_excused(port, troubles, *sent, *done) => excused += 1,
+                    Err(why) => {
+                        return Err(format!(
+                            "a request to {site} {:?} after the beginning was answered {why} after {:?}",
+                            *sent - began,
+                            *done - *sent
+                        ));
+                    }
                 }
             }
         }
-        if answered == 0 {
-            return Err("no request was answered".to_owned());
-        }
-        Ok(format!("{answered} answers, {excused} requests lost while HAProxy itself was cut off or dead"))
-    }
-
-    /// Whether nobody was led to a task whose end the feed had told of.
-    ///
-    /// # Errors
-    /// The first who was.
-    pub(super) fn check_ends(
-        &self,
-        ended: &BTreeMap<String, Instant>,
-        troubles: &[Trouble],
-    ) -> Result<String, String> {
-        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut judged, mut excused) = (0, 0);
-        for Asked { sent, said, .. } in asked.values().flatten() {
-            let Ok(task) = said else { continue };
-            let hidden = |from: Instant| {
-                troubles.iter().any(|trouble| trouble.hides_events() && trouble.touches(from, *sent, SETTLE))
-            };
-            let late = ended.get(task).and_then(|end| Some((end, sent.checked_duration_since(*end)?)));
-            match late.filter(|(_, after)| *after > DELAY) {
-                Some((end, after)) if !hidden(*end) => {
-                    return Err(format!("{task} was asked {after:?} after its end was told"));
-                }
-                _ if hidden(*sent) => excused += 1,
-                _ => judged += 1,
-            }
-        }
-        let of = |port| asked.get(port).into_iter().flatten().filter(|asked| asked.said.is_ok()).count();
-        if of(&CHANGING.1) == 0 {
-            return Err(format!("nobody was led to {} at all", CHANGING.0));
-        }
-        if judged == 0 {
-            return Err("no answer was given while all was well with those who tell of ends".to_owned());
+        let of = |port| asked.get(&port).into_iter().flatten().filter(|asked| asked.said.is_ok()).count();
+        if of(STEADY.1) == 0 || of(CHANGING.1) == 0 {
+            return Err("a site has never answered".to_owned());
         }
         Ok(format!(
-            "{judged} answers, {excused} while news may have been late; {} of all by {}, {} ends",
-            of(&CHANGING.1),
-            CHANGING.0,
-            ended.len()
+            "{answered} answers, {} of them by {}, and {excused} requests lost that had nobody to go to",
+            of(CHANGING.1),
+            CHANGING.0
         ))
     }
+}
+
+/// Whether a request had nobody to go to: HAProxy itself was cut off or dead, or all servers of the site may have been.
+fn is_excused(port: u16, troubles: &[Trouble], sent: Instant, done: Instant) -> bool {
+    let near = |trouble: &&Trouble| trouble.touches(sent, done, REPAIR);
+    let hidden: BTreeSet<usize> = troubles.iter().filter(near).filter_map(Trouble::hides_an_agent).collect();
+    // One agent may have both servers of the site that changes, and until it is back nobody else knows what it has lost.
+    let changing = port == CHANGING.1;
+    let lost = |trouble: &Trouble| {
+        matches!(trouble.fault.what, What::PowerOff { .. }) && trouble.touches(sent, done, RECOVERY)
+    };
+    hidden.len() > usize::from(!changing)
+        || changing && troubles.iter().any(lost)
+        || troubles.iter().filter(near).any(Trouble::breaks_the_way)
 }
 
 /// Waits until each of so many servers of the site nobody changes has answered.

@@ -17,7 +17,7 @@ pub struct Step {
 /// Of so many steps one has two faults.
 const DOUBLE: u64 = 4;
 /// A clock is set by so many seconds, forward or back.
-const CLOCK_STEPS: [i64; 4] = [3, 90, 4_000, 100_000];
+const CLOCK_STEPS: [i64; 4] = [15, 90, 4_000, 100_000];
 /// Of these, how many a batch scheduler's is set by: all due times up to there come at once, each with a task.
 const CLOCK_STEPS_OF_SCHEDULERS: u64 = 2;
 
@@ -81,7 +81,7 @@ fn faults(dice: &mut Dice, role: Role) -> Vec<Fault> {
         What::Part(0),
         What::Flap,
         What::BadLink,
-        What::Clock(clock_step(dice, role)),
+        clock(dice, role),
         What::NoFiles,
         What::Version,
     ];
@@ -111,10 +111,15 @@ fn on_a_node(dice: &mut Dice, role: Role, what: What) -> Fault {
     }
 }
 
-fn clock_step(dice: &mut Dice, role: Role) -> i64 {
+/// Schedulers look at the clock all the time, the others when they start.
+fn clock(dice: &mut Dice, role: Role) -> What {
     let steps = if role == Role::Scheduler { CLOCK_STEPS_OF_SCHEDULERS } else { CLOCK_STEPS.len() as u64 };
     let step = CLOCK_STEPS[usize::try_from(dice.below(steps)).unwrap_or(0)];
-    if dice.below(2) == 0 { step } else { -step }
+    let looks = matches!(role, Role::Supervisor | Role::Scheduler);
+    What::Clock {
+        seconds: if dice.below(2) == 0 { step } else { -step },
+        restarts: !looks || dice.below(2) == 0,
+    }
 }
 
 fn index(dice: &mut Dice, bound: usize) -> usize {
@@ -138,8 +143,8 @@ mod tests {
     fn kind(what: What) -> String {
         let name = format!("{what:?}");
         match what {
-            What::Part(_) | What::Clock(_) | What::Rot(_) => {
-                name.split('(').next().unwrap_or_default().to_owned()
+            What::Part(_) | What::Clock { .. } | What::Rot(_) => {
+                name.split(['(', ' ']).next().unwrap_or_default().to_owned()
             }
             _ => name,
         }
