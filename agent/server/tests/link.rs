@@ -2,7 +2,11 @@
 
 mod support;
 
+use std::io::Write;
+
 use agent::{Containers, Error, Process};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use sandbox::ExitStatus;
 use sandbox::fake::{Fake, Script};
 use support::{Master, call, config, get, http, soon, task};
@@ -399,6 +403,40 @@ async fn an_agent_says_who_it_is_and_asks_who_comes() {
     let right = http(agent.address, "GET", "/state", "Authorization: Basic b3BzOm9wLXB3\r\n", "").await;
     assert_eq!(right.0, 200);
     assert_ne!(executor_call(agent.address, "{}").await.0, 401, "executors have no credentials");
+    agent.stop().await.expect("an orderly end");
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[tokio::test]
+async fn bodies_may_be_packed_and_are_bounded_when_unpacked() {
+    let (master, data) = (Master::start().await, TempDir::new().unwrap());
+    let agent = Agent::start(vec![master.name()], &data, short()).await;
+    let (_link, _) = master.welcome().await;
+    let post = async |path: &str, encoding: &str, body: &[u8]| {
+        let headers = format!("Content-Type: application/json\r\nContent-Encoding: {encoding}\r\n");
+        let (status, _, answer) = http(agent.address, "POST", path, &headers, body).await;
+        (status, answer)
+    };
+    let plain = br#"{"type":"GET_HEALTH"}"#;
+    for (encoding, body) in [("gzip", packed(plain)), ("GZIP", packed(plain)), ("identity", plain.to_vec())] {
+        let (status, answer) = post("/api/v1", encoding, &body).await;
+        assert!(status == 200 && answer.contains("GET_HEALTH"), "{encoding}: {status} {answer}");
+    }
+    let bomb = packed(&vec![b' '; 100 << 20]);
+    assert!(bomb.len() < 1 << 20);
+    for path in ["/api/v1", "/api/v1/executor"] {
+        let limit = model::limits::BODY_BYTES;
+        let large = (413, format!("The body is larger than {limit} bytes"));
+        assert_eq!(post(path, "gzip", &bomb).await, large, "{path}");
+        assert_eq!(post(path, "gzip", b"not packed").await.0, 400, "{path}");
+        let unknown = (415, "Expecting 'Content-Encoding' of gzip or identity".to_owned());
+        assert_eq!(post(path, "br", plain).await, unknown, "{path}");
+    }
     agent.stop().await.expect("an orderly end");
 }
 

@@ -1,11 +1,9 @@
 //! Request bodies: bounded in size, in time, and all together.
 
-use std::io::Read;
-
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use flate2::read::MultiGzDecoder;
+use front::packed;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
@@ -31,15 +29,8 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<B
             ));
         }
     };
-    match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
-        None => Ok(bytes),
-        Some(name) if name == b"identity" => Ok(bytes),
-        Some(name) if name == b"gzip" => unpack(bytes).await,
-        Some(_) => Err(answer::text(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Expecting 'Content-Encoding' of gzip or identity",
-        )),
-    }
+    let unpacked = packed::unpack(headers, bytes, limits::BODY_BYTES).await;
+    unpacked.map_err(|fault| answer::text(fault.status(), fault.to_string()))
 }
 
 async fn collect(app: &App, mut body: Body) -> Result<Bytes, Response> {
@@ -62,21 +53,6 @@ async fn collect(app: &App, mut body: Body) -> Result<Bytes, Response> {
         bytes.extend_from_slice(&data);
     }
     Ok(bytes.freeze())
-}
-
-/// A small body may unpack to a large one, so this is work for another thread, and bounded.
-async fn unpack(packed: Bytes) -> Result<Bytes, Response> {
-    let work = move || {
-        let mut plain = Vec::new();
-        let mut reader = MultiGzDecoder::new(&packed[..]).take(limits::BODY_BYTES as u64 + 1);
-        reader.read_to_end(&mut plain).map(|_| plain)
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(plain)) if plain.len() > limits::BODY_BYTES => Err(too_large()),
-        Ok(Ok(plain)) => Ok(plain.into()),
-        Ok(Err(error)) => Err(answer::bad(format!("Failed to unpack the body: {error}"))),
-        Err(_) => Err(answer::unavailable("This master is ending")),
-    }
 }
 
 fn too_large() -> Response {

@@ -4,6 +4,7 @@ use agent_core::{Task, View};
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, Response, header};
+use front::packed;
 use http_body_util::{BodyExt, Limited};
 use wire::agent::call::Type as CallType;
 use wire::agent::response::{self, Type};
@@ -30,7 +31,7 @@ pub(super) async fn handle(site: &Site, parts: &Parts, body: Body) -> Result<Res
         .iter()
         .map(|value| value.to_str().unwrap_or_default().to_owned())
         .collect();
-    let body = whole(body).await?;
+    let body = whole(parts, body).await?;
     let call: Call = codec.decode(&body).map_err(|e| Refusal::new(400, e.to_string()))?;
     let answers = Codec::of_response(accept.iter().map(String::as_str))
         .map_err(|e| Refusal::new(e.status(), e.to_string()));
@@ -44,17 +45,20 @@ pub(super) async fn handle(site: &Site, parts: &Parts, body: Body) -> Result<Res
     Ok(reply::body(200, answers.content_type(), answers.encode(&answer)))
 }
 
-pub(super) async fn whole(body: Body) -> Result<axum::body::Bytes, Refusal> {
+/// The whole body, unpacked.
+pub(super) async fn whole(parts: &Parts, body: Body) -> Result<axum::body::Bytes, Refusal> {
     let limit = model::limits::BODY_BYTES;
     let read = Limited::new(body, limit).collect();
-    match tokio::time::timeout(limits::BODY, read).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+    let body = match tokio::time::timeout(limits::BODY, read).await {
+        Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Refusal::new(413, format!("The body must not be longer than {limit} bytes")))
+            return Err(Refusal::new(413, format!("The body must not be longer than {limit} bytes")));
         }
-        Ok(Err(error)) => Err(Refusal::new(400, format!("The body cannot be read: {error}"))),
-        Err(_) => Err(Refusal::new(408, "The body did not arrive in time")),
-    }
+        Ok(Err(error)) => return Err(Refusal::new(400, format!("The body cannot be read: {error}"))),
+        Err(_) => return Err(Refusal::new(408, "The body did not arrive in time")),
+    };
+    let unpacked = packed::unpack(&parts.headers, body, limit).await;
+    unpacked.map_err(|fault| Refusal::new(fault.status().as_u16(), fault.to_string()))
 }
 
 async fn answer(site: &Site, call: Call) -> Result<Answer, Refusal> {

@@ -33,7 +33,7 @@ pub(super) async fn handle(site: &Site, parts: &Parts, body: Body) -> Result<Res
     let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let codec =
         Codec::of_request(text(header::CONTENT_TYPE)).map_err(|e| Refusal::new(e.status(), e.to_string()))?;
-    let body = api::whole(body).await?;
+    let body = api::whole(parts, body).await?;
     let call: executor::Call = codec.decode(&body).map_err(|e| Refusal::new(400, e.to_string()))?;
     let kind = validate(&call)?;
     let key = ExecutorKey {

@@ -329,14 +329,17 @@ pub(crate) async fn http(
     method: &str,
     path: &str,
     headers: &str,
-    body: &str,
+    body: impl AsRef<[u8]>,
 ) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).await.expect("connected");
+    let (body, mut request) = (body.as_ref(), Vec::new());
     let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
     );
-    stream.write_all(request.as_bytes()).await.expect("asked");
+    request.extend_from_slice(head.as_bytes());
+    request.extend_from_slice(body);
+    stream.write_all(&request).await.expect("asked");
     let mut answer = Vec::new();
     soon("an answer", stream.read_to_end(&mut answer)).await.expect("answered");
     let answer = String::from_utf8_lossy(&answer).into_owned();
