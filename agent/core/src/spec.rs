@@ -369,20 +369,28 @@ impl Uri {
 }
 
 fn health(check: &v1::HealthCheck) -> Result<HealthSpec, Invalid> {
+    use v1::health_check::Type as Kind;
     let path = "health_check";
-    let target = if let Some(http) = &check.http {
-        let tls = http.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-        Target::Http {
-            tls,
-            port: port(http.port, "health_check.http")?,
-            path: http.path.clone().unwrap_or_else(|| "/".into()),
+    // By what it says it is: which other members are set does not matter.
+    let target = match check.r#type() {
+        Kind::Http => {
+            let http = check.http.as_ref().ok_or_else(|| without(path, "http"))?;
+            let tls = http.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+            Target::Http {
+                tls,
+                port: port(http.port, "health_check.http")?,
+                path: http.path.clone().unwrap_or_else(|| "/".into()),
+            }
         }
-    } else if let Some(tcp) = &check.tcp {
-        Target::Tcp { port: port(tcp.port, "health_check.tcp")? }
-    } else if let Some(command) = &check.command {
-        Target::Command(check_command(command, path)?)
-    } else {
-        return Err(Invalid("'health_check' must have one of 'command', 'http' and 'tcp'".into()));
+        Kind::Tcp => {
+            let tcp = check.tcp.as_ref().ok_or_else(|| without(path, "tcp"))?;
+            Target::Tcp { port: port(tcp.port, "health_check.tcp")? }
+        }
+        Kind::Command => {
+            let command = check.command.as_ref().ok_or_else(|| without(path, "command"))?;
+            Target::Command(check_command(command, path)?)
+        }
+        Kind::Unknown => return Err(without_type(path)),
     };
     Ok(HealthSpec {
         schedule: schedule(
@@ -398,21 +406,36 @@ fn health(check: &v1::HealthCheck) -> Result<HealthSpec, Invalid> {
 }
 
 fn check(check: &v1::CheckInfo) -> Result<Schedule, Invalid> {
+    use v1::check_info::Type as Kind;
     let path = "check";
-    let target = if let Some(http) = &check.http {
-        Target::Http {
-            tls: false,
-            port: port(http.port, "check.http")?,
-            path: http.path.clone().unwrap_or_else(|| "/".into()),
+    let target = match check.r#type() {
+        Kind::Http => {
+            let http = check.http.as_ref().ok_or_else(|| without(path, "http"))?;
+            Target::Http {
+                tls: false,
+                port: port(http.port, "check.http")?,
+                path: http.path.clone().unwrap_or_else(|| "/".into()),
+            }
         }
-    } else if let Some(tcp) = &check.tcp {
-        Target::Tcp { port: port(tcp.port, "check.tcp")? }
-    } else if let Some(command) = &check.command {
-        Target::Command(check_command(&command.command, path)?)
-    } else {
-        return Err(Invalid("'check' must have one of 'command', 'http' and 'tcp'".into()));
+        Kind::Tcp => {
+            let tcp = check.tcp.as_ref().ok_or_else(|| without(path, "tcp"))?;
+            Target::Tcp { port: port(tcp.port, "check.tcp")? }
+        }
+        Kind::Command => {
+            let command = check.command.as_ref().ok_or_else(|| without(path, "command"))?;
+            Target::Command(check_command(&command.command, path)?)
+        }
+        Kind::Unknown => return Err(without_type(path)),
     };
     schedule(path, target, check.delay_seconds(), check.interval_seconds(), check.timeout_seconds())
+}
+
+fn without(path: &str, member: &str) -> Invalid {
+    Invalid(format!("'{path}.{member}' must be present, as '{path}.type' says"))
+}
+
+fn without_type(path: &str) -> Invalid {
+    Invalid(format!("'{path}.type' must be one of COMMAND, HTTP and TCP"))
 }
 
 fn check_command(command: &v1::CommandInfo, path: &str) -> Result<Arc<CommandSpec>, Invalid> {
@@ -462,6 +485,38 @@ mod tests {
             ..Default::default()
         };
         TaskSpec::read(&"f".into(), &Arc::new(info)).err().map(|Invalid(text)| text)
+    }
+
+    #[test]
+    fn a_probe_is_what_its_type_says_whatever_else_is_set() {
+        use v1::{check_info, health_check};
+        let command = v1::CommandInfo { value: Some("true".into()), ..Default::default() };
+        let both = |kind: health_check::Type| v1::HealthCheck {
+            r#type: Some(kind.into()),
+            command: Some(command.clone()),
+            http: Some(health_check::HttpCheckInfo { port: 80, ..Default::default() }),
+            tcp: Some(health_check::TcpCheckInfo { port: 81, ..Default::default() }),
+            ..Default::default()
+        };
+        let target = |kind| health(&both(kind)).expect("lawful").schedule.target;
+        assert!(matches!(target(health_check::Type::Command), Target::Command(_)));
+        assert!(matches!(target(health_check::Type::Http), Target::Http { port: 80, .. }));
+        assert!(matches!(target(health_check::Type::Tcp), Target::Tcp { port: 81 }));
+        let lacking = v1::HealthCheck { tcp: None, ..both(health_check::Type::Tcp) };
+        let Invalid(said) = health(&lacking).expect_err("there is nothing to connect to");
+        assert_eq!(said, "'health_check.tcp' must be present, as 'health_check.type' says");
+
+        let both = |kind: check_info::Type| v1::CheckInfo {
+            r#type: Some(kind.into()),
+            command: Some(check_info::Command { command: command.clone() }),
+            http: Some(check_info::Http { port: 80, ..Default::default() }),
+            tcp: Some(check_info::Tcp { port: 81 }),
+            ..Default::default()
+        };
+        let target = |kind| check(&both(kind)).expect("lawful").target;
+        assert!(matches!(target(check_info::Type::Command), Target::Command(_)));
+        assert!(matches!(target(check_info::Type::Http), Target::Http { port: 80, .. }));
+        assert!(matches!(target(check_info::Type::Tcp), Target::Tcp { port: 81 }));
     }
 
     #[test]

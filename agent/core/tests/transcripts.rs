@@ -577,6 +577,7 @@ fn a_command_check_is_only_reported() {
     let mut script = Script::default();
     let mut checked = task("t");
     checked.check = Some(wire::v1::CheckInfo {
+        r#type: Some(wire::v1::check_info::Type::Command.into()),
         command: Some(wire::v1::check_info::Command {
             command: wire::v1::CommandInfo { value: Some("exit 7".into()), ..Default::default() },
         }),

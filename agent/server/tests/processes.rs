@@ -335,6 +335,7 @@ async fn checks_run_beside_the_task() {
     let (_master, _data, agent, mut link) = start().await;
     let mut checked = task("checked", "touch good; sleep 1000");
     checked.health_check = Some(v1::HealthCheck {
+        r#type: Some(v1::health_check::Type::Command.into()),
         command: Some(v1::CommandInfo { value: Some("test -e good".into()), ..Default::default() }),
         delay_seconds: Some(0.0),
         interval_seconds: Some(0.1),

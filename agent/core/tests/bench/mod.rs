@@ -120,6 +120,7 @@ pub(crate) fn executor() -> ExecutorKey {
 /// An HTTP health check: each second from the start, no grace, three failures.
 pub(crate) fn with_health(mut task: v1::TaskInfo) -> v1::TaskInfo {
     task.health_check = Some(v1::HealthCheck {
+        r#type: Some(v1::health_check::Type::Http.into()),
         http: Some(v1::health_check::HttpCheckInfo {
             port: 31000,
             path: Some("/health".into()),
