@@ -497,6 +497,19 @@ async fn calls_of_executors_are_refused_in_the_words_clients_know() {
         ),
         (format!(r#"{{"type":"HEARTBEAT",{ids}}}"#), 202, ""),
     ];
+    // As long as may be in whole groups of base64, and one group longer.
+    let limit = model::limits::EXECUTOR_DATA_BYTES;
+    let fits = limit / 3 * 3;
+    let data = |bytes: usize| format!(r#""data":"{}""#, "A".repeat(bytes / 3 * 4));
+    let message = |bytes| format!(r#"{{"type":"MESSAGE",{ids},"message":{{{}}}}}"#, data(bytes));
+    assert_eq!(executor_call(agent.address, &message(fits)).await.0, 403, "it is not subscribed");
+    let (status, said) = executor_call(agent.address, &message(fits + 3)).await;
+    let rule = format!("'message.data' has {} bytes, at most {limit} are allowed", fits + 3);
+    assert_eq!((status, said), (413, format!("Failed to validate Executor::Call: {rule}")));
+    let running = format!(r#""state":"TASK_RUNNING","source":"SOURCE_EXECUTOR",{uuid},{}"#, data(fits));
+    let (status, said) = executor_call(agent.address, &update(&running)).await;
+    let rule = format!(" bytes, at most {limit} are allowed");
+    assert!(status == 413 && said.contains("'status' has ") && said.ends_with(&rule), "{said}");
     for (body, status, text) in cases {
         assert_eq!(executor_call(agent.address, &body).await, (status, text.to_owned()), "{body}");
     }

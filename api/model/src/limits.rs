@@ -72,6 +72,10 @@ pub const OPERATOR_STREAMS: usize = 1000;
 /// Bytes of one request body, and of one record on a stream.
 pub const BODY_BYTES: usize = 16 << 20;
 
+/// Bytes that an executor may send its scheduler in one message or status. In base64 and with all that is around them they
+/// stay below 4 MiB, where readers of streams in use give up.
+pub const EXECUTOR_DATA_BYTES: usize = 5 << 19;
+
 // --- key-value space
 
 /// Bytes of one value.

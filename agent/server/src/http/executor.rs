@@ -13,6 +13,8 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Frame;
+use model::limits::EXECUTOR_DATA_BYTES;
+use prost::Message as _;
 use tokio::sync::mpsc::{Receiver, UnboundedSender, channel};
 use tokio::time::{Instant, Interval, interval_at};
 use wire::executor::call::Type as CallType;
@@ -54,6 +56,7 @@ pub(super) async fn handle(site: &Site, parts: &Parts, body: Body) -> Result<Res
         }
         CallType::Message => {
             let message = call.message.ok_or_else(|| expects("message"))?;
+            bounded("message.data", message.data.len())?;
             say(site, key, Call::Message(message.data.to_vec())).await
         }
         CallType::Unknown => Err(Refusal::new(501, "This agent does not know this call")),
@@ -93,6 +96,8 @@ fn validate(call: &executor::Call) -> Result<CallType, Refusal> {
 
 fn validate_status(call: &executor::Call, status: &v1::TaskStatus) -> Result<(), Refusal> {
     let (executor, framework) = (&call.executor_id.value, &call.framework_id.value);
+    // As a whole: its message and labels travel with its data.
+    bounded("status", status.encoded_len())?;
     match &status.uuid {
         None => return Err(expects("uuid")),
         Some(uuid) if uuid.len() != 16 => {
@@ -116,6 +121,15 @@ fn validate_status(call: &executor::Call, status: &v1::TaskStatus) -> Result<(),
         return Err(invalid(&format!(
             "Received TASK_STAGING from executor {executor} of framework {framework} which is not allowed"
         )));
+    }
+    Ok(())
+}
+
+/// Refuses what would end the stream of a scheduler that reads it. It is said here, where the executor can hear of it.
+fn bounded(field: &str, bytes: usize) -> Result<(), Refusal> {
+    if bytes > EXECUTOR_DATA_BYTES {
+        let rule = format!("'{field}' has {bytes} bytes, at most {EXECUTOR_DATA_BYTES} are allowed");
+        return Err(Refusal::new(413, format!("Failed to validate Executor::Call: {rule}")));
     }
     Ok(())
 }
