@@ -13,7 +13,7 @@ use crate::ids::Uuid;
 use crate::limits;
 use crate::spec::TaskKey;
 use crate::status::{self, Draft, Place};
-use crate::task::Phase;
+use crate::task::{Phase, Task};
 
 impl Agent {
     /// Whether a call of this executor may be given to [`handle`](Self::handle); its sender is told at once.
@@ -96,7 +96,7 @@ impl Agent {
             self.updated(now, key, status, out);
         }
         self.drop_unheard(now, key, listed, out);
-        self.repeat_kills(key, stream, out);
+        self.repeat_kills(now, key, stream, out);
         self.deliver(key, out);
     }
 
@@ -115,11 +115,15 @@ impl Agent {
         }
     }
 
-    fn repeat_kills(&mut self, key: &ExecutorKey, stream: StreamId, out: &mut Vec<Effect>) {
-        let killed = self.hosted(key).filter(|task| task.kill.is_some() && task.phase != Phase::Ended);
-        let killed: Vec<TaskId> = killed.map(|task| task.key.task.clone()).collect();
-        for task in killed {
-            let event = Event::Kill { task, grace: None };
+    /// With what is left of the grace, whoever gave it: the executor may not have heard of the kill before.
+    fn repeat_kills(&mut self, now: Time, key: &ExecutorKey, stream: StreamId, out: &mut Vec<Effect>) {
+        let live = self.hosted(key).filter(|task| task.phase != Phase::Ended);
+        let kill = |task: &Task| {
+            let grace = Some(task.kill.as_ref()?.deadline.since(now));
+            Some(Event::Kill { task: task.key.task.clone(), grace })
+        };
+        let kills: Vec<Event> = live.filter_map(kill).collect();
+        for event in kills {
             self.outbox.after(Effect::Event { stream, event }, out);
         }
     }

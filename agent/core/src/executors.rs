@@ -469,9 +469,17 @@ impl Agent {
             }
             Phase::Launching | Phase::Running => {
                 let stream = executor.stream;
-                let deadline = now + grace.unwrap_or(limits::KILL_GRACE).min(limits::KILL_GRACE_MAX);
-                if held.kill.is_none() {
-                    let kill = Kill { cause, deadline };
+                let own = held.spec.as_ref().and_then(|spec| spec.kill_grace);
+                let deadline = now + grace.or(own).unwrap_or(limits::KILL_GRACE).min(limits::KILL_GRACE_MAX);
+                // A repeated kill can only bring the end nearer; the first reason stands.
+                let kill = match &held.kill {
+                    None => Some(Kill { cause, deadline }),
+                    Some(before) if deadline < before.deadline => {
+                        Some(Kill { cause: before.cause, deadline })
+                    }
+                    Some(_) => None,
+                };
+                if let Some(kill) = kill {
                     self.record(Record::Kill { key: task.clone(), kill }, out);
                 }
                 // Without a stream it is told when it subscribes again.

@@ -279,7 +279,7 @@ fn an_executor_comes_back_to_a_restarted_agent() {
           send on link 1: kept TASK_STARTING SOURCE_EXECUTOR, latest TASK_STARTING
           tell on stream 2: acknowledged kept 2
           send on link 1: lost TASK_DROPPED SOURCE_AGENT REASON_AGENT_RESTARTED "The task was lost on its way to its executor", latest TASK_DROPPED
-          tell on stream 2: kill a, grace None
+          tell on stream 2: kill a, grace Some(3s)
     "#]]);
 }
 
@@ -350,16 +350,70 @@ fn a_broken_stream_is_not_a_broken_executor() {
           write task b
         it is back
           tell on stream 2: subscribed as ex of fw at agent-1
-          tell on stream 2: kill a, grace None
+          tell on stream 2: kill a, grace Some(3s)
           resize executor ex to cpus:2.5; mem:128
           tell on stream 2: launch b
         and again, before the end of the stream is seen
           close stream 2
           tell on stream 3: subscribed as ex of fw at agent-1
-          tell on stream 3: kill a, grace None
+          tell on stream 3: kill a, grace Some(3s)
         which is then seen
         a message on the newest
           send on link 1: message of ex, 0 bytes
+    "#]]);
+}
+
+#[test]
+fn a_kill_that_is_said_again_has_what_is_left_of_its_grace() {
+    let seconds = |seconds| Some(Span::from_secs(seconds));
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.subscribed("a");
+    let mut patient = hosted("b");
+    let grace_period = Some(wire::v1::DurationInfo { nanoseconds: 60_000_000_000 });
+    patient.kill_policy = Some(wire::v1::KillPolicy { grace_period });
+    bench.launch(patient);
+    for (number, id) in (1..).zip(["a", "b"]) {
+        bench.says(id, TaskRunning, number);
+        bench.ack();
+    }
+    script.step("half a minute for a", bench.kill("a", seconds(30)));
+    script.step("b has a grace of its own", bench.kill("b", None));
+    bench.input(Input::StreamGone(StreamId(1)));
+    bench.advance(Span::from_secs(7));
+    script.step("it is back", bench.subscribe(2, &["a", "b"], Vec::new()));
+    script.step("a shall end sooner", bench.kill("a", seconds(10)));
+    script.step("a longer grace is passed on and not remembered", bench.kill("a", seconds(90)));
+    bench.input(Input::StreamGone(StreamId(2)));
+    bench.advance(Span::from_secs(4));
+    script.step("it is back again", bench.subscribe(3, &["a", "b"], Vec::new()));
+    bench.input(Input::StreamGone(StreamId(3)));
+    bench.advance(Span::from_secs(7));
+    script.step("and once more", bench.subscribe(4, &["a", "b"], Vec::new()));
+    script.check(expect![[r#"
+        half a minute for a
+          write kill a: Asked
+          tell on stream 1: kill a, grace Some(30s)
+        b has a grace of its own
+          write kill b: Asked
+          tell on stream 1: kill b, grace None
+        it is back
+          tell on stream 2: subscribed as ex of fw at agent-1
+          tell on stream 2: kill a, grace Some(23s)
+          tell on stream 2: kill b, grace Some(53s)
+        a shall end sooner
+          write kill a: Asked
+          tell on stream 2: kill a, grace Some(10s)
+        a longer grace is passed on and not remembered
+          tell on stream 2: kill a, grace Some(90s)
+        it is back again
+          tell on stream 3: subscribed as ex of fw at agent-1
+          tell on stream 3: kill a, grace Some(6s)
+          tell on stream 3: kill b, grace Some(49s)
+        and once more
+          tell on stream 4: subscribed as ex of fw at agent-1
+          tell on stream 4: kill a, grace Some(0s)
+          tell on stream 4: kill b, grace Some(42s)
     "#]]);
 }
 
