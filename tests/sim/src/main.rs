@@ -89,7 +89,7 @@ fn main() -> ExitCode {
         seconds / begun.elapsed().as_secs_f64(),
     );
     for seed in &sum.failed {
-        println!("repeat: make sim SEED={seed}{}", again(&arguments));
+        println!("{}", repeat(*seed, &arguments));
     }
     if sum.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -109,7 +109,7 @@ fn run_all(arguments: &Arguments, choices: Choices, jobs: usize) -> Sum {
                     if seed >= end {
                         return;
                     }
-                    let (_named, started) = (Named(seed), Instant::now());
+                    let (_named, started) = (Named { seed, arguments }, Instant::now());
                     let report = run(seed, choices);
                     if ended.send((report, started.elapsed())).is_err() {
                         return;
@@ -132,13 +132,17 @@ fn run_all(arguments: &Arguments, choices: Choices, jobs: usize) -> Sum {
     sum
 }
 
-/// Names the seed whose run ends in a panic.
-struct Named(u64);
+/// Names the seed whose run ends in a panic, and says how to repeat it.
+struct Named<'a> {
+    seed: u64,
+    arguments: &'a Arguments,
+}
 
-impl Drop for Named {
+impl Drop for Named<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("seed {} ended in this panic", self.0);
+            eprintln!("seed {} ended in this panic", self.seed);
+            eprintln!("{}", repeat(self.seed, self.arguments));
         }
     }
 }
@@ -194,6 +198,11 @@ fn profile(spent: &BTreeMap<&'static str, (u64, u64)>, all: f64, seconds: f64) {
 fn nanoseconds() -> u64 {
     static BEGUN: OnceLock<Instant> = OnceLock::new();
     u64::try_from(BEGUN.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How to see the failure of a seed again.
+fn repeat(seed: u64, arguments: &Arguments) -> String {
+    format!("repeat: make sim SEED={seed}{}", again(arguments))
 }
 
 /// What else was chosen, as the command repeats it.
