@@ -184,6 +184,13 @@ impl<S: DerefMut<Target: Scheduler>> Engine<S> {
     ) -> Result<(), RunError> {
         let mut step = self.step(now);
         let reply = ask(&mut self.scheduler, &mut step);
+        #[cfg(feature = "mutants")]
+        let reply: Reply = if mutant::planted("answers-do-not-wait-for-the-store") {
+            reply();
+            Box::new(|| ())
+        } else {
+            reply
+        };
         self.close(step, vec![Effect::Reply(reply)])
     }
 

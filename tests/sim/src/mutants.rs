@@ -56,6 +56,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("ill-instances-stay-routed", "a balancer leads to instances that fail their checks"),
     ("returning-feeds-read-nothing", "a sidecar whose feed was cut reads nothing of what it missed"),
     ("steps-do-not-wait-for-the-store", "a framework of the kit acts before its records are stored"),
+    ("answers-do-not-wait-for-the-store", "a framework of the kit answers before its records are stored"),
     ("missed-due-times-are-not-recorded", "due times that are skipped leave no record"),
     ("unreachable-runs-are-tried-again", "a run on an agent out of reach is begun a second time"),
     ("runs-are-forgotten-early", "the record of a run goes when the run is over"),

@@ -6,6 +6,7 @@
 pub mod acknowledged;
 pub mod apps;
 pub mod books;
+pub mod changes;
 pub mod copies;
 pub mod digests;
 pub mod fencing;
@@ -95,6 +96,8 @@ pub struct Judge {
     pub watches: watches::Watches,
     /// What runs of apps, and what is wanted.
     pub apps: apps::Apps,
+    /// What users were told is made of their apps.
+    pub changes: changes::Changes,
     /// Decisions of supervisors.
     pub strategy: strategy::Strategy,
     /// The events of apps.
@@ -180,6 +183,7 @@ impl Judge {
             ("updates", updates::PROMISE, self.updates.findings.clone()),
             ("fencing", fencing::PROMISE, self.fencing.findings.clone()),
             ("apps", apps::PROMISE, self.apps.findings.clone()),
+            ("changes", changes::PROMISE, self.changes.findings.clone()),
             ("strategy", strategy::PROMISE, self.strategy.findings.clone()),
             ("unasked", unasked::PROMISE, self.strategy.unasked.findings.clone()),
             ("stream", stream::PROMISE, self.stream.findings.clone()),

@@ -301,12 +301,16 @@ impl Supervisor {
                     behind.extend(term.edge.publish(&events, cx));
                 }
                 Shown::View(view) => {
+                    cx.judge.changes.viewed(term.token, &view);
                     cx.judge.strategy.viewed(term.token, &view, cx.now);
                     term.edge.show(view);
                 }
             }
         }
         while let Ok((conn, frame)) = term.answers.1.try_recv() {
+            if matches!(frame, Frame::Done(_)) {
+                cx.judge.changes.acknowledged(conn);
+            }
             term.edge.answer(conn, frame, cx);
         }
         self.published += published;
@@ -435,15 +439,22 @@ impl Supervisor {
                     cx.judge.strategy.killed_by_user(selection, cx.now);
                 }
                 term.edge.waits(conn);
-                let sender = term.answers.0.clone();
-                self.ask(cx, move |framework, step| {
+                let (token, sender) = (term.token, term.answers.0.clone());
+                let (asked, mut taken) = (command.clone(), None);
+                self.ask(cx, |framework, step| {
                     let frame = match framework.command(&Default::default(), command, step) {
-                        Ok(reply) => Frame::Done(Box::new(reply)),
+                        Ok(reply) => {
+                            taken = Some(reply.clone());
+                            Frame::Done(Box::new(reply))
+                        }
                         Err(refusal) => Frame::Refused { status: 409, text: refusal.to_string() },
                     };
                     // Whoever asks a supervisor that leads no more is told otherwise.
                     Box::new(move || drop(sender.send((conn, frame))))
                 });
+                if let Some(reply) = taken {
+                    cx.judge.changes.decided(token, conn, &asked, &reply);
+                }
                 self.go_on(cx);
             }
             AppsCall::Events { after, kinds, drainer } => {
