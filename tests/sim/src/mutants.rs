@@ -46,6 +46,10 @@ const MUTANTS: &[(&str, &str)] = &[
     ("any-acknowledgement-will-do", "a late acknowledgement is taken for that of the update in flight"),
     ("updates-are-sent-once", "an update that is lost is not sent again"),
     ("upgrades-know-no-minimum", "an upgrade ends as many old instances as it likes"),
+    (
+        "killed-instances-are-forgotten",
+        "an upgrade ends as many old instances as it likes, and their records go at once",
+    ),
     ("one-instance-is-left-out", "an app is scaled to one instance less than wanted"),
     ("kills-are-not-repeated", "a kill that is lost is not sent again"),
     ("new-leader-ends-what-runs", "a supervisor that takes over restarts every instance"),

@@ -21,7 +21,13 @@ impl Bounds {
         let wanted = definition.instances;
         let min_healthy = definition.upgrade.minimum_health.ceil_of(wanted);
         #[cfg(feature = "mutants")]
-        let min_healthy = if mutant::planted("upgrades-know-no-minimum") { 0 } else { min_healthy };
+        let min_healthy = if mutant::planted("upgrades-know-no-minimum")
+            || mutant::planted("killed-instances-are-forgotten")
+        {
+            0
+        } else {
+            min_healthy
+        };
         let mut max_capacity = wanted.saturating_add(definition.upgrade.maximum_over.floor_of(wanted));
         // Neither less nor more than wanted: something has to give, or nothing would ever move.
         if min_healthy == max_capacity && max_capacity <= healthy {

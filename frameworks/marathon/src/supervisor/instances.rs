@@ -48,6 +48,11 @@ impl Supervisor {
             self.forget(app, id);
             return;
         }
+        #[cfg(feature = "mutants")]
+        if let (Some(task), true) = (&instance.task, mutant::planted("killed-instances-are-forgotten")) {
+            self.forget(app, id);
+            return self.kills.add(Kill { task: task.id.clone(), agent: task.agent.clone(), grace: None });
+        }
         self.change(app, id, |instance| instance.goal = Goal::Decommissioned);
         if !instance.condition.is_unreachable() {
             self.end_task(now, app, id);

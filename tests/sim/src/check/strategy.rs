@@ -1,6 +1,6 @@
 //! What supervisors do to instances that serve: never more at once than the app's strategy allows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use marathon::core::app::AppDefinition;
@@ -8,6 +8,8 @@ use marathon::core::id::{AppId, of_task};
 use marathon::core::instance::Instance;
 use marathon::supervisor::message::Selection;
 use marathon::supervisor::state::State;
+use model::id::TaskId;
+use model::task::TaskState;
 
 use super::Findings;
 use super::unasked::Unasked;
@@ -25,6 +27,8 @@ pub struct Strategy {
     last: Option<Arc<State>>,
     token: u64,
     killed: BTreeMap<AppId, Micros>,
+    /// Tasks of which a supervisor was told last that they do not run, or cannot be reached.
+    over: BTreeSet<TaskId>,
     /// What was seen.
     pub findings: Findings,
     /// The other promise about the same decisions.
@@ -41,6 +45,16 @@ impl Strategy {
             }
         };
         self.killed.extend(apps.into_iter().map(|app| (app, now)));
+    }
+
+    /// A supervisor hears how a task is.
+    pub fn told(&mut self, task: &str, state: TaskState) {
+        let runs = [TaskState::Staging, TaskState::Starting, TaskState::Running, TaskState::Killing];
+        if runs.contains(&state) {
+            self.over.remove(task);
+        } else {
+            self.over.insert(task.into());
+        }
     }
 
     /// The leader of this token has stored a state. One that was leader before may say so late.
@@ -66,17 +80,21 @@ impl Strategy {
         };
         let (mut doomed, mut failed) = (Vec::new(), 0);
         for was in before.instances_of(&app.id).filter(serves) {
+            let task = was.task.as_ref().map(|task| &task.id);
             let is = after.instances.get(&(was.app.clone(), was.id.clone()));
-            match is {
+            match is.filter(|is| is.task.as_ref().map(|task| &task.id) == task) {
                 Some(is) if serves(&is) => {}
                 Some(is) if is.condition.is_unreachable() || fell_ill(is) => failed += 1,
                 Some(is)
                     if !is.is_wanted() || is.task.as_ref().is_some_and(|task| task.kill_by.is_some()) =>
                 {
-                    doomed.push(is);
+                    doomed.push(was);
                 }
                 // It ended, fell ill or was cut off by itself: before or after what was decided, nobody can tell.
-                _ => failed += 1,
+                Some(_) => failed += 1,
+                None if task.is_some_and(|task| self.over.contains(task)) => failed += 1,
+                // What runs is not forgotten, unless it is to be ended.
+                None => doomed.push(was),
             }
         }
         if doomed.is_empty() {
@@ -194,6 +212,18 @@ mod tests {
     }
 
     const SERVES: Standing = (true, false);
+
+    #[test]
+    fn whoever_forgets_what_has_to_serve_ends_it_unless_it_ended_by_itself() {
+        let (before, after) = (state(2, &[SERVES, SERVES]), state(2, &[SERVES]));
+        assert!(!lawful(&before, &after));
+        let gone = before.instances.values().next_back().and_then(|instance| instance.task.clone());
+        let mut checker = Strategy::default();
+        checker.viewed(1, &before, 0);
+        checker.told(gone.expect("it runs").id.as_str(), TaskState::Failed);
+        checker.viewed(1, &after, SECOND);
+        assert!(checker.findings.wrong.is_empty(), "it has failed");
+    }
 
     #[test]
     fn whoever_ends_what_has_to_serve_is_found() {

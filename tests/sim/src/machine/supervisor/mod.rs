@@ -13,6 +13,7 @@ use marathon::driver::{Framework, Windows, scheduler};
 use marathon::supervisor::Settings;
 use marathon::supervisor::message::{Command, Published};
 use marathon::supervisor::state::State;
+use model::task::TaskState;
 use model::time::Span;
 use rand::RngExt;
 use sdk::engine::{Effect, Engine, Reply};
@@ -398,6 +399,9 @@ impl Supervisor {
                 }
                 if let (Some(update), Some(id)) = (&event.update, lanes.subscription.id()) {
                     cx.judge.updates.received(&id.value, &update.status);
+                    if let Some(state) = TaskState::from_name(update.status.state().as_str_name()) {
+                        cx.judge.strategy.told(&update.status.task_id.value, state);
+                    }
                 }
                 sdk::subscription::Heard::read(event)
             }
