@@ -58,6 +58,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("effects-are-lost-behind-a-commit", "what a framework of the kit decides while it stores is not done"),
     ("ended-instances-stay-routed", "a balancer goes on leading to instances that have ended"),
     ("ill-instances-stay-routed", "a balancer leads to instances that fail their checks"),
+    ("unknown-health-is-taken-for-good", "a balancer leads to instances that no check has reported on"),
     ("returning-feeds-read-nothing", "a sidecar whose feed was cut reads nothing of what it missed"),
     ("steps-do-not-wait-for-the-store", "a framework of the kit acts before its records are stored"),
     ("answers-do-not-wait-for-the-store", "a framework of the kit answers before its records are stored"),

@@ -15,6 +15,8 @@ pub const PROMISE: &str =
 struct Running {
     app: AppId,
     command: String,
+    /// It does what it is there for.
+    serves: bool,
 }
 
 /// Wishes and truth.
@@ -38,9 +40,9 @@ impl Apps {
     }
 
     /// A task runs. Those that belong to no app are none of its business.
-    pub fn runs(&mut self, task: &str, command: &str) {
+    pub fn runs(&mut self, task: &str, command: &str, serves: bool) {
         if let Some(app) = of_task(task).and_then(|(instance, _)| instance.app()) {
-            self.running.insert(task.to_owned(), Running { app, command: command.to_owned() });
+            self.running.insert(task.to_owned(), Running { app, command: command.to_owned(), serves });
         }
     }
 
@@ -64,16 +66,17 @@ impl Apps {
         missing
     }
 
-    /// Where what runs and what is routed differ.
+    /// Where what serves and what is routed differ.
     pub fn unrouted<'a>(&self, routed: impl Iterator<Item = &'a str>) -> Vec<String> {
         let routed: BTreeSet<&str> = routed.collect();
-        let running: BTreeSet<&str> = self.running.keys().map(String::as_str).collect();
+        let serving = self.running.iter().filter(|(_, task)| task.serves);
+        let serving: BTreeSet<&str> = serving.map(|(task, _)| task.as_str()).collect();
         let mut missing = Vec::new();
-        if let Some(task) = running.difference(&routed).next() {
+        if let Some(task) = serving.difference(&routed).next() {
             missing.push(format!("does not lead to {task}"));
         }
-        if let Some(task) = routed.difference(&running).next() {
-            missing.push(format!("leads to {task}, which does not run"));
+        if let Some(task) = routed.difference(&serving).next() {
+            missing.push(format!("leads to {task}, which does not serve"));
         }
         missing
     }
@@ -85,5 +88,26 @@ impl Apps {
         for text in missing {
             self.findings.wrong(text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_serves_is_led_to_and_what_only_runs_is_not() {
+        let app = AppId::parse("/shop", &AppId::root()).expect("lawful");
+        let task = |number: u32| {
+            let id = format!("00000000-0000-0000-0000-00000000000{number}");
+            marathon::core::id::InstanceId::new(&app, &id).task(1).to_string()
+        };
+        let (well, ill) = (task(1), task(2));
+        let mut apps = Apps::default();
+        apps.runs(&well, "serve", true);
+        apps.runs(&ill, "serve", false);
+        assert!(apps.unrouted([well.as_str()].into_iter()).is_empty());
+        assert!(!apps.unrouted([well.as_str(), ill.as_str()].into_iter()).is_empty());
+        assert!(!apps.unrouted([].into_iter()).is_empty());
     }
 }

@@ -14,7 +14,7 @@ use rand::RngExt;
 use wire::v1;
 
 use super::checkpoint::Disk;
-use super::containers::Containers;
+use super::containers::{Container, Containers};
 use super::{Crash, Due, Machine, Trouble};
 use crate::context::{Context, Event};
 use crate::faults::Fault;
@@ -163,10 +163,11 @@ impl Agent {
         self.exhausted_until = until;
     }
 
-    /// The tasks that run now, and what each executes.
-    pub(crate) fn running(&self, now: Micros) -> impl Iterator<Item = (&str, &str)> {
-        let live = self.containers.live(now);
-        live.map(|container| (container.key.task.as_str(), container.command.as_str()))
+    /// The tasks that run now, what each executes, and whether it does its work.
+    pub(crate) fn running(&self, now: Micros, healed: bool) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.containers
+            .live(now)
+            .map(move |known| (known.key.task.as_str(), known.command.as_str(), known.is_well(now, healed)))
     }
 
     /// Whether it is registered with a master.
@@ -517,7 +518,7 @@ impl Machine for Agent {
             }
             Due::Exited(container) => {
                 let over = self.containers.0.get(&container).filter(|known| known.is_over(cx.now));
-                if let Some(exit) = over.map(super::containers::Container::exit) {
+                if let Some(exit) = over.map(Container::exit) {
                     self.input(Input::Exited { container, exit }, cx);
                 }
             }
@@ -527,7 +528,11 @@ impl Machine for Agent {
             }
             Due::Recovered => self.input(Input::Recovered, cx),
             Due::Probed(probe, container) => {
-                let well = self.containers.0.get(&container).is_some_and(|known| known.is_well(cx));
+                let well = self
+                    .containers
+                    .0
+                    .get(&container)
+                    .is_some_and(|known| known.is_well(cx.now, cx.judge.healed));
                 let finding = if well { Finding::Connected } else { Finding::Failed("refused".to_owned()) };
                 self.input(Input::Probed { probe, container, finding }, cx);
             }

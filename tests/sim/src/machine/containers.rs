@@ -36,10 +36,8 @@ impl Container {
     }
 
     /// Whether it answers a check. All illness ends with the faults.
-    pub(crate) fn is_well(&self, cx: &Context) -> bool {
-        self.starts <= cx.now
-            && !self.is_over(cx.now)
-            && (cx.judge.healed || self.ill.is_none_or(|ill| ill > cx.now))
+    pub(crate) fn is_well(&self, now: Micros, healed: bool) -> bool {
+        self.starts <= now && !self.is_over(now) && (healed || self.ill.is_none_or(|ill| ill > now))
     }
 
     pub(crate) fn exit(&self) -> Exit {

@@ -167,6 +167,9 @@ impl Sidecar {
             run.requests.insert(conn, Request { kind, call, left: left - 1 });
             return cx.later(self.host, ANSWER, Due::Timeout(conn));
         }
+        if let Frame::Apps(apps) = &frame {
+            cx.judge.routes.listed(apps);
+        }
         match (kind, frame) {
             (Kind::List(token), Frame::Apps(apps)) => {
                 let listing = Listing { apps, ..Listing::default() };
@@ -262,7 +265,7 @@ impl Sidecar {
             cx.later(self.host, took, Due::Sidecar(Box::new(Input::Drained(draining))));
         }
         let tasks = self.routed().map(str::to_owned).collect();
-        cx.judge.routes.leads_to(tasks);
+        cx.judge.routes.leads_to(tasks, cx.now);
     }
 }
 

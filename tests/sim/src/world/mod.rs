@@ -515,8 +515,8 @@ impl World {
                 let (used, total) = agent.load(self.cx.now);
                 let name = &self.cx.standing[host.0 as usize].name;
                 self.cx.judge.books.truth(name, &used, total);
-                for (task, command) in agent.running(self.cx.now) {
-                    self.cx.judge.apps.runs(task, command);
+                for (task, command, serves) in agent.running(self.cx.now, self.cx.judge.healed) {
+                    self.cx.judge.apps.runs(task, command, serves);
                 }
             }
         }
