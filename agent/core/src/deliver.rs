@@ -13,6 +13,8 @@ use crate::ids::Uuid;
 use crate::limits;
 use crate::spec::TaskKey;
 use crate::status::{self, Draft, Place};
+#[cfg(feature = "mutants")]
+use crate::task::Phase;
 use crate::task::Task;
 use crate::updates::Update;
 
@@ -95,6 +97,13 @@ impl Agent {
     pub(crate) fn resend(&mut self, now: Time, wanted: impl Fn(&TaskKey) -> bool, out: &mut Vec<Effect>) {
         let keys: Vec<TaskKey> = self.state.streams.keys().filter(|key| wanted(key)).cloned().collect();
         for key in keys {
+            #[cfg(feature = "mutants")]
+            if mutant::planted("waiting-updates-are-given-up")
+                && self.state.tasks.get(&key).is_some_and(|task| task.phase == Phase::Ended)
+            {
+                self.forget(now, &key, out);
+                continue;
+            }
             if let Some(stream) = self.state.streams.get_mut(&key) {
                 stream.reset_delay();
             }

@@ -37,6 +37,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("agent-forgets-its-id", "an agent registers anew after each restart"),
     ("compaction-forgets-tasks", "the agent's compacted log lacks its tasks"),
     ("compaction-forgets-updates", "the agent's compacted log lacks pending updates"),
+    ("waiting-updates-are-given-up", "a returning agent gives up the last updates of its tasks"),
     ("newest-update-goes-first", "updates overtake each other"),
     ("recovered-tasks-are-killed", "a restarted agent kills what it finds"),
     ("one-container-is-not-looked-for", "a restarted agent overlooks a container"),

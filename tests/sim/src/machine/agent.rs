@@ -408,7 +408,8 @@ impl Agent {
                 }
                 Record::Acknowledged { key, uuid } => cx.judge.updates.acknowledged(key, *uuid),
                 Record::Term(term) => self.term = self.term.max(*term),
-                Record::Dropped(key) => cx.judge.updates.dropped(key),
+                Record::FrameworkRemoved(framework) => cx.judge.updates.removed(framework, self.host),
+                Record::Dropped(key) => cx.judge.updates.dropped(key, self.host),
                 _ => {}
             }
         }
