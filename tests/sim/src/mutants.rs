@@ -44,6 +44,8 @@ const MUTANTS: &[(&str, &str)] = &[
     ("launches-are-ordered-twice", "the launcher is told twice to start a task"),
     ("read-asks-no-quorum", "a leader takes itself for the leader without asking"),
     ("leader-ignores-newer-terms", "a deposed leader goes on with agents that obey another"),
+    ("agents-obey-any-term", "agents let a deposed leader take them in, and obey it"),
+    ("votes-are-given-twice", "a replica forgets for whom it has voted"),
     ("any-acknowledgement-will-do", "a late acknowledgement is taken for that of the update in flight"),
     ("updates-are-sent-once", "an update that is lost is not sent again"),
     ("upgrades-know-no-minimum", "an upgrade ends as many old instances as it likes"),

@@ -155,7 +155,12 @@ impl Turn<'_> {
         });
         let term = self.leader.leads().unwrap_or_default();
         #[cfg(feature = "mutants")]
-        let term = if mutant::planted("leader-ignores-newer-terms") { Term(u64::MAX) } else { term };
+        let term = if mutant::planted("leader-ignores-newer-terms") || mutant::planted("agents-obey-any-term")
+        {
+            Term(u64::MAX)
+        } else {
+            term
+        };
         if hello.highest_term > term.0 {
             let doubt = Doubt { link, agent: hello.agent.clone(), seen: hello.highest_term };
             return self.when_proved(Waiting::Doubt(Box::new(doubt)));

@@ -132,6 +132,10 @@ impl<M: Machine, D: Disk> Replica<M, D> {
         if let Err(error) = self.raw.step(message) {
             tracing::debug!(%error, "peer message dropped");
         }
+        #[cfg(feature = "mutants")]
+        if mutant::planted("votes-are-given-twice") {
+            self.raw.raft.vote = raft::INVALID_ID;
+        }
         self.settle();
     }
 

@@ -7,18 +7,23 @@ use super::Findings;
 /// What is promised.
 pub const PROMISE: &str = "orders of a deposed leader have no effect";
 
+/// What is promised of leaders.
+pub const ALLEGIANCE: &str = "no leader takes in an agent that obeys a newer one";
+
 /// Looks at what agents do when ordered by a leader of the past.
 #[derive(Debug, Default)]
 pub struct Fencing {
-    /// What was seen.
+    /// What was seen of agents.
     pub findings: Findings,
+    /// What was seen of leaders. They are the first line: because of it orders of the past get as far as to an agent only
+    /// where a leader does what it must not.
+    pub allegiance: Findings,
 }
 
 impl Fencing {
-    /// A master that leads in `term` takes in an agent that has said it obeys a leader of term `obeyed`. That a newer
-    /// one is not taken in is the first line: because of it orders of the past hardly ever get as far as to an agent.
+    /// A master that leads in `term` takes in an agent that has said it obeys a leader of term `obeyed`.
     pub fn welcomed(&mut self, master: &str, term: u64, obeyed: u64) {
-        self.findings.look(term >= obeyed, || {
+        self.allegiance.look(term >= obeyed, || {
             format!("{master} of term {term} takes in an agent that obeys term {obeyed}")
         });
     }
@@ -33,8 +38,40 @@ impl Fencing {
                     | Effect::Dial { .. }
             )
         };
-        let harm = effects.iter().find(|effect| !harmless(effect));
+        let harm = effects.iter().find(|effect| term < highest && !harmless(effect));
         self.findings
             .look(harm.is_none(), || format!("{agent} obeys term {term} after term {highest}: {harm:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_core::LinkId;
+
+    use super::*;
+
+    /// Whether an agent that has stored an order of term 5 may do this when it is told to by a leader of that term.
+    fn lawful(term: u64, effects: &[Effect]) -> bool {
+        let mut fencing = Fencing::default();
+        fencing.order("a1", term, 5, effects);
+        fencing.findings.wrong.is_empty()
+    }
+
+    #[test]
+    fn the_past_is_answered_and_not_obeyed() {
+        let link = LinkId(1);
+        let answer = || Effect::Send { link, report: Report::Fenced { highest: 5 } };
+        assert!(lawful(4, &[answer(), Effect::Hangup { link }]));
+        assert!(!lawful(4, &[answer(), Effect::MeasureDisk]));
+        assert!(lawful(5, &[Effect::MeasureDisk]));
+    }
+
+    #[test]
+    fn who_obeys_a_newer_leader_is_not_taken_in() {
+        let mut fencing = Fencing::default();
+        fencing.welcomed("m1", 5, 5);
+        assert!(fencing.allegiance.wrong.is_empty());
+        fencing.welcomed("m1", 5, 6);
+        assert!(!fencing.allegiance.wrong.is_empty());
     }
 }

@@ -182,6 +182,7 @@ impl Judge {
             ("survival", survival::PROMISE, self.survival.findings.clone()),
             ("updates", updates::PROMISE, self.updates.findings.clone()),
             ("fencing", fencing::PROMISE, self.fencing.findings.clone()),
+            ("allegiance", fencing::ALLEGIANCE, self.fencing.allegiance.clone()),
             ("apps", apps::PROMISE, self.apps.findings.clone()),
             ("changes", changes::PROMISE, self.changes.findings.clone()),
             ("strategy", strategy::PROMISE, self.strategy.findings.clone()),

@@ -425,7 +425,6 @@ impl Agent {
 
     /// An order of a leader of the past must do nothing but be refused.
     fn order(&mut self, link: LinkId, frame: wire::link::ToAgent, cx: &mut Context) {
-        let old = frame.term < self.term;
         let direction = matches!(frame.frame, Some(wire::link::to_agent::Frame::Refused(_)));
         if self.copy && matches!(frame.frame, Some(wire::link::to_agent::Frame::Welcome(_))) {
             cx.judge.copies.welcomed(&cx.standing[self.host.0 as usize].name, cx.now);
@@ -438,7 +437,7 @@ impl Agent {
         let mut effects = Vec::new();
         let term = envelope.term;
         run.core.handle(cx.clock(self.host), Input::FromMaster { link, envelope }, &mut effects);
-        if old && !direction {
+        if !direction {
             let name = &cx.standing[self.host.0 as usize].name;
             cx.judge.fencing.order(name, term, self.term, &effects);
         }
