@@ -24,8 +24,8 @@ struct Lock {
 }
 
 impl Leases {
-    /// A client holds the lock now and trusts it until then. Clients' clocks may run apart by two thousandths of a
-    /// per cent of a lease's length between two of its renewals, which nobody promises to make good.
+    /// A client holds the lock now and trusts it until then. Clocks run apart by up to four ten-thousandths here, which
+    /// nobody promises to make good: of the time for which the lock is trusted a thousandth is allowed.
     pub fn holds(&mut self, name: &'static str, client: u64, token: u64, now: Micros, until: Micros) {
         let slack = (until - now) / 1_000;
         let lock = self.locks.entry(name).or_default();
