@@ -126,9 +126,9 @@ impl Judge {
         self.other.wrong(format!("{promise}: {why}"));
     }
 
-    /// A master applied an entry.
-    pub fn applied(&mut self, master: &str, index: u64, view: &Registry) {
-        self.digests.at(master, index, view.digest());
+    /// A master applied an entry, and is in a state of this digest.
+    pub fn applied(&mut self, master: &str, index: u64, digest: u64, view: &Registry) {
+        self.digests.at(master, index, digest);
         if self.watches.learn(index, view) {
             self.facts.learn(index, view);
             self.once.learn(view);
@@ -136,8 +136,8 @@ impl Judge {
     }
 
     /// A master's state was replaced by a snapshot, or read from its disk.
-    pub fn installed(&mut self, master: &str, index: u64, view: &Registry) {
-        self.digests.at(master, index, view.digest());
+    pub fn installed(&mut self, master: &str, index: u64, digest: u64) {
+        self.digests.at(master, index, digest);
     }
 
     /// A master leads.

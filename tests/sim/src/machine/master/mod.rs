@@ -386,7 +386,7 @@ impl Machine for Master {
                 .broken("what is damaged is refused", format!("{} started from it", self.address));
         }
         let view = replica.view();
-        cx.judge.installed(&self.address, replica.status().applied, &view);
+        cx.judge.installed(&self.address, replica.status().applied, replica.digest());
         self.run = Some(Running {
             core: Core::new(settings(cx)),
             replica,

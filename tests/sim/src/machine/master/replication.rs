@@ -149,14 +149,18 @@ impl Master {
                 run.view = view.clone();
                 self.group.levels.group_is_at(view.level());
                 version::turn(self.level, view.level());
+                let digest = view.digest();
                 cx.trace.note(index);
-                cx.judge.applied(&self.address, index, &view);
+                cx.trace.note(digest);
+                cx.judge.applied(&self.address, index, digest, &view);
                 let ticket =
                     ticket.filter(|ticket| *ticket != LIMITS).map(|Ticket(ticket)| input::Ticket(ticket));
                 self.handle(Input::Applied { index, ticket, outcome, view }, cx);
             }
             Output::Installed { index, view } => {
-                cx.judge.installed(&self.address, index, &view);
+                let digest = view.digest();
+                cx.trace.note(digest);
+                cx.judge.installed(&self.address, index, digest);
                 run.view = view;
             }
             Output::Lost(CHANGE | LIMITS) => {}
