@@ -88,6 +88,10 @@ impl Agent {
         grace: Span,
         out: &mut Vec<Effect>,
     ) {
+        #[cfg(feature = "mutants")]
+        if mutant::planted("kills-are-only-said") {
+            return self.end(now, key, Draft::executor(TaskState::Killed), out);
+        }
         let Some(task) = self.state.tasks.get(key) else { return };
         let container = task.container.clone();
         let before = task.kill.clone();

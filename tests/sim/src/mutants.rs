@@ -40,6 +40,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("waiting-updates-are-given-up", "a returning agent gives up the last updates of its tasks"),
     ("newest-update-goes-first", "updates overtake each other"),
     ("recovered-tasks-are-killed", "a restarted agent kills what it finds"),
+    ("kills-are-only-said", "an agent says that a task was killed, and lets it run"),
     ("one-container-is-not-looked-for", "a restarted agent overlooks a container"),
     ("launches-are-ordered-twice", "the launcher is told twice to start a task"),
     ("read-asks-no-quorum", "a leader takes itself for the leader without asking"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agent_core::health::Finding;
 use agent_core::journal::Journal;
 use agent_core::{
-    Agent as Core, Effect, Ending, ExitStatus, Input, LinkDown, LinkId, Record, Settings, convert,
+    Agent as Core, Effect, Ending, ExitStatus, Input, LinkDown, LinkId, Record, Settings, TaskKey, convert,
 };
 use model::id::{AgentId, ContainerId};
 use model::resources::{Bag, Form};
@@ -168,6 +168,11 @@ impl Agent {
         self.containers
             .live(now)
             .map(move |known| (known.key.task.as_str(), known.command.as_str(), known.is_well(now, healed)))
+    }
+
+    /// All that runs now.
+    pub(crate) fn live(&self, now: Micros) -> impl Iterator<Item = &TaskKey> {
+        self.containers.live(now).map(|container| &container.key)
     }
 
     /// Whether it is registered with a master.

@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use agent_core::TaskKey;
 use chronos::core::run::Run;
 use chronos::core::scheduler::Settings;
 use chronos::{Batch as Core, Channels};
 use model::time::Span;
 use sdk::engine::{Effect, Engine};
-use sdk::scheduler::Records;
+use sdk::scheduler::{Records, Scheduler as _};
 use sdk::store::Record;
 use wire::scheduler::Call;
 
@@ -89,6 +90,13 @@ impl Batch {
             launched: 0,
             killed: 0,
         }
+    }
+
+    /// Whether it knows that a task may run. `None` of what is no task of a run, or while it does not lead.
+    pub(crate) fn knows(&self, key: &TaskKey) -> Option<bool> {
+        let engine = self.run.as_ref()?.term.as_ref()?.engine.as_ref()?;
+        chronos::core::run::of_task(key.task.as_str())?;
+        Some(engine.scheduler().tasks().iter().any(|(task, _)| *task == key.task))
     }
 
     fn term(&mut self) -> Option<&mut Term> {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agent_core::TaskKey;
 use model::id::TaskId;
 use model::task::TaskState;
 use rand::RngExt;
@@ -76,6 +77,12 @@ impl Framework {
     /// Tasks believed to run.
     pub fn running(&self) -> usize {
         self.tasks.values().filter(|task| task.state == TaskState::Running && !task.kill).count()
+    }
+
+    /// Whether it has heard of no end of a task. `None` of a task that is not its own.
+    pub(crate) fn knows(&self, key: &TaskKey) -> Option<bool> {
+        let own = self.id.as_ref().is_some_and(|id| *id.value == *key.framework.as_str());
+        own.then(|| self.tasks.contains_key(&key.task))
     }
 
     /// Tasks that count against what is wanted.

@@ -6,6 +6,7 @@ mod membership;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use agent_core::TaskKey;
 use master::level::Levels;
 use master_core::registry::LEVEL;
 use model::resources::Bag;
@@ -595,6 +596,7 @@ impl World {
             _ => None,
         });
         missing.extend(self.cx.judge.apps.missing());
+        missing.extend(self.forgotten());
         let leaders = masters.clone().filter(|master| master.leads()).count();
         if leaders != 1 {
             missing.push(format!("{leaders} masters lead"));
@@ -605,6 +607,25 @@ impl World {
             missing.push("the masters are not in one state".to_owned());
         }
         missing
+    }
+
+    /// What runs for a scheduler that takes it for over, and would run on for ever. Of apps the judge knows all that runs.
+    fn forgotten(&self) -> Vec<String> {
+        let knows = |actor: &Actor, key: &TaskKey| match actor {
+            Actor::Framework(framework) => framework.knows(key),
+            Actor::Batch(batch) => batch.knows(key),
+            _ => None,
+        };
+        let mut forgotten = Vec::new();
+        for actor in &self.actors {
+            let Actor::Agent(agent) = actor else { continue };
+            for key in agent.live(self.cx.now) {
+                if self.actors.iter().any(|actor| knows(actor, key) == Some(false)) {
+                    forgotten.push(format!("{key} runs, and its scheduler knows nothing of it"));
+                }
+            }
+        }
+        forgotten
     }
 
     fn report(mut self, seed: u64, recovery: Option<Micros>) -> Report {
