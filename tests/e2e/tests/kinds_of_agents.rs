@@ -1,4 +1,5 @@
-//! Agents that are not for everybody, with real masters and agents: of another region, or with what may be taken back.
+//! Agents that are not for everybody, with real masters and agents: of another region, with GPUs, or with what may be taken
+//! back.
 
 use e2e::cluster::{Cluster, START};
 use e2e::scheduler::{Scheduler, info};
@@ -15,6 +16,10 @@ fn capable(name: &str, capabilities: &[&str]) -> Value {
     let all = ["MULTI_ROLE"].iter().chain(capabilities);
     about["capabilities"] = all.map(|kind| json!({ "type": kind })).collect();
     about
+}
+
+fn scalar(name: &str, value: f64) -> Value {
+    json!({ "name": name, "type": "SCALAR", "scalar": { "value": value } })
 }
 
 async fn ask(cluster: &Cluster, url: &str, call: Option<Value>) -> Value {
@@ -85,9 +90,32 @@ async fn a_master_that_does_not_know_where_it_is_takes_no_agent_that_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_with_gpus_is_for_those_who_know_them() {
+    let has = json!([scalar("cpus", 1.0), scalar("mem", 256.0), scalar("gpus", 2.0)]);
+    let with_gpus = format!("--resources={has}");
+    let agents: [&[&str]; 2] = [&["--hostname=plain"], &["--hostname=gpus", &with_gpus]];
+    let cluster = Cluster::start_flagged(&[], &agents).await;
+    let master = &cluster.master_addresses[0];
+
+    let mut unaware = Scheduler::subscribe(master, &capable("unaware", &[])).await;
+    assert_eq!(unaware.offer().await["hostname"], "plain");
+    // What the other one holds it would not be offered.
+    let mut aware = Scheduler::subscribe(master, &capable("aware", &["GPU_RESOURCES"])).await;
+    let offer = aware.offer().await;
+    assert_eq!(offer["hostname"], "gpus");
+    let mut task = Scheduler::task(&offer, "there", "sleep 1000");
+    task["resources"] = json!([scalar("cpus", 0.1), scalar("mem", 32.0), scalar("gpus", 1.0)]);
+    aware.launch(&offer, &[task]).await;
+    aware.wait_state("there", "TASK_RUNNING").await;
+    let rest = aware.offer().await;
+    let gpus = rest["resources"].as_array().into_iter().flatten().find(|one| one["name"] == "gpus");
+    assert_eq!(gpus.expect("the other one")["scalar"]["value"], 1.0, "{rest}");
+    let own = ask(&cluster, &format!("http://{}/state", cluster.agent_addresses[1]), None).await;
+    assert_eq!(own["resources"]["gpus"], 2.0, "{own}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_be_taken_back_is_for_those_who_know_that() {
-    let scalar =
-        |name: &str, value: f64| json!({ "name": name, "type": "SCALAR", "scalar": { "value": value } });
     let revocable = |name: &str, value: f64| {
         let mut resource = scalar(name, value);
         resource["revocable"] = json!({});
