@@ -132,7 +132,8 @@ impl Clients {
         let asker = Asker::new(nodes.supervisors(), history, &stop)?;
         tasks.push(tokio::spawn(events::follow(asker, seen.clone())));
         tasks.extend(routes::start(nodes, history, &stop, &seen));
-        tasks.push(tokio::spawn(servers::watch(nodes.haproxy_socket(), stop.clone(), seen.clone())));
+        let asker = Asker::new(nodes.supervisors(), history, &stop)?;
+        tasks.push(tokio::spawn(servers::watch(nodes.haproxy_socket(), asker, seen.clone())));
         Ok(Self { stop, tasks, seen })
     }
 

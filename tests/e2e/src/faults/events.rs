@@ -13,17 +13,10 @@ use crate::sse::{Event, Events, Refused};
 const SILENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What a task's status says when nothing may be led to it any more.
-const ENDS: [&str; 8] = [
-    "TASK_FINISHED",
-    "TASK_FAILED",
-    "TASK_KILLED",
-    "TASK_ERROR",
-    "TASK_LOST",
-    "TASK_DROPPED",
-    "TASK_GONE",
-    "TASK_UNREACHABLE",
-];
+/// What a task's status says when nothing may be led to it any more. One that is out of reach may serve on: whether it is
+/// given up is its app's to say.
+const ENDS: [&str; 7] =
+    ["TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE"];
 
 /// What the stream said.
 #[derive(Default)]
@@ -105,7 +98,8 @@ pub(super) async fn follow(asker: Asker, seen: Arc<Seen>) {
         locked().streams += 1;
         while let Ok(Some(event)) = tokio::time::timeout(SILENCE, stream.next()).await {
             last = Some(event.id);
-            asker.note(&json!({ "event": event.id, "kind": event.kind, "from": address }));
+            asker
+                .note(&json!({ "event": event.id, "kind": event.kind, "from": address, "data": event.data }));
             locked().note(&event);
             if asker.stopped() {
                 return;

@@ -55,7 +55,10 @@ pub async fn check(
             "requests are answered while a server can be reached",
             seen.routes.check_answers(troubles, began),
         ),
-        verdict("HAProxy leads to no instance whose end was told", seen.servers.check(&news, troubles)),
+        verdict(
+            "HAProxy leads to no instance whose end was told",
+            seen.servers.check(&news, troubles, began),
+        ),
         verdict(
             "each site is answered by its instances and nobody else",
             routes::check_rest(nodes, &http).await,
@@ -166,7 +169,8 @@ fn run_once(nodes: &Nodes) -> Result<String, String> {
     let mut count = 0;
     for entry in std::fs::read_dir(nodes.runs()).map_err(|error| error.to_string())?.flatten() {
         let text = std::fs::read_to_string(entry.path()).map_err(|error| error.to_string())?;
-        if text.lines().count() != 1 {
+        // One that was killed between making its file and writing to it has left an empty one.
+        if text.lines().count() > 1 {
             return Err(format!(
                 "{} was started {} times",
                 entry.file_name().display(),

@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(25);
 /// After a fault of the balancer's own network it may take so long until requests get through.
 const REPAIR: Duration = Duration::from_secs(5);
-/// After an agent's machine has lost its power, and all that ran there, it may take so long until that is replaced.
+/// After a fault of an agent it may take so long until what was given up is replaced.
 const RECOVERY: Duration = Duration::from_secs(20);
 /// Requests in which each server of a site is asked at least once, when all is well.
 const ROUND: usize = 24;
@@ -94,7 +94,12 @@ impl Trouble {
 
     /// Whether those between an event and the balancer are affected in a time, or have been until shortly before it.
     pub(super) fn hides_events(&self, from: Instant, until: Instant, after: Duration) -> bool {
-        let teller = |node| matches!(Role::of(node), Role::Balancer | Role::Supervisor | Role::Master);
+        // Of masters it takes several at once, or what it does to a supervisor's lease: the event itself has been told.
+        let teller = |node| match Role::of(node) {
+            Role::Balancer | Role::Supervisor => true,
+            Role::Master => self.fault.what == What::KillAll,
+            Role::Agent | Role::Scheduler => false,
+        };
         let tells = teller(self.fault.node) || matches!(self.fault.what, What::Part(other) if teller(other));
         tells && self.touches(from, until, after)
     }
@@ -173,7 +178,9 @@ impl Routes {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut answered, mut excused) = (0, 0);
         for (site, port) in [STEADY, CHANGING] {
-            for Asked { sent, done, said } in asked.get(&port).into_iter().flatten() {
+            // The one that changes is deployed while it is asked already.
+            let there = |asked: &&Asked| asked.said.is_err();
+            for Asked { sent, done, said } in asked.get(&port).into_iter().flatten().skip_while(there) {
                 match said {
                     Ok(_) => answered += 1,
                     Err(_) if is_excused(port, troubles, *sent, *done) => excused += 1,
@@ -203,13 +210,13 @@ impl Routes {
 fn is_excused(port: u16, troubles: &[Trouble], sent: Instant, done: Instant) -> bool {
     let near = |trouble: &&Trouble| trouble.touches(sent, done, REPAIR);
     let hidden: BTreeSet<usize> = troubles.iter().filter(near).filter_map(Trouble::hides_an_agent).collect();
-    // One agent may have both servers of the site that changes, and until it is back nobody else knows what it has lost.
-    let changing = port == CHANGING.1;
-    let lost = |trouble: &Trouble| {
-        matches!(trouble.fault.what, What::PowerOff { .. }) && trouble.touches(sent, done, RECOVERY)
+    // The site that changes may have both of its servers on one agent, and its definition gives up at once whatever nobody
+    // can say anything about.
+    let agents = |trouble: &Trouble| {
+        Role::of(trouble.fault.node) == Role::Agent && trouble.touches(sent, done, RECOVERY)
     };
-    hidden.len() > usize::from(!changing)
-        || changing && troubles.iter().any(lost)
+    hidden.len() > 1
+        || port == CHANGING.1 && (!hidden.is_empty() || troubles.iter().any(agents))
         || troubles.iter().filter(near).any(Trouble::breaks_the_way)
 }
 

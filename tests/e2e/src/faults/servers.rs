@@ -3,15 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::clients::Seen;
+use super::clients::{Asker, Seen};
 use super::nodes::Nodes;
 use super::promises::{ask_marathon, eventually};
 use super::routes::{CHANGING, STEADY, Trouble};
@@ -23,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Once the feed has told of an instance, or of its end, HAProxy has this long.
 const DELAY: Duration = Duration::from_secs(3);
 /// After a fault of those who tell HAProxy, it may take so long until it hears again.
-const SETTLE: Duration = Duration::from_secs(15);
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// `show servers state`: the state of a server that gets requests, and the flags that keep them from it (maintenance and
 /// draining, in each of their forms).
@@ -64,7 +63,7 @@ impl Servers {
     ///
     /// # Errors
     /// The first that did.
-    pub(super) fn check(&self, news: &News, troubles: &[Trouble]) -> Result<String, String> {
+    pub(super) fn check(&self, news: &News, troubles: &[Trouble], began: Instant) -> Result<String, String> {
         let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut judged, mut excused) = (0, 0);
         for (at, servers) in looks.iter() {
@@ -72,8 +71,10 @@ impl Servers {
             let stale = servers.iter().filter_map(|server| Some((server, news.ended(server, *at)?)));
             for ((host, port), told) in stale {
                 if !hidden(told) {
-                    let after = *at - told;
-                    return Err(format!("HAProxy leads to {host}:{port} {after:?} after its end was told"));
+                    let (after, since) = (*at - told, *at - began);
+                    return Err(format!(
+                        "{since:?} after the beginning HAProxy leads to {host}:{port}, whose end was told {after:?} before"
+                    ));
                 }
             }
             if hidden(*at) { excused += 1 } else { judged += 1 }
@@ -86,11 +87,16 @@ impl Servers {
 }
 
 /// Looks until it is stopped.
-pub(super) async fn watch(socket: PathBuf, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
-    while !stop.load(Ordering::Relaxed) {
+pub(super) async fn watch(socket: PathBuf, asker: Asker, seen: Arc<Seen>) {
+    let mut last = BTreeSet::new();
+    while !asker.stopped() {
         let at = Instant::now();
         // Without an answer there is nobody who leads anywhere, or nobody who can say.
         if let Ok(Ok(servers)) = tokio::time::timeout(PATIENCE, look(&socket)).await {
+            if servers != last {
+                asker.note(&json!({ "servers": servers }));
+                last.clone_from(&servers);
+            }
             seen.servers.0.lock().unwrap_or_else(PoisonError::into_inner).push((at, servers));
         }
         tokio::time::sleep(PAUSE).await;
