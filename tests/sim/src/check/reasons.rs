@@ -30,6 +30,11 @@ impl Reasons {
         self.truth.insert(key.clone(), Reason::ContainerLimitationMemory);
     }
 
+    /// The machine has stopped: that is what ended the task, or all that can be said of it.
+    pub fn stopped(&mut self, key: &TaskKey) {
+        self.truth.remove(key);
+    }
+
     /// An agent has stored what it will say. Who is killed before, or whose agent forgets what it was doing, ends otherwise.
     pub fn said(&mut self, key: &TaskKey, update: &Update) {
         let Some(reason) = self.truth.get(key) else { return };

@@ -590,7 +590,9 @@ impl Machine for Agent {
             Crash::Power => {
                 self.boots += 1;
                 self.booted = cx.now;
-                self.containers.0.clear();
+                for container in std::mem::take(&mut self.containers.0).into_values() {
+                    cx.judge.reasons.stopped(&container.key);
+                }
                 cx.judge.once.stopped(self.host, cx.now);
                 self.never.clear();
             }
