@@ -17,7 +17,7 @@ impl Turn<'_> {
         policy: Option<KillPolicy>,
     ) {
         let Some(record) = self.task(framework, &task) else {
-            return self.reconcile_one(framework, &task, agent.as_ref());
+            return self.ask_about_task(framework, task, agent);
         };
         let home = record.agent.clone();
         if agent.is_some_and(|agent| agent != home) {

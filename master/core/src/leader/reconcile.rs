@@ -12,6 +12,7 @@ use wire::v1::task_status::{Reason as Why, Source};
 use wire::v1::{self, TaskStatus};
 
 use super::Turn;
+use super::state_api::Waiting;
 use super::streams::Listener;
 use crate::call::Verb;
 use crate::effect::{Effect, SchedulerEvent};
@@ -32,6 +33,8 @@ pub(super) struct Asked {
     slice: usize,
     /// The stream has a mark that was not reached yet.
     marked: bool,
+    /// It is being proved that this master leads, for the sake of those asked by name.
+    proving: bool,
     /// Asked by name, oldest first, at most [`limits::RECONCILIATIONS`].
     named: VecDeque<Question>,
     round: Option<Round>,
@@ -96,6 +99,16 @@ impl Turn<'_> {
         Err(Refusal::TooMany { what: "questions of this framework", limit: limits::RECONCILIATIONS })
     }
 
+    /// A call about a task nobody knows is answered like a question about it, while there is room for one.
+    pub(super) fn ask_about_task(&mut self, framework: &FrameworkId, task: TaskId, agent: Option<AgentId>) {
+        let Some(asked) = self.asked(framework) else { return };
+        if asked.named.len() >= limits::RECONCILIATIONS {
+            return self.leader.counters.count("reconciliations_refused");
+        }
+        asked.named.push_back(Question::Task(task, agent));
+        self.tell_on(framework);
+    }
+
     /// `RECONCILE`: without any named, all of the framework that are known.
     pub(super) fn reconcile(&mut self, framework: &FrameworkId, tasks: Vec<(TaskId, Option<AgentId>)>) {
         let Some(asked) = self.asked(framework) else { return };
@@ -136,8 +149,32 @@ impl Turn<'_> {
         Some(self.leader.streams.asked.entry(stream).or_default())
     }
 
-    /// Answers what was asked, up to a whole slice.
+    /// Goes on with the answers. Those by name wait for a proof that this master leads: it would say of a task that a
+    /// newer leader has launched that nobody knows it, and its scheduler would forget it while it runs.
     fn tell_on(&mut self, framework: &FrameworkId) {
+        let Some(stream) = self.framework(framework).and_then(|record| record.stream.clone()) else { return };
+        let Some(asked) = self.leader.streams.asked.get_mut(&stream) else { return };
+        if asked.marked || asked.proving {
+            return;
+        }
+        if asked.named.is_empty() {
+            return self.tell_slice(framework);
+        }
+        asked.proving = true;
+        self.when_proved(Waiting::Questions { framework: framework.clone(), stream });
+    }
+
+    /// It is proved, or not, that this master leads. Without a proof the questions wait for the one that the next brings.
+    pub(super) fn questions_proved(&mut self, framework: &FrameworkId, stream: &StreamId, leads: bool) {
+        let Some(asked) = self.leader.streams.asked.get_mut(stream) else { return };
+        asked.proving = false;
+        if leads && self.framework(framework).is_some_and(|record| record.stream.as_ref() == Some(stream)) {
+            self.tell_slice(framework);
+        }
+    }
+
+    /// Answers what was asked, up to a whole slice.
+    fn tell_slice(&mut self, framework: &FrameworkId) {
         let Some(record) = self.framework(framework) else { return };
         let (Some(stream), tasks) = (record.stream.clone(), record.tasks.clone()) else { return };
         // Taken out while it is answered: nothing in here asks.
@@ -165,7 +202,7 @@ impl Turn<'_> {
     }
 
     /// Answers about one task; the first that fits.
-    pub(super) fn reconcile_one(&mut self, framework: &FrameworkId, task: &TaskId, agent: Option<&AgentId>) {
+    fn reconcile_one(&mut self, framework: &FrameworkId, task: &TaskId, agent: Option<&AgentId>) {
         let Some(record) = self.framework(framework) else { return };
         // A task whose end was acknowledged is still remembered for a while: its true end beats "unknown".
         let asked = |ended: &&Arc<Task>| ended.id == *task && agent.is_none_or(|agent| ended.agent == *agent);

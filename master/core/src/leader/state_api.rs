@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::id::FrameworkId;
 use wire::state::WatchRecord;
 
 use super::Turn;
@@ -57,6 +58,11 @@ pub(crate) enum Waiting {
         request: RequestId,
         stream: StreamId,
         from: WatchFrom,
+    },
+    /// A scheduler's questions about its tasks and operations.
+    Questions {
+        framework: FrameworkId,
+        stream: StreamId,
     },
     /// An agent claims to obey a newer leader.
     Doubt(Box<Doubt>),
@@ -177,6 +183,7 @@ impl Turn<'_> {
                 self.open_stream(stream.clone(), Listener::Watch(Watch { watcher, current: false }));
                 self.feed(&stream, 0);
             }
+            Waiting::Questions { framework, stream } => self.questions_proved(&framework, &stream, true),
             Waiting::Doubt(doubt) => self.doubt_refuted(*doubt),
         }
     }
@@ -189,6 +196,7 @@ impl Turn<'_> {
             | Waiting::Watch { request, .. } => {
                 self.answer(request, Err(refusal));
             }
+            Waiting::Questions { framework, stream } => self.questions_proved(&framework, &stream, false),
             Waiting::Doubt(doubt) => self.doubt_stands(&doubt),
         }
     }
