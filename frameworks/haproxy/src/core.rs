@@ -125,6 +125,8 @@ pub struct Core {
     acknowledged: BTreeSet<String>,
     /// A list was believed: what is wanted is more than what an earlier sidecar left behind.
     believed: bool,
+    /// An event has changed what an earlier sidecar left behind. That is acted on at once, whenever a list is believed.
+    stirred: bool,
     told: Option<u64>,
 }
 
@@ -134,6 +136,7 @@ impl Core {
         let view = View::new(settings, desired);
         Self {
             believed: false,
+            stirred: false,
             told: None,
             view,
             jitter,
@@ -208,7 +211,7 @@ impl Core {
         self.watch_readiness(now, out);
         out.extend(self.view.take_unresolved().into_iter().map(Effect::Resolve));
         // The first time also when it is what was saved: until then nobody knew whether that is still true.
-        if self.believed && self.told != Some(self.view.changes()) {
+        if (self.believed || self.stirred) && self.told != Some(self.view.changes()) {
             self.told = Some(self.view.changes());
             out.push(Effect::Desire(self.view.desired().clone()));
         }
@@ -258,7 +261,9 @@ impl Core {
             // Asked again, whoever asks has not heard the answer.
             self.acknowledged.remove(task_id);
         }
+        let before = self.view.changes();
         let need = self.view.event(now, &event);
+        self.stirred |= self.view.changes() != before;
         if !self.reads.is_empty() {
             self.log.push_back((self.next_event, event));
             self.next_event += 1;

@@ -187,6 +187,9 @@ impl View {
         match event {
             Event::StatusUpdateEvent { app_id, task_id, task_status, host, ports, ip_addresses, .. } => {
                 let address = ip_addresses.first().and_then(|address| address.ip_address.parse().ok());
+                if state_ended(task_status) && !self.apps.contains_key(app_id) {
+                    self.end_saved(app_id, task_id);
+                }
                 self.task_changed(now, app_id, task_id, |task| {
                     task_status.clone_into(&mut task.state);
                     if !host.is_empty() {
@@ -213,6 +216,19 @@ impl View {
             },
             Event::GroupChangeSuccess { .. } | Event::DeploymentSuccess { .. } => Need::Everything,
             _ => Need::Nothing,
+        }
+    }
+
+    /// A task has ended of an app that was routed before this start and was not listed since. Whatever the list will say of
+    /// the app, nothing may lead to that task any more.
+    fn end_saved(&mut self, id: &str, task: &str) {
+        let Some(saved) = self.desired.get_mut(id) else { return };
+        let ended = |server: &Server| *server.task == *task;
+        if saved.iter().any(|routed| routed.servers.values().any(ended)) {
+            for routed in Arc::make_mut(saved) {
+                routed.servers.retain(|_, server| !ended(server));
+            }
+            self.changes += 1;
         }
     }
 

@@ -10,6 +10,7 @@ pub mod guide;
 pub mod load;
 pub mod ports;
 pub mod process;
+pub mod records;
 pub mod scheduler;
 pub mod site;
 pub mod sse;

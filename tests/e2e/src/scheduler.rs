@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use reqwest::Response;
 use serde_json::{Value, json};
+
+use crate::records::Records;
 
 /// How long a stream may be silent: several heartbeats.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -18,9 +18,7 @@ pub struct Scheduler {
     pub framework: String,
     /// What a call names its stream by.
     pub stream: String,
-    body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
-    /// What has arrived and is no whole record yet.
-    rest: Vec<u8>,
+    records: Records,
     /// Offers held, oldest first.
     pub offers: Vec<Value>,
     /// All events so far, for whoever asked for them.
@@ -64,8 +62,7 @@ impl Scheduler {
             url: format!("http://{master}/api/v1/scheduler"),
             framework: String::new(),
             stream: answer.headers()["mesos-stream-id"].to_str().expect("text").to_owned(),
-            body: answer.bytes_stream().boxed(),
-            rest: Vec::new(),
+            records: Records::of(answer),
             offers: Vec::new(),
             heard: listening.then(Vec::new),
             http,
@@ -114,19 +111,8 @@ impl Scheduler {
     }
 
     async fn next(&mut self) -> Value {
-        loop {
-            if let Some(line) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let digits = std::str::from_utf8(&self.rest[..line]).expect("digits");
-                let end = line + 1 + digits.parse::<usize>().expect("a length");
-                if self.rest.len() >= end {
-                    let record: Vec<u8> = self.rest.drain(..end).skip(line + 1).collect();
-                    return serde_json::from_slice(&record).expect("JSON");
-                }
-            }
-            let chunk = tokio::time::timeout(SILENCE, self.body.next()).await;
-            let chunk = chunk.expect("the stream speaks").expect("the stream goes on").expect("bytes");
-            self.rest.extend_from_slice(&chunk);
-        }
+        let record = tokio::time::timeout(SILENCE, self.records.next()).await;
+        record.expect("the stream speaks").expect("the stream goes on")
     }
 
     /// The oldest offer that is held; waits for one.

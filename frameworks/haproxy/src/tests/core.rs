@@ -175,6 +175,21 @@ fn a_list_that_takes_much_away_is_confirmed_first() {
     assert_eq!(script.shown(), "");
 }
 
+/// A sidecar that starts again does not wait for a list it believes before it leaves what it is told has ended.
+#[test]
+fn what_has_ended_is_left_at_once_while_a_list_is_confirmed() {
+    let saved = Script::with(&[shop(&[("a", 1, &[true]), ("b", 2, &[true])])]).core.view().desired().clone();
+    let mut script = Script { core: Core::new(settings(), saved, Span::ZERO), now: NOW };
+    let effects = script.handle(Input::Attached);
+    assert_eq!(describe(&script.listed(only_list(&effects), &[])), "\n");
+    assert_eq!(script.core.held_lists(), 1);
+    expect![[r#"
+          desire shop_10001 [b=10.0.0.1:2] 
+          Read { token: 2, app: "/shop" }
+    "#]]
+    .assert_eq(&describe(&script.event(status("/shop", "a", 1, "TASK_KILLED"))));
+}
+
 #[test]
 fn a_list_that_came_back_to_its_senses_is_believed() {
     let apps = [shop(&[("a", 1, &[true])])];

@@ -17,6 +17,7 @@ use super::registers::{self, Registers};
 use super::routes::{self, Routes};
 use super::servers::{self, Servers};
 use super::terms::{self, Terms};
+use super::watches::{self, Watches};
 use crate::state;
 
 /// Writers of keys, each its own.
@@ -28,7 +29,7 @@ const APP_PAUSE: Duration = Duration::from_millis(1500);
 /// The site's upgrades take longer: its servers must be healthy, and drained.
 const SITE_PAUSE: Duration = Duration::from_secs(12);
 const KEY_PAUSE: Duration = Duration::from_millis(10);
-const NAMESPACE: &str = "faults";
+pub(super) const NAMESPACE: &str = "faults";
 
 /// What was sent and what came back, in memory for the checks and in a file for people.
 pub struct History {
@@ -89,6 +90,7 @@ pub struct Seen {
     pub routes: Routes,
     pub servers: Servers,
     pub terms: Terms,
+    pub watches: Watches,
 }
 
 impl Clients {
@@ -129,6 +131,8 @@ impl Clients {
             let asker = Asker::new(nodes.masters(), history, &stop)?;
             tasks.push(tokio::spawn(terms::watch(asker, master, seen.clone())));
         }
+        let asker = Asker::patient(nodes.masters(), history, &stop)?;
+        tasks.push(tokio::spawn(watches::follow(asker, seen.clone())));
         let asker = Asker::new(nodes.supervisors(), history, &stop)?;
         tasks.push(tokio::spawn(events::follow(asker, seen.clone())));
         tasks.extend(routes::start(nodes, history, &stop, &seen));
@@ -157,8 +161,14 @@ pub(super) struct Asker {
 
 impl Asker {
     fn new(addresses: &[String], history: &Arc<History>, stop: &Arc<AtomicBool>) -> Result<Self, String> {
+        Ok(Self { http: client()?, ..Self::patient(addresses, history, stop)? })
+    }
+
+    /// One whose answers may go on for ever.
+    fn patient(addresses: &[String], history: &Arc<History>, stop: &Arc<AtomicBool>) -> Result<Self, String> {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
         Ok(Self {
-            http: client()?,
+            http: http.map_err(|error| error.to_string())?,
             addresses: addresses.to_vec(),
             history: history.clone(),
             stop: stop.clone(),
@@ -171,8 +181,7 @@ impl Asker {
 
     /// One call of the key-value API, to one of the masters: its status and what it says.
     pub(super) async fn ask_master(&self, at: usize, call: &Value) -> reqwest::Result<(u16, Value)> {
-        let url = format!("http://{}/api/v1/state", self.address(at));
-        let answer = self.http.post(&url).json(call).send().await?;
+        let answer = self.open(at, call).await?;
         let status = answer.status().as_u16();
         let body = if status == 200 { answer.json().await? } else { Value::Null };
         Ok((status, body))
@@ -189,6 +198,11 @@ impl Asker {
 
     pub(super) fn note(&self, event: &Value) {
         self.history.note(event);
+    }
+
+    /// The answer to a call of the key-value API, of one of the masters, before it is read.
+    pub(super) async fn open(&self, at: usize, call: &Value) -> reqwest::Result<reqwest::Response> {
+        self.http.post(format!("http://{}/api/v1/state", self.address(at))).json(call).send().await
     }
 
     async fn write_keys(&self, writer: usize) {

@@ -21,3 +21,4 @@ pub mod schedule;
 pub mod servers;
 mod starve;
 pub mod terms;
+pub mod watches;

@@ -44,6 +44,7 @@ pub async fn check(
     let verdict = |promise, kept| Verdict { promise, kept };
     Ok(vec![
         verdict("the history of each key is linearizable", seen.registers.check()),
+        verdict("a watch of keys has no gap and no repetition", seen.watches.check(&told.keys)),
         verdict("a term has one leader", seen.terms.check()),
         verdict("a lease has one holder at a time", seen.locks.check()),
         verdict("the event stream has no gap and no repetition", seen.events.check()),
