@@ -19,6 +19,9 @@ const ROUND: usize = 40;
 /// A round beside bad citizens may take so many times what the slower of two rounds without them takes. They share two
 /// processors with it, so it is not one; a framework that is starved would need more than ten times as long.
 const SLOWDOWN: u32 = 8;
+/// Rounds beside them, of which the best counts: whatever else the machine does for a moment costs one of them, and who is
+/// starved has no good one.
+const ROUNDS_BESIDE: usize = 3;
 /// Frameworks of each bad kind that subscribe.
 const EACH: usize = 10;
 /// Readers that never read, of either kind.
@@ -78,7 +81,10 @@ async fn a_good_framework_launches_beside_bad_citizens_as_without() {
         round(&mut good, &format!("between{rounds}")).await;
         rounds += 1;
     }
-    let beside = round(&mut good, "beside").await;
+    let mut beside = Duration::MAX;
+    for number in 0..ROUNDS_BESIDE {
+        beside = beside.min(round(&mut good, &format!("beside{number}")).await);
+    }
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = bad.join_next().await {
         ended.expect("a bad citizen got the answers it expects");
