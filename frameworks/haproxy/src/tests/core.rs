@@ -183,11 +183,10 @@ fn what_has_ended_is_left_at_once_while_a_list_is_confirmed() {
     let effects = script.handle(Input::Attached);
     assert_eq!(describe(&script.listed(only_list(&effects), &[])), "\n");
     assert_eq!(script.core.held_lists(), 1);
-    expect![[r#"
-          desire shop_10001 [b=10.0.0.1:2] 
-          Read { token: 2, app: "/shop" }
-    "#]]
-    .assert_eq(&describe(&script.event(status("/shop", "a", 1, "TASK_KILLED"))));
+    assert_eq!(
+        describe(&script.event(status("/shop", "a", 1, "TASK_KILLED"))),
+        "  Read { token: 2, app: \"/shop\" }\n  desire shop_10001 [b=10.0.0.1:2] \n"
+    );
 }
 
 #[test]
