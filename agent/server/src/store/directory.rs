@@ -91,15 +91,7 @@ impl DataDir {
 
 fn read(directory: PathBuf, generation: u64) -> Result<(Log, Vec<Record>), Error> {
     let path = log_path(&directory, generation);
-    let mut file = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .write(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(Error::disk("open", &path))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(Error::disk("read", &path))?;
+    let (mut file, bytes) = open(&path)?;
     let (mark, safe) = open_mark(&directory)?;
     let whole = journal::read(&bytes, generation, safe).map_err(|why| match why {
         Unusable::Records(reason) => Error::Records { path: path.clone(), reason },
@@ -116,18 +108,24 @@ fn read(directory: PathBuf, generation: u64) -> Result<(Log, Vec<Record>), Error
     Ok((Log { directory, journal, file, path, mark }, whole.records))
 }
 
-/// How far the log is safe, and where that is written next.
-fn open_mark(directory: &Path) -> Result<(File, Mark), Error> {
-    let path = directory.join("synced");
+/// A file, which is made when there is none, and what is in it.
+fn open(path: &Path) -> Result<(File, Vec<u8>), Error> {
     let mut file = OpenOptions::new()
         .create(true)
         .read(true)
         .write(true)
         .truncate(false)
-        .open(&path)
-        .map_err(Error::disk("open", &path))?;
+        .open(path)
+        .map_err(Error::disk("open", path))?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(Error::disk("read", &path))?;
+    file.read_to_end(&mut bytes).map_err(Error::disk("read", path))?;
+    Ok((file, bytes))
+}
+
+/// How far the log is safe, and where that is written next.
+fn open_mark(directory: &Path) -> Result<(File, Mark), Error> {
+    let path = directory.join("synced");
+    let (file, bytes) = open(&path)?;
     Ok((file, Mark::decode(&bytes)))
 }
 
