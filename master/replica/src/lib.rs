@@ -44,7 +44,7 @@ pub use error::{Corrupt, DiskError, Fatal, NotNow, Stranger};
 pub use identity::{DataDir, DirError};
 pub use machine::{Chunks, Machine};
 pub use member::{Change, Member, Members, Standing};
-pub use node::{Options, Outbox, Output, Replica, Role, Status, found, stored};
+pub use node::{Fingerprint, Options, Outbox, Output, Replica, Role, Status, found, stored};
 pub use snapshot::{Descriptor, SnapshotId};
 pub use ticket::{Barrier, Ticket};
 pub use types::{ClusterId, Index, NodeId, Term};

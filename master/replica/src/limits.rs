@@ -32,6 +32,10 @@ pub const OPEN_BARRIERS: usize = 16_384;
 /// Requests the replica thread takes before it syncs; whatever is beyond waits for the next turn.
 pub const TURN_REQUESTS: usize = 4_096;
 
+/// Indices between two fingerprints of the state. Members apply at their own pace: they can be compared while they work only
+/// where all of them look, and far enough apart that whoever asks once a second misses few.
+pub const FINGERPRINT_EVERY: u64 = 64;
+
 /// Bytes of proposals the replica thread takes before it syncs.
 pub const TURN_BYTES: usize = 4 << 20;
 

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use self::incoming::Incoming;
-pub use self::output::{Outbox, Output, Role, Status};
+pub use self::output::{Fingerprint, Outbox, Output, Role, Status};
 use crate::disk::Disk;
 use crate::error::{Corrupt, DiskError, Fatal, NotNow};
 use crate::form::Founding;
@@ -68,6 +68,7 @@ pub struct Replica<M: Machine, D: Disk> {
     machine: M,
     members: Members,
     applied: SnapshotId,
+    fingerprint: Option<Fingerprint>,
     /// Bytes of entries applied since the newest snapshot.
     log_bytes: u64,
     tickets: Tickets,
@@ -150,6 +151,7 @@ impl<M: Machine, D: Disk> Replica<M, D> {
             machine,
             members: descriptor.members,
             applied: descriptor.id,
+            fingerprint: None,
             log_bytes: 0,
             tickets: Tickets::default(),
             reads: Reads::default(),
@@ -349,6 +351,7 @@ impl<M: Machine, D: Disk> Replica<M, D> {
             last: raft.raft_log.last_index(),
             committed: raft.raft_log.committed,
             applied: self.applied.index,
+            fingerprint: self.fingerprint,
             first: meta.floor.index + 1,
             snapshot: meta.snapshot.id.index,
             open_tickets: self.tickets.len(),

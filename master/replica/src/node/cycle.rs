@@ -7,10 +7,11 @@ use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeV2, Entry, EntryType, Message, MessageType};
 use raft::{Ready, StateRole};
 
-use super::{Outbox, Output, Replica, Role, command};
+use super::{Fingerprint, Outbox, Output, Replica, Role, command};
 use crate::batch::{Held, Write};
 use crate::disk::Disk;
 use crate::error::{Corrupt, DiskError, Fatal};
+use crate::limits;
 use crate::log::entry_size;
 use crate::machine::Machine;
 use crate::member::decode_newcomers;
@@ -108,6 +109,7 @@ impl<M: Machine, D: Disk> Replica<M, D> {
         self.applied = descriptor.id;
         self.members = descriptor.members;
         self.log_bytes = 0;
+        self.fingerprint = None;
         let files = self.files();
         crate::disk::Files::keep(&files, &[descriptor.id])
             .map_err(|error| DiskError::new("remove old snapshots", error))?;
@@ -139,8 +141,16 @@ impl<M: Machine, D: Disk> Replica<M, D> {
                     .into());
                 }
             }
+            self.consider_fingerprint();
         }
         Ok(())
+    }
+
+    fn consider_fingerprint(&mut self) {
+        let index = self.applied.index;
+        if index.is_multiple_of(limits::FINGERPRINT_EVERY) {
+            self.fingerprint = Some(Fingerprint { index, digest: self.machine.digest() });
+        }
     }
 
     fn waiting(&mut self, entry: &Entry) -> Option<Ticket> {

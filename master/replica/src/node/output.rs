@@ -112,6 +112,8 @@ pub struct Status {
     pub committed: Index,
     /// Last index applied.
     pub applied: Index,
+    /// The state at the last index that all members look at; none before this process has come to one.
+    pub fingerprint: Option<Fingerprint>,
     /// First index still in the log.
     pub first: Index,
     /// Index of the newest snapshot.
@@ -120,6 +122,15 @@ pub struct Status {
     pub open_tickets: usize,
     /// On the leader: the last index each member is known to hold.
     pub matched: BTreeMap<NodeId, Index>,
+}
+
+/// What the state was at an index: the same in all members, or one of them has gone wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// A multiple of [`FINGERPRINT_EVERY`](crate::limits::FINGERPRINT_EVERY).
+    pub index: Index,
+    /// Hash of the state after it was applied.
+    pub digest: u64,
 }
 
 impl<M: Machine> fmt::Debug for Output<M> {

@@ -2,7 +2,7 @@
 //!
 //! | request | what it does |
 //! |---|---|
-//! | `GET /members` | what this master knows, whether it leads or not |
+//! | `GET /members` | what this master knows, whether it leads or not, and the fingerprint of its registry |
 //! | `POST /members` | on the leader: admits a master, first without a vote; it gets its vote once it has caught up |
 //! | `DELETE /members/{id}` | on the leader: removes a member for ever |
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::{Method, StatusCode};
-use replica::{Change, NodeId, NotNow, Standing as MemberStanding};
+use replica::{Change, Fingerprint, NodeId, NotNow, Standing as MemberStanding};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -51,6 +51,7 @@ fn show(app: &App) -> Value {
     };
     let (term, applied) = app.metrics.raft();
     let group = app.group.get();
+    let status = group.and_then(|group| group.status.borrow().clone());
     json!({
         "address": *app.advertise,
         "version": who::VERSION,
@@ -59,8 +60,15 @@ fn show(app: &App) -> Value {
         "leader": leader,
         "term": term,
         "applied": applied,
+        "fingerprint": status.and_then(|status| status.fingerprint).map(fingerprint),
         "members": group.map(members).unwrap_or_default(),
     })
+}
+
+/// What members are compared by: equal at an equal index, or one of them has gone wrong. The digest as text, since a
+/// number of 64 bits does not survive every reader of JSON.
+fn fingerprint(fingerprint: Fingerprint) -> Value {
+    json!({ "index": fingerprint.index, "digest": format!("{:016x}", fingerprint.digest) })
 }
 
 fn members(group: &Group) -> Vec<Value> {

@@ -214,6 +214,29 @@ async fn a_member_whose_entries_are_gone_pulls_a_snapshot_and_can_lead() {
     group.stop().await;
 }
 
+/// Members apply at their own pace; what they had at one index must be the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_show_a_fingerprint_by_which_they_can_be_compared() {
+    let group = Group::three().await;
+    let leader = group.leader().await;
+    assert!(members(group.at(leader)).await["fingerprint"].is_null(), "it has come to no such index yet");
+    for number in 0..130 {
+        assert_eq!(post(group.at(leader), PATH, &put(&format!("k{number}"), "eA==")).await.status, 200);
+    }
+    until("all show the same", async || {
+        let mut shown = Vec::new();
+        for at in 0..3 {
+            shown.push(members(group.at(at)).await["fingerprint"].clone());
+        }
+        let digest = shown[0]["digest"].as_str().unwrap_or_default();
+        shown[0]["index"].as_u64() >= Some(128)
+            && digest.len() == 16
+            && shown.iter().all(|one| *one == shown[0])
+    })
+    .await;
+    group.stop().await;
+}
+
 async fn delete(at: std::net::SocketAddr, id: &str) -> crate::client::Answer {
     raw(at, format!("DELETE /members/{id} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).await
 }
