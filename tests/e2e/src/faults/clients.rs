@@ -10,10 +10,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use super::books::{self, Books};
 use super::events::{self, Followed};
+use super::fingerprints::Fingerprints;
+use super::framework;
+use super::launches::Launches;
 use super::locks::{self, Locks};
 use super::nodes::Nodes;
 use super::registers::{self, Registers};
+use super::roles::Role;
 use super::routes::{self, Routes};
 use super::servers::{self, Servers};
 use super::terms::{self, Terms};
@@ -90,6 +95,9 @@ pub struct Seen {
     pub routes: Routes,
     pub servers: Servers,
     pub terms: Terms,
+    pub fingerprints: Fingerprints,
+    pub books: Books,
+    pub launches: Launches,
     pub watches: Watches,
 }
 
@@ -131,6 +139,13 @@ impl Clients {
             let asker = Asker::new(nodes.masters(), history, &stop)?;
             tasks.push(tokio::spawn(terms::watch(asker, master, seen.clone())));
         }
+        let asker = Asker::patient(nodes.masters(), history, &stop)?;
+        tasks.push(tokio::spawn(framework::run(asker, runs, seen.clone())));
+        let asker = Asker::new(nodes.masters(), history, &stop)?;
+        tasks.push(tokio::spawn(books::read(asker, seen.clone())));
+        let asker = Asker::new(nodes.masters(), history, &stop)?;
+        let agents = Role::Agent.nodes().map(|node| nodes.data(node)).collect();
+        tasks.push(tokio::spawn(books::count(asker, agents, seen.clone())));
         let asker = Asker::patient(nodes.masters(), history, &stop)?;
         tasks.push(tokio::spawn(watches::follow(asker, seen.clone())));
         let asker = Asker::new(nodes.supervisors(), history, &stop)?;
@@ -191,6 +206,11 @@ impl Asker {
         &self.addresses[at % self.addresses.len()]
     }
 
+    /// A request to one of them, to be filled in.
+    pub(super) fn post(&self, at: usize, path: &str) -> reqwest::RequestBuilder {
+        self.http.post(format!("http://{}{path}", self.address(at)))
+    }
+
     /// What one of them shows under a path.
     pub(super) async fn get(&self, at: usize, path: &str) -> reqwest::Result<Value> {
         self.http.get(format!("http://{}{path}", self.address(at))).send().await?.json().await
@@ -202,7 +222,7 @@ impl Asker {
 
     /// The answer to a call of the key-value API, of one of the masters, before it is read.
     pub(super) async fn open(&self, at: usize, call: &Value) -> reqwest::Result<reqwest::Response> {
-        self.http.post(format!("http://{}/api/v1/state", self.address(at))).json(call).send().await
+        self.post(at, "/api/v1/state").json(call).send().await
     }
 
     async fn write_keys(&self, writer: usize) {

@@ -2,10 +2,14 @@
 //! the promises, checked from what the clients were told and from what the kernel runs.
 
 pub mod batch;
+pub mod books;
 pub mod clients;
 mod dice;
 pub mod events;
 pub mod fault;
+pub mod fingerprints;
+mod framework;
+pub mod launches;
 pub mod link;
 pub mod locks;
 pub mod members;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::network::Network;
 use super::preload::Preload;
-use super::roles::{self, BALANCER, MASTERS, MORTAL_AGENT, NODES, Role};
+use super::roles::{self, BALANCER, MASTERS, MORTAL_AGENT, NODES, Role, SLOTS};
 use super::starve::{self, Childless};
 use crate::process::Process;
 
@@ -104,7 +104,7 @@ impl Nodes {
                 vec![
                     data,
                     format!("--master={masters}"),
-                    "--resources=cpus:8;mem:8192;disk:10000;ports:[31000-31500]".to_owned(),
+                    format!("--resources=cpus:8;mem:8192;disk:10000;ports:[31000-31500];slots:{SLOTS}"),
                     format!("--attributes=lasting:{lasting};rack:r{number}"),
                     "--kill-tasks-on-exit".to_owned(),
                 ]

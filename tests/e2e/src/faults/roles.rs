@@ -5,6 +5,8 @@ use std::ops::Range;
 pub const MASTERS: usize = 3;
 /// The last of them loses its power, and its disk with it, now and then: what must last does not run there.
 pub const AGENTS: usize = 4;
+/// Each agent has so many of a resource that only the plain framework wants, and uses up.
+pub const SLOTS: usize = 4;
 pub const SUPERVISORS: usize = 2;
 /// Batch schedulers.
 pub const SCHEDULERS: usize = 2;

@@ -33,12 +33,14 @@ impl Terms {
 /// Asks one master, until it is stopped.
 pub(super) async fn watch(asker: Asker, master: usize, seen: Arc<Seen>) {
     while !asker.stopped() {
-        if let Ok(shown) = asker.get(master, "/members").await
-            && shown["leading"] == true
-            && let Some(term) = shown["term"].as_u64()
-        {
-            let mut terms = seen.terms.0.lock().unwrap_or_else(PoisonError::into_inner);
-            terms.entry(term).or_default().insert(asker.address(master).to_owned());
+        if let Ok(shown) = asker.get(master, "/members").await {
+            seen.fingerprints.shown(asker.address(master), &shown["fingerprint"]);
+            if shown["leading"] == true
+                && let Some(term) = shown["term"].as_u64()
+            {
+                let mut terms = seen.terms.0.lock().unwrap_or_else(PoisonError::into_inner);
+                terms.entry(term).or_default().insert(asker.address(master).to_owned());
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }
