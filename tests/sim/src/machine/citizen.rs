@@ -18,6 +18,10 @@ use crate::net::{ConnId, Host, MS};
 pub const ROLE: &str = "idle";
 /// Offers remembered after their end, to be accepted then.
 const STALE: usize = 20;
+/// Tasks that are asked about in one call.
+const ASKED: usize = 2_000;
+/// What one of its tasks and a message carry with them: the edge lets through some more.
+const LOAD: usize = 512 << 10;
 
 /// What it does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +32,27 @@ enum Vice {
     Hoards,
     /// Launches one id twice, launches on offers that are over or were never its own, acknowledges what nobody said.
     Lies,
+    /// Sends calls as large as they may be: asks about thousands of tasks, launches and talks with half a mebibyte of data.
+    Swells,
     /// Subscribes as another framework and drops it, over and over.
     Restless,
     /// Subscribes and reads nothing more.
     Deaf,
 }
 
-const VICES: [Vice; 5] = [Vice::Declines, Vice::Hoards, Vice::Lies, Vice::Restless, Vice::Deaf];
+const VICES: [Vice; 6] = [Vice::Declines, Vice::Hoards, Vice::Lies, Vice::Swells, Vice::Restless, Vice::Deaf];
+
+/// A small task that runs for a while.
+fn task(id: &str, agent: &v1::AgentId) -> v1::TaskInfo {
+    v1::TaskInfo {
+        name: "lie".into(),
+        task_id: v1::TaskId { value: id.into() },
+        agent_id: agent.clone(),
+        resources: vec![scalar("cpus", 0.1, ROLE), scalar("mem", 16.0, ROLE)],
+        command: Some(v1::CommandInfo { value: Some("run 50 0".into()), ..Default::default() }),
+        ..Default::default()
+    }
+}
 
 /// A machine with such a framework on it.
 pub struct Citizen {
@@ -45,6 +63,8 @@ pub struct Citizen {
     subscription: Option<Subscription>,
     stale: VecDeque<v1::OfferId>,
     made: u64,
+    /// The next large launch is due.
+    due: bool,
     offers: u64,
     subscriptions: u64,
     calls: u64,
@@ -60,6 +80,7 @@ impl Citizen {
             subscription: None,
             stale: VecDeque::new(),
             made: 0,
+            due: false,
             offers: 0,
             subscriptions: 0,
             calls: 0,
@@ -136,25 +157,28 @@ impl Citizen {
                     return self.call(call::Type::Decline, decline, cx);
                 }
                 self.made += 1;
-                let twice = format!("lie{}", self.made);
-                self.launch(offer.id.clone(), &offer.agent_id, [twice.clone(), twice], cx);
+                let twice = task(&format!("lie{}", self.made), &offer.agent_id);
+                self.launch(offer.id.clone(), vec![twice.clone(), twice], cx);
+            }
+            Vice::Swells if cx.judge.healed || !std::mem::take(&mut self.due) => {
+                self.call(call::Type::Decline, decline, cx);
+            }
+            Vice::Swells => {
+                self.made += 1;
+                let mut large = task(&format!("large{}", self.made), &offer.agent_id);
+                large.data = Some(vec![7; LOAD].into());
+                let mut greedy = task(&format!("greedy{}", self.made), &offer.agent_id);
+                greedy.resources.push(scalar("cpus", 100_000.0, ROLE));
+                self.launch(offer.id.clone(), vec![large, greedy], cx);
             }
             Vice::Hoards | Vice::Restless | Vice::Deaf => {}
         }
     }
 
-    fn launch(&mut self, offer: v1::OfferId, agent: &v1::AgentId, ids: [String; 2], cx: &mut Context) {
-        let task = |id: String| v1::TaskInfo {
-            name: "lie".into(),
-            task_id: v1::TaskId { value: id },
-            agent_id: agent.clone(),
-            resources: vec![scalar("cpus", 0.1, ROLE), scalar("mem", 16.0, ROLE)],
-            command: Some(v1::CommandInfo { value: Some("run 50 0".into()), ..Default::default() }),
-            ..Default::default()
-        };
+    fn launch(&mut self, offer: v1::OfferId, tasks: Vec<v1::TaskInfo>, cx: &mut Context) {
         let launch = v1::offer::Operation {
             r#type: Some(v1::offer::operation::Type::Launch.into()),
-            launch: Some(v1::offer::operation::Launch { task_infos: ids.map(task).to_vec() }),
+            launch: Some(v1::offer::operation::Launch { task_infos: tasks }),
             ..Default::default()
         };
         let filters = Some(v1::Filters { refuse_seconds: Some(1.0) });
@@ -179,14 +203,31 @@ impl Citizen {
         let foreign = v1::OfferId { value: format!("O-{}", cx.random.random_range(0..1_000_u32)) };
         let offer = self.stale.front().filter(|_| cx.chance(5_000)).cloned().unwrap_or(foreign);
         self.made += 1;
-        let ids = [format!("stale{}", self.made), format!("stale{}", self.made)];
-        self.launch(offer, &agent, ids, cx);
+        let stale = task(&format!("stale{}", self.made), &agent);
+        self.launch(offer, vec![stale.clone(), stale], cx);
         let acknowledge = call::Acknowledge {
             agent_id: agent,
             task_id: v1::TaskId { value: "nothing".into() },
             uuid: vec![7; 16].into(),
         };
         self.call(call::Type::Acknowledge, |call| call.acknowledge = Some(acknowledge), cx);
+    }
+
+    /// Calls that are large and right.
+    fn swell(&mut self, cx: &mut Context) {
+        self.due = true;
+        let asked = |number| call::reconcile::Task {
+            task_id: v1::TaskId { value: format!("nothing{number}") },
+            agent_id: None,
+        };
+        let reconcile = call::Reconcile { tasks: (0..ASKED).map(asked).collect() };
+        self.call(call::Type::Reconcile, |call| call.reconcile = Some(reconcile), cx);
+        let message = call::Message {
+            agent_id: v1::AgentId { value: "S-nowhere".into() },
+            executor_id: v1::ExecutorId { value: "nobody".into() },
+            data: vec![7; LOAD].into(),
+        };
+        self.call(call::Type::Message, |call| call.message = Some(message), cx);
     }
 
     fn told(&mut self, heard: Option<Heard>, cx: &mut Context) {
@@ -213,6 +254,7 @@ impl Machine for Citizen {
                 match self.vice {
                     Vice::Restless => self.subscribe(cx),
                     Vice::Lies => self.lie(cx),
+                    Vice::Swells => self.swell(cx),
                     Vice::Declines | Vice::Hoards | Vice::Deaf => {}
                 }
                 None
