@@ -12,8 +12,10 @@ use super::launches;
 use super::roles::SLOTS;
 use crate::tasks;
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks into books.
+const READ: Duration = Duration::from_millis(500);
+/// Between two looks at machines, each of which reads what the kernel knows of all processes.
+const COUNT: Duration = Duration::from_secs(1);
 /// Sums of decimal fractions need not be exact in binary.
 const SLACK: f64 = 1e-6;
 
@@ -106,7 +108,7 @@ pub(super) async fn read(asker: Asker, seen: Arc<Seen>) {
         if let Ok(state) = asker.get(at, "/state").await {
             seen.books.locked().book(&state);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(READ).await;
     }
 }
 
@@ -118,7 +120,7 @@ pub(super) async fn count(asker: Asker, agents: Vec<PathBuf>, seen: Arc<Seen>) {
             let Ok(present) = tokio::task::spawn_blocking(move || running(&of)).await else { return };
             seen.books.locked().machine(&folder.display().to_string(), &present);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(COUNT).await;
     }
 }
 
