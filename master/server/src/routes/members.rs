@@ -44,12 +44,9 @@ pub(super) async fn member(
 }
 
 fn show(app: &App) -> Value {
-    let leader = match &*app.standing.borrow() {
-        Standing::Leading { .. } => Some(app.advertise.to_string()),
-        Standing::Following { leader } => Some(leader.to_string()),
-        _ => None,
-    };
-    let (term, applied) = app.metrics.raft();
+    let (newest, applied) = app.metrics.raft();
+    let newest = u64::try_from(newest).unwrap_or_default();
+    let (leader, term) = leader_and_term(&app.standing.borrow(), &app.advertise, newest);
     let group = app.group.get();
     let status = group.and_then(|group| group.status.borrow().clone());
     json!({
@@ -63,6 +60,16 @@ fn show(app: &App) -> Value {
         "fingerprint": status.and_then(|status| status.fingerprint).map(fingerprint),
         "members": group.map(members).unwrap_or_default(),
     })
+}
+
+/// Who leads as far as a master at `own` knows, and in which term; `newest` is the newest term it has heard of. One that
+/// leads says so of the term it leads in: in a newer one it may have lost to another already.
+fn leader_and_term(standing: &Standing, own: &str, newest: u64) -> (Option<String>, u64) {
+    match standing {
+        Standing::Leading { term } => (Some(own.to_owned()), *term),
+        Standing::Following { leader } => (Some(leader.to_string()), newest),
+        _ => (None, newest),
+    }
 }
 
 /// What members are compared by: equal at an equal index, or one of them has gone wrong. The digest as text, since a
@@ -165,5 +172,18 @@ fn not_made(error: &NotMade) -> Response {
     match error {
         NotMade::Refused(NotNow::Membership(_)) => answer::text(StatusCode::CONFLICT, error.to_string()),
         _ => answer::unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_has_heard_of_a_newer_term_does_not_claim_to_lead_in_it() {
+        let shown = |standing| leader_and_term(&standing, "m1:5050", 3);
+        assert_eq!(shown(Standing::Leading { term: 2 }), (Some("m1:5050".to_owned()), 2));
+        assert_eq!(shown(Standing::Following { leader: "m2:5050".into() }), (Some("m2:5050".to_owned()), 3));
+        assert_eq!(shown(Standing::Electing), (None, 3));
     }
 }
