@@ -125,7 +125,7 @@ pub fn document(nodes: &Nodes, (id, port): (&str, u16), round: u64, instances: u
     app["portDefinitions"] = json!([{ "port": port, "protocol": "tcp", "name": "http" }]);
     // The servers are not to be killed for being slow: how long that takes is a matter of the machine.
     app["healthChecks"] = json!([{ "protocol": "MESOS_HTTP", "path": "/", "portIndex": 0, "gracePeriodSeconds": 60,
-        "intervalSeconds": 1, "timeoutSeconds": 10, "maxConsecutiveFailures": 0 }]);
+        "delaySeconds": 1, "intervalSeconds": 1, "timeoutSeconds": 10, "maxConsecutiveFailures": 0 }]);
     app["upgradeStrategy"] = json!({ "minimumHealthCapacity": 1.0, "maximumOverCapacity": 1.0 });
     app
 }
