@@ -8,6 +8,7 @@ mod checkpoint;
 pub mod citizen;
 mod containers;
 pub mod framework;
+mod instance;
 mod lanes;
 pub mod listener;
 pub mod locker;

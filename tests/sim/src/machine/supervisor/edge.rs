@@ -1,6 +1,6 @@
-//! What a leading supervisor shows: its view, its event stream, and answers to those who wait.
+//! What a leading supervisor shows: its view and its event stream.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,13 +37,11 @@ pub(super) struct Edge {
     view: Option<Arc<State>>,
     ring: Option<Ring>,
     readers: BTreeMap<ConnId, Reader>,
-    /// Callers without an answer.
-    waiting: BTreeSet<ConnId>,
 }
 
 impl Edge {
     pub(super) fn new(host: Host) -> Self {
-        Self { host, view: None, ring: None, readers: BTreeMap::new(), waiting: BTreeSet::new() }
+        Self { host, view: None, ring: None, readers: BTreeMap::new() }
     }
 
     /// Whether there is something to be seen.
@@ -130,37 +128,20 @@ impl Edge {
         cx.close(conn, self.host);
     }
 
-    /// A caller waits for an answer.
-    pub(super) fn waits(&mut self, conn: ConnId) {
-        self.waiting.insert(conn);
-    }
-
-    pub(super) fn answer(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
-        if self.waiting.remove(&conn) {
-            cx.send(conn, self.host, frame);
-            cx.close(conn, self.host);
-        }
-    }
-
-    /// Whether a connection is that of a reader or a caller.
+    /// Whether a connection is that of a reader.
     pub(super) fn knows(&self, conn: ConnId) -> bool {
-        self.readers.contains_key(&conn) || self.waiting.contains(&conn)
+        self.readers.contains_key(&conn)
     }
 
     /// A connection is over; the drainer that was at its other end.
     pub(super) fn gone(&mut self, conn: ConnId, cx: &mut Context) -> Option<String> {
         cx.close(conn, self.host);
-        self.waiting.remove(&conn);
         self.readers.remove(&conn)?.drainer
     }
 
     /// This instance leads no more.
     pub(super) fn close(&mut self, cx: &mut Context) {
         for conn in std::mem::take(&mut self.readers).into_keys() {
-            cx.close(conn, self.host);
-        }
-        for conn in std::mem::take(&mut self.waiting) {
-            cx.send(conn, self.host, Frame::Unavailable);
             cx.close(conn, self.host);
         }
     }
