@@ -13,6 +13,7 @@ use model::resources::{Bag, Form};
 use rand::RngExt;
 use wire::v1;
 
+use super::alarm::Alarm;
 use super::checkpoint::Disk;
 use super::containers::{Container, Containers};
 use super::{Crash, Due, Machine, Trouble};
@@ -73,7 +74,7 @@ struct Running {
     core: Core,
     conns: BTreeMap<ConnId, LinkId>,
     current: Option<(LinkId, ConnId)>,
-    armed: Option<Micros>,
+    alarm: Alarm,
     journal: Journal,
 }
 
@@ -213,12 +214,7 @@ impl Agent {
 
     fn arm(&mut self, cx: &mut Context) {
         let Some(run) = &mut self.run else { return };
-        let Some(deadline) = run.core.next_deadline() else { return };
-        let at = cx.of(self.host).clock.reaches(deadline).max(cx.now);
-        if run.armed.is_none_or(|armed| armed > at) {
-            run.armed = Some(at);
-            cx.later(self.host, at - cx.now, Due::Wake);
-        }
+        run.alarm.set(self.host, run.core.next_deadline(), cx);
     }
 
     fn execute(&mut self, effect: Effect, cx: &mut Context) {
@@ -482,7 +478,8 @@ impl Machine for Agent {
             Ok(core) => core,
             Err(error) => return cx.judge.broken("agents recover", error.to_string()),
         };
-        self.run = Some(Running { core, conns: BTreeMap::new(), current: None, armed: None, journal });
+        self.run =
+            Some(Running { core, conns: BTreeMap::new(), current: None, alarm: Alarm::default(), journal });
         let mut effects = Vec::new();
         let now = cx.clock(self.host);
         if let Some(run) = &mut self.run {
@@ -499,9 +496,7 @@ impl Machine for Agent {
             Due::Wake => {
                 let now = cx.clock(self.host);
                 let Some(run) = &mut self.run else { return };
-                if run.armed.is_some_and(|armed| armed <= cx.now) {
-                    run.armed = None;
-                }
+                run.alarm.rings(cx);
                 if run.core.next_deadline().is_some_and(|deadline| deadline <= now) {
                     self.input(Input::Wake, cx);
                 } else {

@@ -1,6 +1,7 @@
 //! The machines: real cores, with a driver that executes their effects in the simulated world.
 
 pub mod agent;
+mod alarm;
 pub mod batch;
 pub mod caller;
 mod campaign;

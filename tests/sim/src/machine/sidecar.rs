@@ -14,6 +14,7 @@ use model::id::TaskId;
 use model::time::Span;
 use wire::marathon::Event;
 
+use super::alarm::Alarm;
 use super::{Crash, Due, Guess, Machine};
 use crate::context::Context;
 use crate::frame::{AppsCall, Ask, Frame};
@@ -48,7 +49,7 @@ struct Running {
     core: Core,
     feed: Feed,
     requests: BTreeMap<ConnId, Request>,
-    armed: Option<Micros>,
+    alarm: Alarm,
 }
 
 /// The event stream.
@@ -111,12 +112,7 @@ impl Sidecar {
 
     fn arm(&mut self, cx: &mut Context) {
         let Some(run) = &mut self.run else { return };
-        let Some(deadline) = run.core.next_deadline() else { return };
-        let at = cx.of(self.host).clock.reaches(deadline).max(cx.now);
-        if run.armed.is_none_or(|armed| armed > at) {
-            run.armed = Some(at);
-            cx.later(self.host, at - cx.now, Due::Wake);
-        }
+        run.alarm.set(self.host, run.core.next_deadline(), cx);
     }
 
     fn execute(&mut self, effect: Effect, cx: &mut Context) {
@@ -303,7 +299,7 @@ impl Machine for Sidecar {
             failures: 0,
         };
         let core = Core::new(settings, self.saved.clone(), jitter);
-        self.run = Some(Running { core, feed, requests: BTreeMap::new(), armed: None });
+        self.run = Some(Running { core, feed, requests: BTreeMap::new(), alarm: Alarm::default() });
         self.connect(cx);
         cx.later(self.host, SECOND, Due::Next);
     }
@@ -312,9 +308,7 @@ impl Machine for Sidecar {
         let Some(run) = &mut self.run else { return };
         match what {
             Due::Wake => {
-                if run.armed.is_some_and(|armed| armed <= cx.now) {
-                    run.armed = None;
-                }
+                run.alarm.rings(cx);
                 if run.core.next_deadline().is_some_and(|deadline| deadline <= cx.clock(self.host)) {
                     self.input(Input::Wake, cx);
                 } else {

@@ -8,6 +8,7 @@ use rand::RngExt;
 use wire::scheduler::{Call, Event, call, event};
 use wire::v1;
 
+use super::alarm::Alarm;
 use super::{Due, Guess};
 use crate::context::Context;
 use crate::frame::{Ask, Frame};
@@ -48,7 +49,7 @@ pub(crate) struct Subscription {
     /// The attempt or the stream, with its id.
     stream: Option<(ConnId, Option<String>)>,
     subscribed: bool,
-    armed: Option<Micros>,
+    alarm: Alarm,
     calls: BTreeMap<ConnId, Call>,
 }
 
@@ -66,7 +67,7 @@ impl Subscription {
             session: Session::new(cx.random.random()),
             stream: None,
             subscribed: false,
-            armed: None,
+            alarm: Alarm::default(),
             calls: BTreeMap::new(),
         }
     }
@@ -107,20 +108,14 @@ impl Subscription {
     }
 
     fn arm(&mut self, cx: &mut Context) {
-        let Some(deadline) = self.session.next_deadline() else { return };
-        let at = cx.of(self.host).clock.reaches(deadline).max(cx.now);
-        if self.armed.is_none_or(|armed| armed > at) {
-            self.armed = Some(at);
-            cx.later(self.host, at - cx.now, Due::Wake);
-        }
+        self.alarm.set(self.host, self.session.next_deadline(), cx);
     }
 
     /// The alarm rang, for this or for something else on the machine. `Lost` when the session gave its stream up.
     pub(crate) fn wake(&mut self, cx: &mut Context) -> Option<Heard> {
-        if self.armed.is_none_or(|armed| armed > cx.now) {
+        if !self.alarm.rings(cx) {
             return None;
         }
-        self.armed = None;
         let before = self.subscribed;
         self.said(&Said::Wake, cx);
         (before && !self.subscribed).then_some(Heard::Lost)

@@ -151,12 +151,7 @@ impl<O: Office> Instance<O> {
     fn arm(&mut self, cx: &mut Context) {
         let Some(run) = &mut self.run else { return };
         let Some(engine) = run.term.as_ref().and_then(|term| term.engine.as_ref()) else { return };
-        let Some(deadline) = engine.next_deadline() else { return };
-        let at = cx.of(self.host).clock.reaches(deadline).max(cx.now);
-        if run.armed.is_none_or(|armed| armed > at) {
-            run.armed = Some(at);
-            cx.later(self.host, at - cx.now, Due::Wake);
-        }
+        run.alarm.set(self.host, engine.next_deadline(), cx);
     }
 
     pub(super) fn wake(&mut self, cx: &mut Context) {
@@ -164,9 +159,7 @@ impl<O: Office> Instance<O> {
         self.told(heard, cx);
         let now = cx.clock(self.host);
         let Some(run) = &mut self.run else { return };
-        if run.armed.is_some_and(|armed| armed <= cx.now) {
-            run.armed = None;
-        }
+        run.alarm.rings(cx);
         let Some(term) = &mut run.term else { return };
         let Some(engine) = &mut term.engine else { return };
         let due = engine.next_deadline().is_some_and(|deadline| deadline <= now);

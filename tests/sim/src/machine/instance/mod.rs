@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use sdk::engine::Engine;
 
 pub(crate) use self::office::Office;
+use super::alarm::Alarm;
 use super::campaign::{Campaign, News, Race};
 use super::lanes::Lanes;
 use super::store::{Store, Stored};
@@ -44,7 +45,7 @@ struct Running<O: Office> {
     /// The one that leads, as far as a standby knows.
     leader: Option<String>,
     term: Option<Term<O>>,
-    armed: Option<Micros>,
+    alarm: Alarm,
 }
 
 /// What there is only while it leads.
@@ -244,7 +245,7 @@ impl<O: Office> Machine for Instance<O> {
         let race = Race::of_the_kit(O::NAMESPACE, LEADER, &self.address);
         let campaign = Campaign::new(self.host, &self.masters, race);
         campaign.rest(cx);
-        self.run = Some(Running { campaign, leader: None, term: None, armed: None });
+        self.run = Some(Running { campaign, leader: None, term: None, alarm: Alarm::default() });
         O::started(self.host, cx);
     }
 

@@ -16,7 +16,6 @@ use super::edge::elsewhere;
 use super::{Edge, Kind, LIMITS, LINK_FRAMES, Master, OWN_BARRIER, Request};
 use crate::context::Context;
 use crate::frame::Frame;
-use crate::machine::Due;
 use crate::version::{self, NEXT};
 
 impl Master {
@@ -67,23 +66,15 @@ impl Master {
         }
     }
 
-    /// Sets the alarm for the core's deadline. What is due at once comes after what is queued for this very moment.
     pub(super) fn arm(&mut self, cx: &mut Context) {
         let Some(run) = &mut self.run else { return };
-        let Some(deadline) = run.core.next_deadline() else { return };
-        let at = cx.of(self.host).clock.reaches(deadline).max(cx.now);
-        if run.armed.is_none_or(|armed| armed > at) {
-            run.armed = Some(at);
-            cx.later(self.host, at - cx.now, Due::Wake);
-        }
+        run.alarm.set(self.host, run.core.next_deadline(), cx);
     }
 
     pub(super) fn wake(&mut self, cx: &mut Context) {
         let now = cx.clock(self.host);
         let Some(run) = &mut self.run else { return };
-        if run.armed.is_some_and(|armed| armed <= cx.now) {
-            run.armed = None;
-        }
+        run.alarm.rings(cx);
         if run.core.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.handle(Input::Wake, cx);
         } else {

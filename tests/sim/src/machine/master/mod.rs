@@ -22,6 +22,7 @@ use replica::disk::{MemoryDisk, MemoryFiles};
 use replica::form::Founding;
 use replica::{Barrier, Change, Disk, Fatal, NodeId, Options, PeerMessage, Replica, Role, Standing, Ticket};
 
+use super::alarm::Alarm;
 use super::{Crash, Due, Machine, Trouble};
 use crate::context::{Context, Event};
 use crate::faults::Fault;
@@ -114,7 +115,7 @@ struct Running {
     leading: Option<Role>,
     in_doubt: bool,
     standing: Edge,
-    armed: Option<Micros>,
+    alarm: Alarm,
     audit_at: Micros,
     audit: Option<RequestId>,
     requests_made: u64,
@@ -402,7 +403,7 @@ impl Machine for Master {
             leading: None,
             in_doubt: false,
             standing: Edge::Electing,
-            armed: None,
+            alarm: Alarm::default(),
             audit_at: 0,
             audit: None,
             requests_made: 0,
