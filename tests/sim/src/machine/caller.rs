@@ -108,6 +108,18 @@ impl Caller {
         None
     }
 
+    /// Takes notice of what became due on a machine that calls and does nothing else.
+    pub(crate) fn due(&mut self, what: &Due, cx: &mut Context) -> Option<Outcome> {
+        match what {
+            Due::Again => {
+                self.again(cx);
+                None
+            }
+            Due::Timeout(conn) => self.timeout(*conn, cx),
+            _ => None,
+        }
+    }
+
     /// The pause of this caller is over, or that of another one of the same process.
     pub(crate) fn again(&mut self, cx: &mut Context) {
         if self.conn.is_none() && cx.now >= self.next {

@@ -281,15 +281,11 @@ impl Machine for Owner {
     }
 
     fn due(&mut self, what: Due, cx: &mut Context) {
-        match what {
-            Due::Next => self.next(cx),
-            Due::Again => self.caller.again(cx),
-            Due::Timeout(conn) => {
-                let outcome = self.caller.timeout(conn, cx);
-                self.outcome(outcome, cx);
-            }
-            _ => {}
+        if matches!(what, Due::Next) {
+            return self.next(cx);
         }
+        let outcome = self.caller.due(&what, cx);
+        self.outcome(outcome, cx);
     }
 
     fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
