@@ -20,6 +20,7 @@ pub mod sidecar;
 mod store;
 mod subscription;
 pub mod supervisor;
+mod tail;
 pub mod tenant;
 pub mod user;
 pub mod watcher;

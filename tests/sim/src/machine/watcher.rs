@@ -2,22 +2,23 @@
 
 use wire::state::{Call, Event, Watch, WatchRecord};
 
+use super::tail::Tail;
 use super::writer::NAMESPACE;
-use super::{Crash, Due, Guess, Machine};
+use super::{Crash, Due, Machine};
 use crate::context::Context;
 use crate::frame::{Ask, Frame};
 use crate::net::{ConnId, Host, MS, Micros, SECOND};
 
 /// Silence after which a watch is given up, as the client has it.
 const SILENCE: Micros = 11 * SECOND;
+/// Before another master is asked.
+const PAUSE: Micros = 50 * MS;
 
 /// A machine with such a client on it.
 pub struct Watcher {
     host: Host,
     number: u64,
-    guess: Guess,
-    conn: Option<ConnId>,
-    heard: Micros,
+    tail: Tail,
     /// The first revision not yet told of; nothing before the first answer.
     next: Option<u64>,
     events: u64,
@@ -27,18 +28,13 @@ pub struct Watcher {
 
 impl Watcher {
     pub(crate) fn new(host: Host, number: u64, masters: &[(String, Host)]) -> Self {
-        let guess = Guess::new(masters);
-        Self { host, number, guess, conn: None, heard: 0, next: None, events: 0, streams: 0, refusals: 0 }
+        let tail = Tail::new(host, masters, SILENCE, PAUSE);
+        Self { host, number, tail, next: None, events: 0, streams: 0, refusals: 0 }
     }
 
     fn connect(&mut self, cx: &mut Context) {
-        if self.conn.is_some() {
-            return;
-        }
         let watch = Watch { namespace: NAMESPACE.into(), prefix: "k".into(), from: self.next };
-        let ask = Ask::State(Box::new(Call::Watch(watch)));
-        self.conn = Some(cx.dial(self.host, self.guess.host(), ask));
-        self.heard = cx.now;
+        self.tail.connect(Ask::State(Box::new(Call::Watch(watch))), cx);
     }
 
     fn record(&mut self, record: WatchRecord, cx: &mut Context) {
@@ -82,13 +78,6 @@ impl Watcher {
         cx.judge.watches.complete(self.number, revision);
         self.next = Some(self.next.unwrap_or(0).max(revision + 1));
     }
-
-    fn ended(&mut self, pause: Micros, cx: &mut Context) {
-        if let Some(conn) = self.conn.take() {
-            cx.close(conn, self.host);
-        }
-        cx.later(self.host, pause, Due::Again);
-    }
 }
 
 impl Machine for Watcher {
@@ -100,38 +89,25 @@ impl Machine for Watcher {
     fn due(&mut self, what: Due, cx: &mut Context) {
         match what {
             Due::Again => self.connect(cx),
-            Due::Next => {
-                cx.later(self.host, SECOND, Due::Next);
-                if self.conn.is_some() && cx.now > self.heard + SILENCE {
-                    self.guess.failed();
-                    self.ended(50 * MS, cx);
-                }
-            }
+            Due::Next => self.tail.look(cx),
             _ => {}
         }
     }
 
     fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
-        if self.conn != Some(conn) {
-            return cx.close(conn, self.host);
+        if !self.tail.hears(conn, cx) {
+            return;
         }
-        self.heard = cx.now;
         match frame {
             Frame::Opened { .. } => {}
             Frame::Watch(record) => self.record(record, cx),
-            Frame::Redirect(leader) => {
-                let at_once = self.guess.redirected(&leader);
-                self.ended(if at_once { 1 } else { 50 * MS }, cx);
-            }
-            _ => {
-                self.guess.failed();
-                self.ended(50 * MS, cx);
-            }
+            Frame::Redirect(leader) => self.tail.redirected(&leader, cx),
+            _ => self.tail.failed(cx),
         }
     }
 
     fn crash(&mut self, _: Crash, _: &mut Context) {
-        self.conn = None;
+        self.tail.forget();
     }
 
     fn unfinished(&self, cx: &Context) -> Vec<String> {
