@@ -7,7 +7,7 @@ use wire::scheduler::{Call, call, event};
 use wire::v1::{self, framework_info::capability::Type as Capability};
 
 use super::framework::scalar;
-use super::subscription::{Heard, Subscription};
+use super::subscription::{self, Heard, Subscription};
 use super::{Crash, Due, Machine};
 use crate::context::Context;
 use crate::faults;
@@ -91,20 +91,14 @@ impl Citizen {
         if let Some(mut left) = self.subscription.take() {
             left.hang_up(cx);
         }
-        let capability = |kind: Capability| v1::framework_info::Capability { r#type: Some(kind.into()) };
-        let info = v1::FrameworkInfo {
-            user: "nobody".into(),
-            name: format!("{:?}", self.vice),
-            id: self.id.clone(),
+        let kinds = [Capability::PartitionAware, Capability::MultiRole];
+        let mut info = subscription::info(&format!("{:?}", self.vice), ROLE, &kinds);
+        info.id.clone_from(&self.id);
+        if self.vice == Vice::Restless {
             // Nobody misses one that is dropped.
-            failover_timeout: Some(if self.vice == Vice::Restless { 0.0 } else { 100_000.0 }),
-            roles: vec![ROLE.into()],
-            capabilities: [Capability::PartitionAware, Capability::MultiRole].map(capability).to_vec(),
-            ..Default::default()
-        };
-        let mut subscription = Subscription::new(self.host, &self.masters, info, cx);
-        subscription.begin(cx);
-        self.subscription = Some(subscription);
+            info.failover_timeout = Some(0.0);
+        }
+        self.subscription = Some(Subscription::begin(self.host, &self.masters, info, cx));
     }
 
     fn call(&mut self, kind: call::Type, fill: impl FnOnce(&mut Call), cx: &mut Context) {
@@ -197,6 +191,17 @@ impl Citizen {
         }
     }
 
+    fn misbehave(&mut self, cx: &mut Context) {
+        let pause = cx.between((300 * MS, 1_500 * MS));
+        cx.later(self.host, pause, Due::Next);
+        match self.vice {
+            Vice::Restless => self.subscribe(cx),
+            Vice::Lies => self.lie(cx),
+            Vice::Swells => self.swell(cx),
+            Vice::Declines | Vice::Hoards | Vice::Deaf => {}
+        }
+    }
+
     /// Calls that make no sense.
     fn lie(&mut self, cx: &mut Context) {
         let agent = v1::AgentId { value: "S-nowhere".into() };
@@ -245,22 +250,10 @@ impl Machine for Citizen {
 
     fn due(&mut self, what: Due, cx: &mut Context) {
         let Some(subscription) = &mut self.subscription else { return };
-        let heard = match what {
-            Due::Wake => subscription.wake(cx),
-            Due::Timeout(conn) => subscription.timeout(conn, cx),
-            Due::Next => {
-                let pause = cx.between((300 * MS, 1_500 * MS));
-                cx.later(self.host, pause, Due::Next);
-                match self.vice {
-                    Vice::Restless => self.subscribe(cx),
-                    Vice::Lies => self.lie(cx),
-                    Vice::Swells => self.swell(cx),
-                    Vice::Declines | Vice::Hoards | Vice::Deaf => {}
-                }
-                None
-            }
-            _ => None,
-        };
+        if matches!(what, Due::Next) {
+            return self.misbehave(cx);
+        }
+        let heard = subscription.due(&what, cx);
         self.told(heard, cx);
     }
 

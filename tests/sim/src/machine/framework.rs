@@ -12,7 +12,7 @@ use rand::RngExt;
 use wire::scheduler::{Call, call, event};
 use wire::v1::{self, framework_info::capability::Type as Capability};
 
-use super::subscription::{Heard, Subscription, Taken};
+use super::subscription::{self, Heard, Subscription, Taken};
 use super::{Crash, Due, Machine};
 use crate::context::Context;
 use crate::frame::Frame;
@@ -91,18 +91,9 @@ impl Framework {
     }
 
     fn info(&self) -> v1::FrameworkInfo {
-        let capability = |kind: Capability| v1::framework_info::Capability { r#type: Some(kind.into()) };
         let kinds = [Capability::PartitionAware, Capability::TaskKillingState, Capability::MultiRole];
-        v1::FrameworkInfo {
-            user: "nobody".into(),
-            name: "plain".into(),
-            id: self.id.clone(),
-            failover_timeout: Some(100_000.0),
-            checkpoint: Some(true),
-            roles: vec![ROLE.into()],
-            capabilities: kinds.map(capability).to_vec(),
-            ..Default::default()
-        }
+        let info = subscription::info("plain", ROLE, &kinds);
+        v1::FrameworkInfo { id: self.id.clone(), checkpoint: Some(true), ..info }
     }
 
     fn call(
@@ -340,10 +331,8 @@ impl Framework {
 impl Machine for Framework {
     fn start(&mut self, cx: &mut Context) {
         let info = self.info();
-        let mut subscription = Subscription::new(self.host, &self.masters, info, cx);
-        subscription.begin(cx);
         self.run = Some(Running {
-            subscription,
+            subscription: Subscription::begin(self.host, &self.masters, info, cx),
             launches: BTreeMap::new(),
             revived: 0,
             wants: None,
@@ -354,15 +343,11 @@ impl Machine for Framework {
 
     fn due(&mut self, what: Due, cx: &mut Context) {
         let Some(run) = &mut self.run else { return };
-        let heard = match what {
-            Due::Wake => run.subscription.wake(cx),
-            Due::Timeout(conn) => run.subscription.timeout(conn, cx),
-            Due::Next => {
-                cx.later(self.host, ROUND, Due::Next);
-                return self.round(cx);
-            }
-            _ => None,
-        };
+        if matches!(what, Due::Next) {
+            cx.later(self.host, ROUND, Due::Next);
+            return self.round(cx);
+        }
+        let heard = run.subscription.due(&what, cx);
         self.heard(heard, cx);
     }
 

@@ -34,11 +34,9 @@ impl Lanes {
         info: v1::FrameworkInfo,
         cx: &mut Context,
     ) -> Self {
-        let mut subscription = Subscription::new(host, masters, info, cx);
-        subscription.begin(cx);
         Self {
             host,
-            subscription,
+            subscription: Subscription::begin(host, masters, info, cx),
             order: Order::default(),
             ordered: VecDeque::new(),
             under_way: None,

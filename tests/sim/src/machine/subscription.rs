@@ -6,7 +6,7 @@ use client::session::{Effect as Do, Input as Said, Session};
 use model::time::Span;
 use rand::RngExt;
 use wire::scheduler::{Call, Event, call, event};
-use wire::v1;
+use wire::v1::{self, framework_info::capability::Type as Capability};
 
 use super::alarm::Alarm;
 use super::{Due, Guess};
@@ -39,6 +39,19 @@ pub(crate) enum Taken {
     Unknown,
 }
 
+/// What a framework of this world says of itself: nobody removes it while it is away.
+pub(crate) fn info(name: &str, role: &str, capabilities: &[Capability]) -> v1::FrameworkInfo {
+    let capability = |kind: &Capability| v1::framework_info::Capability { r#type: Some((*kind).into()) };
+    v1::FrameworkInfo {
+        user: "nobody".into(),
+        name: name.into(),
+        failover_timeout: Some(100_000.0),
+        roles: vec![role.into()],
+        capabilities: capabilities.iter().map(capability).collect(),
+        ..Default::default()
+    }
+}
+
 /// The scheduler's side.
 pub(crate) struct Subscription {
     host: Host,
@@ -54,13 +67,14 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    pub(crate) fn new(
+    /// Subscribes, with as many attempts as it takes.
+    pub(crate) fn begin(
         host: Host,
         masters: &[(String, Host)],
         info: v1::FrameworkInfo,
         cx: &mut Context,
     ) -> Self {
-        Self {
+        let mut subscription = Self {
             host,
             guess: Guess::new(masters),
             info,
@@ -69,7 +83,9 @@ impl Subscription {
             subscribed: false,
             alarm: Alarm::default(),
             calls: BTreeMap::new(),
-        }
+        };
+        subscription.said(&Said::Wake, cx);
+        subscription
     }
 
     /// Whether the master has said so on the stream that stands.
@@ -85,10 +101,6 @@ impl Subscription {
     /// The id of the stream that stands.
     pub(crate) fn stream(&self) -> Option<String> {
         self.stream.as_ref().and_then(|(_, stream)| stream.clone())
-    }
-
-    pub(crate) fn begin(&mut self, cx: &mut Context) {
-        self.said(&Said::Wake, cx);
     }
 
     fn said(&mut self, said: &Said, cx: &mut Context) {
@@ -109,6 +121,15 @@ impl Subscription {
 
     fn arm(&mut self, cx: &mut Context) {
         self.alarm.set(self.host, self.session.next_deadline(), cx);
+    }
+
+    /// Takes notice of what became due on a machine that subscribes and does nothing else.
+    pub(crate) fn due(&mut self, what: &Due, cx: &mut Context) -> Option<Heard> {
+        match what {
+            Due::Wake => self.wake(cx),
+            Due::Timeout(conn) => self.timeout(*conn, cx),
+            _ => None,
+        }
     }
 
     /// The alarm rang, for this or for something else on the machine. `Lost` when the session gave its stream up.

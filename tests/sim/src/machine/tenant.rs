@@ -12,7 +12,7 @@ use wire::scheduler::{Call, call, event};
 use wire::v1::offer::operation;
 use wire::v1::{self, OperationState, framework_info::capability::Type as Capability};
 
-use super::subscription::{Heard, Subscription, Taken};
+use super::subscription::{self, Heard, Subscription, Taken};
 use super::{Crash, Due, Machine};
 use crate::context::Context;
 use crate::frame::Frame;
@@ -75,18 +75,9 @@ impl Tenant {
     }
 
     fn info(&self) -> v1::FrameworkInfo {
-        let capability = |kind: Capability| v1::framework_info::Capability { r#type: Some(kind.into()) };
         let kinds = [Capability::PartitionAware, Capability::MultiRole, Capability::ReservationRefinement];
-        v1::FrameworkInfo {
-            user: "nobody".into(),
-            name: "tenant".into(),
-            id: self.id.clone(),
-            failover_timeout: Some(100_000.0),
-            checkpoint: Some(true),
-            roles: vec![ROLE.into()],
-            capabilities: kinds.map(capability).to_vec(),
-            ..Default::default()
-        }
+        let info = subscription::info("tenant", ROLE, &kinds);
+        v1::FrameworkInfo { id: self.id.clone(), checkpoint: Some(true), ..info }
     }
 
     fn call(&mut self, kind: call::Type, fill: impl FnOnce(&mut Call), cx: &mut Context) -> Option<ConnId> {
@@ -145,6 +136,18 @@ impl Tenant {
             }
             _ => {}
         }
+    }
+
+    /// Sees to offers that may be lost.
+    fn round(&mut self, cx: &mut Context) {
+        cx.later(self.host, SECOND, Due::Next);
+        cx.judge.filters.look(cx.now);
+        let Some(run) = &mut self.run else { return };
+        let (stuck, rescinded) = (std::mem::take(&mut run.stuck), std::mem::take(&mut run.rescinded));
+        if rescinded {
+            self.call(call::Type::Revive, |call| call.revive = Some(call::Revive::default()), cx);
+        }
+        self.decline(stuck, 1, cx);
     }
 
     fn offers(&mut self, offers: Vec<v1::Offer>, cx: &mut Context) {
@@ -343,8 +346,7 @@ fn bag(resources: &[v1::Resource], cx: &mut Context) -> Bag {
 impl Machine for Tenant {
     fn start(&mut self, cx: &mut Context) {
         let info = self.info();
-        let mut subscription = Subscription::new(self.host, &self.masters, info, cx);
-        subscription.begin(cx);
+        let subscription = Subscription::begin(self.host, &self.masters, info, cx);
         self.run =
             Some(Running { subscription, declines: BTreeMap::new(), stuck: Vec::new(), rescinded: false });
         cx.later(self.host, SECOND, Due::Next);
@@ -352,21 +354,10 @@ impl Machine for Tenant {
 
     fn due(&mut self, what: Due, cx: &mut Context) {
         let Some(run) = &mut self.run else { return };
-        let heard = match what {
-            Due::Wake => run.subscription.wake(cx),
-            Due::Timeout(conn) => run.subscription.timeout(conn, cx),
-            Due::Next => {
-                cx.later(self.host, SECOND, Due::Next);
-                cx.judge.filters.look(cx.now);
-                let (stuck, rescinded) = (std::mem::take(&mut run.stuck), std::mem::take(&mut run.rescinded));
-                if rescinded {
-                    self.call(call::Type::Revive, |call| call.revive = Some(call::Revive::default()), cx);
-                }
-                self.decline(stuck, 1, cx);
-                return;
-            }
-            _ => None,
-        };
+        if matches!(what, Due::Next) {
+            return self.round(cx);
+        }
+        let heard = run.subscription.due(&what, cx);
         self.told(heard, cx);
     }
 
