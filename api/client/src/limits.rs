@@ -24,6 +24,12 @@ pub const REDIRECTS: u32 = 3;
 pub const ANSWER: Duration = Duration::from_secs(5);
 /// How long a TCP connection may take: the masters are near.
 pub const CONNECT: Duration = Duration::from_secs(1);
+/// After so much silence of the network the master's system is asked whether it still knows the connection, and so often and
+/// so many times until it is given up: a partition can end a stream at the master's side alone, and two heartbeats are
+/// half a minute.
+pub const PROBE_AFTER: Duration = Duration::from_secs(3);
+pub const PROBE_EVERY: Duration = Duration::from_secs(2);
+pub const PROBES: u32 = 3;
 /// How long a call of the key-value API is tried before its caller hears that no master answers.
 pub const CALL: Duration = Duration::from_secs(15);
 /// The pause before another master is tried, after all have been tried once: an election takes about this long.

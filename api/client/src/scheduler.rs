@@ -135,6 +135,9 @@ pub(crate) fn http() -> reqwest::Client {
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(limits::CONNECT)
         .tcp_nodelay(true)
+        .tcp_keepalive(limits::PROBE_AFTER)
+        .tcp_keepalive_interval(limits::PROBE_EVERY)
+        .tcp_keepalive_retries(limits::PROBES)
         .build()
         .unwrap_or_default()
 }

@@ -12,7 +12,10 @@ use serde_json::Value;
 use wire::marathon::{AppInfo, DrainAcknowledgement};
 
 use crate::core::{Answer, Listing};
-use crate::limits::{ACKNOWLEDGE_TRIES, CONNECT_TIMEOUT, FEED_SILENCE, LIST_BYTES, READ_TIMEOUT};
+use crate::limits::{
+    ACKNOWLEDGE_TRIES, CONNECT_TIMEOUT, FEED_SILENCE, LIST_BYTES, PROBE_AFTER, PROBE_EVERY, PROBES,
+    READ_TIMEOUT,
+};
 
 /// The events that mean something here. Everything else stays with the supervisor.
 pub const EVENTS: &[&str] = &[
@@ -72,7 +75,12 @@ impl Supervisors {
                 .connect_timeout(CONNECT_TIMEOUT.into())
                 .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
         };
-        let streams = client().read_timeout(FEED_SILENCE.into()).build()?;
+        let streams = client()
+            .read_timeout(FEED_SILENCE.into())
+            .tcp_keepalive(PROBE_AFTER)
+            .tcp_keepalive_interval(PROBE_EVERY)
+            .tcp_keepalive_retries(PROBES)
+            .build()?;
         Ok(Self { urls, current: AtomicUsize::new(0), client: client().build()?, streams, drainer })
     }
 
