@@ -12,7 +12,7 @@ use sdk::scheduler::{Records, Scheduler as _};
 use sdk::store::Record;
 use wire::v1;
 
-use super::instance::{Instance, Office};
+use super::instance::{Instance, Kind};
 use crate::context::Context;
 use crate::frame::{Ask, Frame, JobsCall};
 use crate::net::{ConnId, Host};
@@ -25,7 +25,7 @@ const ROLE: &str = "jobs";
 /// A machine with a batch scheduler on it.
 pub(crate) type Batch = Instance<Jobs>;
 
-/// The office of the batch schedulers.
+/// What batch schedulers have to themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs;
 
@@ -38,10 +38,10 @@ impl Batch {
     }
 }
 
-impl Office for Jobs {
+impl Kind for Jobs {
     type Scheduler = Core;
     type Call = JobsCall;
-    type Desk = ();
+    type Api = ();
 
     const NAMESPACE: &'static str = NAMESPACE;
     const NAME: &'static str = "the batch schedulers' leadership";

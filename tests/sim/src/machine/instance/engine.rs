@@ -8,7 +8,7 @@ use sdk::store::Record;
 use sdk::subscription::Heard as Said;
 use wire::scheduler::{Call, Event};
 
-use super::{Instance, Office};
+use super::{Instance, Kind};
 use crate::context::Context;
 use crate::frame::Frame;
 use crate::machine::Due;
@@ -19,15 +19,15 @@ use crate::net::{ConnId, Micros, SECOND};
 /// Before a master is asked again that ended the subscription, as the kit has it.
 const SUBSCRIBE_AGAIN: Micros = SECOND;
 
-impl<O: Office> Instance<O> {
-    fn engine(&mut self) -> Option<&mut Engine<Box<O::Scheduler>>> {
+impl<K: Kind> Instance<K> {
+    fn engine(&mut self) -> Option<&mut Engine<Box<K::Scheduler>>> {
         self.term()?.engine.as_mut()
     }
 
     pub(super) fn elected(&mut self, records: Vec<Record>, cx: &mut Context) {
         let now = cx.clock(self.host);
         let Some(term) = self.term() else { return };
-        let (mut engine, records) = O::engine(&term.desk, records, cx);
+        let (mut engine, records) = K::engine(&term.api, records, cx);
         let elected = engine.elected(now, &records);
         term.engine = Some(engine);
         self.must(elected, cx);
@@ -38,12 +38,12 @@ impl<O: Office> Instance<O> {
     /// What the kit ends a run for must not happen here.
     fn must(&self, outcome: Result<(), RunError>, cx: &mut Context) {
         if let Err(error) = outcome {
-            cx.judge.broken(O::GOES_ON, error.to_string());
+            cx.judge.broken(K::GOES_ON, error.to_string());
         }
     }
 
     fn subscribe(&mut self, cx: &mut Context) {
-        let mut info = O::info(&self.address);
+        let mut info = K::info(&self.address);
         let (host, masters) = (self.host, self.masters.clone());
         let Some(term) = self.term() else { return };
         info.id = term.engine.as_ref().and_then(|engine| engine.framework().map(Into::into));
@@ -54,7 +54,7 @@ impl<O: Office> Instance<O> {
     pub(in crate::machine) fn ask(
         &mut self,
         cx: &mut Context,
-        ask: impl FnOnce(&mut O::Scheduler, &mut Step) -> Reply,
+        ask: impl FnOnce(&mut K::Scheduler, &mut Step) -> Reply,
     ) {
         let now = cx.clock(self.host);
         let Some(engine) = self.engine() else { return };
@@ -67,7 +67,7 @@ impl<O: Office> Instance<O> {
         &mut self,
         conn: ConnId,
         cx: &mut Context,
-        decide: impl FnOnce(&mut O::Scheduler, &mut Step) -> Frame,
+        decide: impl FnOnce(&mut K::Scheduler, &mut Step) -> Frame,
     ) {
         let Some(term) = self.term() else { return };
         term.waiting.insert(conn);
@@ -117,7 +117,7 @@ impl<O: Office> Instance<O> {
                     reply();
                     self.tell(cx);
                 }
-                Effect::Finish => cx.judge.broken(O::GOES_ON, "it has finished".to_owned()),
+                Effect::Finish => cx.judge.broken(K::GOES_ON, "it has finished".to_owned()),
             }
         }
     }
@@ -207,7 +207,7 @@ impl<O: Office> Instance<O> {
         }
         if let (Some(update), Some(framework)) = (&event.update, framework) {
             cx.judge.updates.received(framework, &update.status);
-            O::updated(&update.status, cx);
+            K::updated(&update.status, cx);
         }
     }
 }

@@ -5,14 +5,14 @@
 //! other waits and names it.
 
 mod engine;
-mod office;
+mod kind;
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use sdk::engine::Engine;
 
-pub(crate) use self::office::Office;
+pub(crate) use self::kind::Kind;
 use super::alarm::Alarm;
 use super::campaign::{Campaign, News, Race};
 use super::lanes::Lanes;
@@ -26,13 +26,13 @@ use crate::net::{ConnId, Host, Micros};
 const LEADER: &str = "leader";
 
 /// A machine with such an instance on it.
-pub(crate) struct Instance<O: Office> {
+pub(crate) struct Instance<K: Kind> {
     pub(super) host: Host,
     number: u64,
     address: String,
     masters: Vec<(String, Host)>,
-    pub(super) office: O,
-    run: Option<Running<O>>,
+    pub(super) kind: K,
+    run: Option<Running<K>>,
     starts: u64,
     terms: u64,
     commits: u64,
@@ -40,19 +40,19 @@ pub(crate) struct Instance<O: Office> {
     killed: u64,
 }
 
-struct Running<O: Office> {
+struct Running<K: Kind> {
     campaign: Campaign,
     /// The one that leads, as far as a standby knows.
     leader: Option<String>,
-    term: Option<Term<O>>,
+    term: Option<Term<K>>,
     alarm: Alarm,
 }
 
 /// What there is only while it leads.
-struct Term<O: Office> {
+struct Term<K: Kind> {
     store: Store,
     /// Once the records are read.
-    engine: Option<Engine<Box<O::Scheduler>>>,
+    engine: Option<Engine<Box<K::Scheduler>>>,
     /// A batch is on its way to the store.
     storing: bool,
     lanes: Option<Lanes>,
@@ -61,14 +61,14 @@ struct Term<O: Office> {
     /// Callers without an answer.
     waiting: BTreeSet<ConnId>,
     answers: (Sender<Answer>, Receiver<Answer>),
-    desk: O::Desk,
+    api: K::Api,
 }
 
 /// To whom, and what.
 type Answer = (ConnId, Frame);
 
-impl<O: Office> Term<O> {
-    fn new(store: Store, desk: O::Desk) -> Self {
+impl<K: Kind> Term<K> {
+    fn new(store: Store, api: K::Api) -> Self {
         Self {
             store,
             engine: None,
@@ -77,24 +77,24 @@ impl<O: Office> Term<O> {
             again: 0,
             waiting: BTreeSet::new(),
             answers: channel(),
-            desk,
+            api,
         }
     }
 
     /// Whether callers are answered.
     fn is_open(&self) -> bool {
-        self.engine.is_some() && O::is_open(&self.desk)
+        self.engine.is_some() && K::is_open(&self.api)
     }
 }
 
-impl<O: Office> Instance<O> {
+impl<K: Kind> Instance<K> {
     pub(crate) fn new(host: Host, number: u64, address: String, masters: &[(String, Host)]) -> Self {
         Self {
             host,
             number,
             address,
             masters: masters.to_vec(),
-            office: O::default(),
+            kind: K::default(),
             run: None,
             starts: 0,
             terms: 0,
@@ -104,17 +104,17 @@ impl<O: Office> Instance<O> {
         }
     }
 
-    fn term(&mut self) -> Option<&mut Term<O>> {
+    fn term(&mut self) -> Option<&mut Term<K>> {
         self.run.as_mut()?.term.as_mut()
     }
 
-    /// What there is of the office while it leads.
-    pub(super) fn desk(&mut self) -> Option<&mut O::Desk> {
-        Some(&mut self.term()?.desk)
+    /// What callers are shown, while it leads.
+    pub(super) fn api(&mut self) -> Option<&mut K::Api> {
+        Some(&mut self.term()?.api)
     }
 
     /// Who decides, once the records are read; none while it does not lead.
-    pub(super) fn scheduler(&self) -> Option<&O::Scheduler> {
+    pub(super) fn scheduler(&self) -> Option<&K::Scheduler> {
         Some(self.run.as_ref()?.term.as_ref()?.engine.as_ref()?.scheduler())
     }
 
@@ -125,20 +125,20 @@ impl<O: Office> Instance<O> {
         match news {
             Some(News::Holds { token, until }) => {
                 if cx.now < until {
-                    cx.judge.leases.holds(O::NAME, self.number, token, cx.now, until);
+                    cx.judge.leases.holds(K::NAME, self.number, token, cx.now, until);
                 }
                 self.terms += 1;
                 run.leader = None;
-                let desk = O::begin(self.host, token, cx);
-                let mut store = Store::new(self.host, &self.masters, O::NAMESPACE, LEADER, token);
+                let api = K::begin(self.host, token, cx);
+                let mut store = Store::new(self.host, &self.masters, K::NAMESPACE, LEADER, token);
                 store.load(cx);
-                run.term = Some(Term::new(store, desk));
+                run.term = Some(Term::new(store, api));
             }
             Some(News::Renewed { token, until }) => {
-                cx.judge.leases.holds(O::NAME, self.number, token, cx.now, until);
+                cx.judge.leases.holds(K::NAME, self.number, token, cx.now, until);
             }
             Some(News::Lost { at }) => {
-                cx.judge.leases.over(O::NAME, self.number, at);
+                cx.judge.leases.over(K::NAME, self.number, at);
                 self.step_down(cx);
             }
             Some(News::Held { by }) => run.leader = (by != self.address).then_some(by),
@@ -152,7 +152,7 @@ impl<O: Office> Instance<O> {
         if let Some(lanes) = &mut term.lanes {
             lanes.subscription.hang_up(cx);
         }
-        O::end(term.desk, cx);
+        K::end(term.api, cx);
         for conn in term.waiting {
             cx.send(conn, self.host, Frame::Unavailable);
             cx.close(conn, self.host);
@@ -178,10 +178,10 @@ impl<O: Office> Instance<O> {
 
     // --- callers
 
-    fn asked(&mut self, conn: ConnId, call: O::Call, cx: &mut Context) {
+    fn asked(&mut self, conn: ConnId, call: K::Call, cx: &mut Context) {
         let Some(run) = &self.run else { return };
         if run.term.as_ref().is_some_and(Term::is_open) {
-            return O::serve(self, conn, call, cx);
+            return K::serve(self, conn, call, cx);
         }
         let frame = run.leader.clone().map_or(Frame::Unavailable, Frame::Redirect);
         cx.send(conn, self.host, frame);
@@ -190,11 +190,11 @@ impl<O: Office> Instance<O> {
 
     /// Shows readers what there is to see now, and tells those whose request is stored.
     fn tell(&mut self, cx: &mut Context) {
-        O::show(self, cx);
+        K::show(self, cx);
         let host = self.host;
         let Some(term) = self.term() else { return };
         while let Ok((conn, frame)) = term.answers.1.try_recv() {
-            O::answers(conn, &frame, cx);
+            K::answers(conn, &frame, cx);
             if term.waiting.remove(&conn) {
                 cx.send(conn, host, frame);
                 cx.close(conn, host);
@@ -208,7 +208,7 @@ impl<O: Office> Instance<O> {
             cx.close(conn, self.host);
             return true;
         }
-        O::left(self, conn, cx)
+        K::left(self, conn, cx)
     }
 
     // --- time
@@ -239,14 +239,14 @@ impl<O: Office> Instance<O> {
     }
 }
 
-impl<O: Office> Machine for Instance<O> {
+impl<K: Kind> Machine for Instance<K> {
     fn start(&mut self, cx: &mut Context) {
         self.starts += 1;
-        let race = Race::of_the_kit(O::NAMESPACE, LEADER, &self.address);
+        let race = Race::of_the_kit(K::NAMESPACE, LEADER, &self.address);
         let campaign = Campaign::new(self.host, &self.masters, race);
         campaign.rest(cx);
         self.run = Some(Running { campaign, leader: None, term: None, alarm: Alarm::default() });
-        O::started(self.host, cx);
+        K::started(self.host, cx);
     }
 
     fn due(&mut self, what: Due, cx: &mut Context) {
@@ -263,14 +263,14 @@ impl<O: Office> Machine for Instance<O> {
             Due::Again => self.again(cx),
             Due::Wake => self.wake(cx),
             Due::Timeout(conn) => self.timeout(conn, cx),
-            Due::Pump => O::pump(self, cx),
+            Due::Pump => K::pump(self, cx),
             _ => {}
         }
     }
 
     fn heard(&mut self, conn: ConnId, frame: Frame, cx: &mut Context) {
         if let Frame::Ask(ask) = frame {
-            return match O::call(ask) {
+            return match K::call(ask) {
                 Some(call) => self.asked(conn, call, cx),
                 None => cx.close(conn, self.host),
             };
@@ -296,12 +296,12 @@ impl<O: Office> Machine for Instance<O> {
     }
 
     fn crash(&mut self, _: Crash, cx: &mut Context) {
-        cx.judge.leases.over(O::NAME, self.number, cx.now);
+        cx.judge.leases.over(K::NAME, self.number, cx.now);
         self.run = None;
     }
 
     fn clock_set(&mut self, cx: &mut Context) {
-        O::clock_set(self, cx);
+        K::clock_set(self, cx);
     }
 
     fn unfinished(&self, _: &Context) -> Vec<String> {
@@ -312,7 +312,7 @@ impl<O: Office> Machine for Instance<O> {
         if !term.lanes.as_ref().is_some_and(|lanes| lanes.subscription.is_subscribed()) {
             missing.push("leads and is not subscribed".to_owned());
         }
-        missing.extend(O::unfinished(engine.scheduler(), &term.desk));
+        missing.extend(K::unfinished(engine.scheduler(), &term.api));
         missing
     }
 
@@ -324,7 +324,7 @@ impl<O: Office> Machine for Instance<O> {
             self.commits,
             self.launched,
             self.killed,
-            self.office.report()
+            self.kind.report()
         )
     }
 }

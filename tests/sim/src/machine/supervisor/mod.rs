@@ -19,7 +19,7 @@ use wire::v1;
 use self::edge::Edge;
 use self::glass::{Glass, Shown};
 use super::Due;
-use super::instance::{Instance, Office};
+use super::instance::{Instance, Kind};
 use crate::context::Context;
 use crate::frame::{AppsCall, Ask, Frame};
 use crate::net::{ConnId, Host, MS, Micros};
@@ -32,7 +32,7 @@ const PUMP: Micros = 200 * MS;
 /// A machine with a supervisor on it.
 pub(crate) type Supervisor = Instance<Apps>;
 
-/// The office of the supervisors.
+/// What supervisors have to themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Apps {
     published: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Apps {
 
 /// What the one that leads shows.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct Api {
     /// The revision of the key it holds.
     token: u64,
     edge: Edge,
@@ -49,7 +49,7 @@ pub(crate) struct Desk {
 
 impl Supervisor {
     fn change(&mut self, conn: ConnId, command: Command, cx: &mut Context) {
-        let Some(token) = self.desk().map(|desk| desk.token) else { return };
+        let Some(token) = self.api().map(|api| api.token) else { return };
         if let Command::Kill { selection, .. } = &command {
             cx.judge.strategy.killed_by_user(selection, cx.now);
         }
@@ -77,8 +77,8 @@ impl Supervisor {
         drainer: Option<String>,
         cx: &mut Context,
     ) {
-        let Some(desk) = self.desk() else { return };
-        if desk.edge.listen(conn, after, kinds, drainer.clone(), cx)
+        let Some(api) = self.api() else { return };
+        if api.edge.listen(conn, after, kinds, drainer.clone(), cx)
             && let Some(name) = drainer
         {
             self.ask(cx, |framework, step| {
@@ -99,31 +99,31 @@ impl Supervisor {
     }
 }
 
-impl Office for Apps {
+impl Kind for Apps {
     type Scheduler = Framework;
     type Call = AppsCall;
-    type Desk = Desk;
+    type Api = Api;
 
     const NAMESPACE: &'static str = "marathon";
     const NAME: &'static str = "the supervisors' leadership";
     const GOES_ON: &'static str = "supervisors go on";
 
-    fn begin(host: Host, token: u64, _: &mut Context) -> Desk {
-        Desk { token, edge: Edge::new(host), glass: Arc::default() }
+    fn begin(host: Host, token: u64, _: &mut Context) -> Api {
+        Api { token, edge: Edge::new(host), glass: Arc::default() }
     }
 
-    fn end(mut desk: Desk, cx: &mut Context) {
-        desk.edge.close(cx);
+    fn end(mut api: Api, cx: &mut Context) {
+        api.edge.close(cx);
     }
 
-    fn engine(desk: &Desk, records: Vec<Record>, cx: &mut Context) -> (Engine<Box<Framework>>, Records) {
+    fn engine(api: &Api, records: Vec<Record>, cx: &mut Context) -> (Engine<Box<Framework>>, Records) {
         let settings = Settings {
             role: ROLE.to_owned(),
             service_ports: 10_000..=10_100,
             drain_timeout: Span::from_secs(10),
         };
         let seed = [cx.random.random(), cx.random.random()];
-        let framework = Box::new(Framework::new(settings, desk.glass.clone(), move || seed));
+        let framework = Box::new(Framework::new(settings, api.glass.clone(), move || seed));
         let known = sdk::engine::framework(&records);
         let engine = Engine::new(framework, known, marathon::limits::REFUSE).with_prefix("");
         (engine, Records::under_prefix("", records))
@@ -133,8 +133,8 @@ impl Office for Apps {
         scheduler::framework_info(ROLE, address)
     }
 
-    fn is_open(desk: &Desk) -> bool {
-        desk.edge.is_open()
+    fn is_open(api: &Api) -> bool {
+        api.edge.is_open()
     }
 
     fn call(ask: Ask) -> Option<AppsCall> {
@@ -153,40 +153,40 @@ impl Office for Apps {
             AppsCall::List => None,
             AppsCall::Read(app) => Some(app),
         };
-        if let Some(desk) = instance.desk() {
-            desk.edge.read(conn, app.as_deref(), cx);
+        if let Some(api) = instance.api() {
+            api.edge.read(conn, app.as_deref(), cx);
         }
     }
 
     fn left(instance: &mut Supervisor, conn: ConnId, cx: &mut Context) -> bool {
-        let Some(desk) = instance.desk().filter(|desk| desk.edge.knows(conn)) else { return false };
-        let left = desk.edge.gone(conn, cx);
+        let Some(api) = instance.api().filter(|api| api.edge.knows(conn)) else { return false };
+        let left = api.edge.gone(conn, cx);
         instance.drainers_left(left.into_iter().collect(), cx);
         instance.go_on(cx);
         true
     }
 
     fn show(instance: &mut Supervisor, cx: &mut Context) {
-        let Some(desk) = instance.desk() else { return };
+        let Some(api) = instance.api() else { return };
         let mut behind = Vec::new();
         let mut published = 0;
-        for shown in desk.glass.take() {
+        for shown in api.glass.take() {
             match shown {
                 Shown::Events(events) => {
                     published += events.len() as u64;
                     for event in &events {
                         cx.judge.stream.published(event.number, &event.payload);
                     }
-                    behind.extend(desk.edge.publish(&events, cx));
+                    behind.extend(api.edge.publish(&events, cx));
                 }
                 Shown::View(view) => {
-                    cx.judge.changes.viewed(desk.token, &view);
-                    cx.judge.strategy.viewed(desk.token, &view, cx.now);
-                    desk.edge.show(view);
+                    cx.judge.changes.viewed(api.token, &view);
+                    cx.judge.strategy.viewed(api.token, &view, cx.now);
+                    api.edge.show(view);
                 }
             }
         }
-        instance.office.published += published;
+        instance.kind.published += published;
         instance.drainers_left(behind, cx);
     }
 
@@ -208,15 +208,15 @@ impl Office for Apps {
 
     fn pump(instance: &mut Supervisor, cx: &mut Context) {
         cx.later(instance.host, PUMP, Due::Pump);
-        if let Some(desk) = instance.desk() {
-            let left = desk.edge.pump(cx);
+        if let Some(api) = instance.api() {
+            let left = api.edge.pump(cx);
             instance.drainers_left(left, cx);
             instance.go_on(cx);
         }
     }
 
-    fn unfinished(_: &Framework, desk: &Desk) -> Vec<String> {
-        desk.edge.unfinished()
+    fn unfinished(_: &Framework, api: &Api) -> Vec<String> {
+        api.edge.unfinished()
     }
 
     fn report(&self) -> String {

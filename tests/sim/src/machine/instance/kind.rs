@@ -10,14 +10,14 @@ use crate::context::Context;
 use crate::frame::{Ask, Frame};
 use crate::net::{ConnId, Host};
 
-/// What instances take turns in, and what they do in it. The value is what an instance counts over all its terms.
-pub(crate) trait Office: Default + 'static {
+/// A kind of scheduler, of whose instances one leads. The value is what an instance counts over all its terms.
+pub(crate) trait Kind: Default + 'static {
     /// Who decides.
     type Scheduler: Scheduler;
     /// What callers ask.
     type Call;
-    /// What there is only during a term.
-    type Desk;
+    /// What callers of the one that leads are shown, during its term.
+    type Api;
 
     /// The namespace of the records, and of the key whose holder leads.
     const NAMESPACE: &'static str;
@@ -27,14 +27,14 @@ pub(crate) trait Office: Default + 'static {
     const GOES_ON: &'static str;
 
     /// A term begins: the key is held since the revision `token`.
-    fn begin(host: Host, token: u64, cx: &mut Context) -> Self::Desk;
+    fn begin(host: Host, token: u64, cx: &mut Context) -> Self::Api;
 
     /// The term is over.
-    fn end(_desk: Self::Desk, _cx: &mut Context) {}
+    fn end(_api: Self::Api, _cx: &mut Context) {}
 
     /// The engine of the term, and its part of the records.
     fn engine(
-        desk: &Self::Desk,
+        api: &Self::Api,
         records: Vec<Record>,
         cx: &mut Context,
     ) -> (Engine<Box<Self::Scheduler>>, Records);
@@ -43,7 +43,7 @@ pub(crate) trait Office: Default + 'static {
     fn info(address: &str) -> v1::FrameworkInfo;
 
     /// Whether callers are answered, once the records are read.
-    fn is_open(_desk: &Self::Desk) -> bool {
+    fn is_open(_api: &Self::Api) -> bool {
         true
     }
 
@@ -53,7 +53,7 @@ pub(crate) trait Office: Default + 'static {
     /// Does what a caller asks of the one that leads.
     fn serve(instance: &mut Instance<Self>, conn: ConnId, call: Self::Call, cx: &mut Context);
 
-    /// Takes notice of a connection that is over; whether it was one of the desk's.
+    /// Takes notice of a connection that is over; whether it was one of the API's.
     fn left(_instance: &mut Instance<Self>, _conn: ConnId, _cx: &mut Context) -> bool {
         false
     }
@@ -77,7 +77,7 @@ pub(crate) trait Office: Default + 'static {
     fn clock_set(_instance: &mut Instance<Self>, _cx: &mut Context) {}
 
     /// What the one that leads has yet to do.
-    fn unfinished(scheduler: &Self::Scheduler, desk: &Self::Desk) -> Vec<String>;
+    fn unfinished(scheduler: &Self::Scheduler, api: &Self::Api) -> Vec<String>;
 
     /// The end of the line that tells what the instance did.
     fn report(&self) -> String {
