@@ -250,4 +250,45 @@ mod tests {
         assert_eq!(escaped("/shop/cart"), "shop/cart");
         assert_eq!(escaped("/a b?c#d%"), "a%20b%3Fc%23d%25");
     }
+
+    /// When the kernel asks next whether the other end of an idle connection to a port of this machine still knows it.
+    fn next_probe(port: u16) -> Option<Duration> {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's connections");
+        let to = format!("0100007F:{port:04X}");
+        let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let timer = row.into_iter().find(|row| row.get(2) == Some(&&*to))?.get(5).copied()?;
+        // `02` is the timer of a connection on which nothing is under way; the kernel counts hundredths of a second.
+        let hundredths = timer.strip_prefix("02:").map(|when| u64::from_str_radix(when, 16))?.ok()?;
+        Some(Duration::from_millis(hundredths * 10))
+    }
+
+    /// A partition can end a stream at the supervisor's side alone, which then waits for the balancer for ten seconds.
+    #[tokio::test]
+    async fn a_silent_stream_is_probed_long_before_the_supervisor_gives_its_balancer_up() {
+        let silent = Router::new().route(
+            "/v2/events",
+            axum::routing::get(async || {
+                let nothing = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+                axum::body::Body::from_stream(nothing)
+            }),
+        );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, silent).await });
+        let supervisors = Supervisors::new(vec![format!("http://{address}")], None, "balancer".to_owned())
+            .expect("a client");
+        let stream = supervisors.events(None).await.expect("a stream");
+        let seen = tokio::time::timeout(Duration::from_secs(10), async {
+            loop {
+                match next_probe(address.port()) {
+                    Some(wait) => break wait,
+                    // What was sent is being acknowledged.
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        });
+        let wait = seen.await.expect("the connection is probed");
+        assert!(wait <= PROBE_AFTER, "not before {wait:?}");
+        drop(stream);
+    }
 }
