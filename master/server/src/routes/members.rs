@@ -48,7 +48,7 @@ fn show(app: &App) -> Value {
     let newest = u64::try_from(newest).unwrap_or_default();
     let (leader, term) = leader_and_term(&app.standing.borrow(), &app.advertise, newest);
     let group = app.group.get();
-    let status = group.and_then(|group| group.status.borrow().clone());
+    let newest_fingerprint = group.and_then(|group| group.status.borrow().as_ref()?.fingerprint);
     json!({
         "address": *app.advertise,
         "version": who::VERSION,
@@ -57,7 +57,7 @@ fn show(app: &App) -> Value {
         "leader": leader,
         "term": term,
         "applied": applied,
-        "fingerprint": status.and_then(|status| status.fingerprint).map(fingerprint),
+        "fingerprint": newest_fingerprint.map(fingerprint),
         "members": group.map(members).unwrap_or_default(),
     })
 }
