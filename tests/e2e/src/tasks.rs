@@ -5,7 +5,8 @@ use std::path::Path;
 
 /// Processes that carry `MESOS_TASK_ID`, by that id: each the pids in the machine's own numbering.
 ///
-/// The variable is in the environment of everything a task starts, so this also finds what escaped from it.
+/// The variable is in the environment of everything a task starts, so this also finds what escaped from it. What the agent
+/// runs inside a container to see whether it is well has it too, and is no part of the task: it comes and goes by itself.
 pub fn by_task(sandboxes: &Path) -> BTreeMap<String, Vec<i32>> {
     let mut found: BTreeMap<String, Vec<i32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
@@ -21,7 +22,7 @@ pub fn by_task(sandboxes: &Path) -> BTreeMap<String, Vec<i32>> {
         };
         let (Some(task), Some(sandbox)) = (value("MESOS_TASK_ID"), value("MESOS_SANDBOX")) else { continue };
         // Another cluster of this machine is none of ours.
-        if Path::new(&sandbox).starts_with(sandboxes) {
+        if Path::new(&sandbox).starts_with(sandboxes) && !is_check(&entry.path()) {
             found.entry(task).or_default().push(pid);
         }
     }
@@ -29,4 +30,10 @@ pub fn by_task(sandboxes: &Path) -> BTreeMap<String, Vec<i32>> {
         pids.sort_unstable();
     }
     found
+}
+
+/// Whether a process is in the control group that each run of a check has of its own, inside its container's.
+fn is_check(process: &Path) -> bool {
+    let groups = std::fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+    groups.lines().any(|line| line.rsplit('/').next().is_some_and(|group| group.starts_with("probe-")))
 }
