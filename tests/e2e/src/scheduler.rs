@@ -10,6 +10,9 @@ use crate::records::Records;
 
 /// How long a stream may be silent: several heartbeats.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long anything may take to be told. Heartbeats and offers go on while it is not, so that silence alone never ends a
+/// wait for what does not come.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A subscribed framework.
 pub struct Scheduler {
@@ -34,6 +37,12 @@ pub fn info(name: &str) -> Value {
 pub async fn open(http: &reqwest::Client, master: &str, info: &Value) -> reqwest::Result<Response> {
     let call = json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": info } });
     http.post(format!("http://{master}/api/v1/scheduler")).json(&call).send().await
+}
+
+/// Ends the test if `waited` takes longer than anything does.
+async fn patiently<T>(what: &str, waited: impl Future<Output = T>) -> T {
+    let told = tokio::time::timeout(PATIENCE, waited).await;
+    told.unwrap_or_else(|_| panic!("not told within {PATIENCE:?}: {what}"))
 }
 
 impl Scheduler {
@@ -75,12 +84,15 @@ impl Scheduler {
 
     /// The next event of this type; others are passed over, offers kept.
     pub async fn wait(&mut self, kind: &str) -> Value {
-        loop {
-            let event = self.event().await;
-            if event["type"] == kind {
-                return event;
+        patiently(kind, async {
+            loop {
+                let event = self.event().await;
+                if event["type"] == kind {
+                    return event;
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next event; offers come and go in [`offers`](Self::offers) as well.
@@ -117,9 +129,12 @@ impl Scheduler {
 
     /// The oldest offer that is held; waits for one.
     pub async fn offer(&mut self) -> Value {
-        while self.offers.is_empty() {
-            self.event().await;
-        }
+        patiently("an offer", async {
+            while self.offers.is_empty() {
+                self.event().await;
+            }
+        })
+        .await;
         self.offers.remove(0)
     }
 
@@ -163,13 +178,16 @@ impl Scheduler {
 
     /// Waits until it holds an offer that `wanted` likes; others are given back at once.
     pub async fn offer_that(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let offer = self.offer().await;
-            if wanted(&offer) {
-                return offer;
+        patiently("an offer of the kind that is wanted", async {
+            loop {
+                let offer = self.offer().await;
+                if wanted(&offer) {
+                    return offer;
+                }
+                self.decline(&offer).await;
             }
-            self.decline(&offer).await;
-        }
+        })
+        .await
     }
 
     /// Gives an offer back; the like may come again at once.
@@ -181,6 +199,10 @@ impl Scheduler {
     /// The next event that is an update of a task, the end of an operation or a failure, acknowledged; its type and what
     /// is in it.
     pub async fn news(&mut self) -> (&'static str, Value) {
+        patiently("any news", self.next_news()).await
+    }
+
+    async fn next_news(&mut self) -> (&'static str, Value) {
         loop {
             let event = self.event().await;
             match event["type"].as_str() {
@@ -222,33 +244,40 @@ impl Scheduler {
 
     /// Waits until the task is in that state; every update on the way is acknowledged.
     pub async fn wait_state(&mut self, task: &str, state: &str) -> Value {
-        loop {
-            let (kind, status) = self.news().await;
-            if kind == "UPDATE" && status["task_id"]["value"] == task && status["state"] == state {
-                return status;
-            }
-        }
+        self.news_that(&format!("{task} is {state}"), |kind, status| {
+            kind == "UPDATE" && status["task_id"]["value"] == task && status["state"] == state
+        })
+        .await
     }
 
     /// Waits until the task has ended, however; its last status.
     pub async fn end_of(&mut self, task: &str) -> Value {
-        loop {
-            let (kind, status) = self.news().await;
+        self.news_that(&format!("the end of {task}"), |kind, status| {
             let state = status["state"].as_str().unwrap_or_default();
             let passing = ["TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING"];
-            if kind == "UPDATE" && status["task_id"]["value"] == task && !passing.contains(&state) {
-                return status;
-            }
-        }
+            kind == "UPDATE" && status["task_id"]["value"] == task && !passing.contains(&state)
+        })
+        .await
     }
 
     /// Waits for the end of an operation.
     pub async fn operation(&mut self, id: &str) -> Value {
-        loop {
-            let (kind, status) = self.news().await;
-            if kind == "UPDATE_OPERATION_STATUS" && status["operation_id"]["value"] == id {
-                return status;
+        self.news_that(&format!("the end of operation {id}"), |kind, status| {
+            kind == "UPDATE_OPERATION_STATUS" && status["operation_id"]["value"] == id
+        })
+        .await
+    }
+
+    /// Waits for news that `wanted` likes, by their type and what is in them; all on the way are acknowledged.
+    pub async fn news_that(&mut self, what: &str, wanted: impl Fn(&str, &Value) -> bool) -> Value {
+        patiently(what, async {
+            loop {
+                let (kind, news) = self.next_news().await;
+                if wanted(kind, &news) {
+                    return news;
+                }
             }
-        }
+        })
+        .await
     }
 }

@@ -63,11 +63,7 @@ async fn group(book: &mut Book, own: &mut Scheduler) {
     status(own, "one", |status| status["state"] == "TASK_FINISHED").await;
     own.call(json!({ "type": "KILL", "kill": { "task_id": { "value": "other" } } })).await;
     // The second of the two ends the executor.
-    loop {
-        if own.news().await.0 == "FAILURE" {
-            break;
-        }
-    }
+    own.news_that("the end of the executor", |kind, _| kind == "FAILURE").await;
 }
 
 async fn operations(cluster: &Cluster, book: &mut Book, own: &mut Scheduler) {
@@ -116,12 +112,7 @@ async fn operations(cluster: &Cluster, book: &mut Book, own: &mut Scheduler) {
 }
 
 async fn of_operation(own: &mut Scheduler) -> Value {
-    loop {
-        let (kind, status) = own.news().await;
-        if kind == "UPDATE_OPERATION_STATUS" {
-            return status;
-        }
-    }
+    own.news_that("the end of an operation", |kind, _| kind == "UPDATE_OPERATION_STATUS").await
 }
 
 async fn updates(cluster: &Cluster, book: &mut Book, own: &Scheduler) {
