@@ -16,12 +16,12 @@ use tokio::task::JoinSet;
 
 /// Tasks of one round of the good framework, launched one after the other.
 const ROUND: usize = 40;
-/// A round beside bad citizens may take so many times what the slower of two rounds without them takes. They share two
-/// processors with it, so it is not one; a framework that is starved would need more than ten times as long.
-const SLOWDOWN: u32 = 8;
-/// Rounds beside them, of which the best counts: whatever else the machine does for a moment costs one of them, and who is
-/// starved has no good one.
+/// Rounds beside bad citizens that count.
 const ROUNDS_BESIDE: usize = 3;
+/// What three in four launches beside them take at most, from the wish for an offer to the task's end: half of what a
+/// hoarder keeps an offer for. Whose turn comes after the hoarders' waits for that each time. To compare with a round
+/// without bad citizens would measure the two processors that everybody shares here.
+const USUAL: Duration = Duration::from_millis(500);
 /// Frameworks of each bad kind that subscribe.
 const EACH: usize = 10;
 /// Readers that never read, of either kind.
@@ -54,8 +54,7 @@ async fn a_good_framework_launches_beside_bad_citizens_as_without() {
     let cluster = Cluster::start_with(2, &["--offer-timeout=1"]).await;
     let master = cluster.master_addresses[0].clone();
     let mut good = Scheduler::subscribe(&master, &info("good")).await;
-    round(&mut good, "first").await;
-    let before = round(&mut good, "before").await;
+    round(&mut good, "alone").await;
     let memory = resident(cluster.masters[0].pid());
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -81,23 +80,20 @@ async fn a_good_framework_launches_beside_bad_citizens_as_without() {
         round(&mut good, &format!("between{rounds}")).await;
         rounds += 1;
     }
-    let mut beside = Duration::MAX;
+    let mut beside = Vec::new();
     for number in 0..ROUNDS_BESIDE {
-        beside = beside.min(round(&mut good, &format!("beside{number}")).await);
+        beside.extend(round(&mut good, &format!("beside{number}")).await);
     }
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = bad.join_next().await {
         ended.expect("a bad citizen got the answers it expects");
     }
     drop(deaf);
-    let after = round(&mut good, "after").await;
+    round(&mut good, "after").await;
 
-    let alone = before.max(after);
-    assert!(
-        beside <= alone * SLOWDOWN,
-        "{ROUND} tasks took {beside:?} beside bad citizens and {alone:?} without\n{}",
-        cluster.logs()
-    );
+    beside.sort_unstable();
+    let usual = beside[beside.len() * 3 / 4];
+    assert!(usual < USUAL, "launches beside bad citizens took {beside:?}\n{}", cluster.logs());
     until("the master's memory comes down again", Duration::from_secs(60), async || {
         let grown = resident(cluster.masters[0].pid()).saturating_sub(memory);
         if grown < GROWTH { Ok(()) } else { Err(format!("{} MiB more than before", grown >> 20)) }
@@ -116,17 +112,19 @@ fn done(seen: &Seen) -> bool {
         && least(&seen.dropped, DROPPED as u64)
 }
 
-/// Launches tasks one after the other, each when the one before it has ended.
-async fn round(good: &mut Scheduler, name: &str) -> Duration {
+/// Launches tasks one after the other, each when the one before it has ended. What each took.
+async fn round(good: &mut Scheduler, name: &str) -> Vec<Duration> {
     let begun = Instant::now();
+    let mut took = Vec::new();
     for n in 0..ROUND {
-        let mut attempt = 0;
+        let (mut attempt, wanted) = (0, Instant::now());
         while !launches(good, &format!("{name}-{n}-{attempt}")).await {
             attempt += 1;
             assert!(begun.elapsed() < LONGEST, "{name}: {n} tasks in {:?}", begun.elapsed());
         }
+        took.push(wanted.elapsed());
     }
-    begun.elapsed()
+    took
 }
 
 /// Runs one task on one offer and gives back what else it holds: who keeps offers for later is no good citizen. False if
@@ -189,9 +187,14 @@ async fn repeat_itself(master: String, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
         one(&seen.acknowledged);
         if let Some(fresh) = scheduler.offers.pop() {
             scheduler.launch(&fresh, &[Scheduler::task(&fresh, "twice", "true")]).await;
-            let status = scheduler.wait_state("twice", "TASK_ERROR").await;
-            assert_eq!(status["reason"], "REASON_TASK_INVALID", "{status}");
-            one(&seen.duplicate);
+            // Its first life goes on: what ends is said of the second.
+            let status = scheduler.end_of("twice").await;
+            match status["reason"].as_str() {
+                Some("REASON_TASK_INVALID") => one(&seen.duplicate),
+                // The offer was taken back before the launch arrived.
+                Some("REASON_INVALID_OFFERS") => one(&seen.invalid_offer),
+                _ => panic!("{status}"),
+            }
         }
         tokio::task::yield_now().await;
     }
