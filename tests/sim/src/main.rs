@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use sim::{Choices, Report, run};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs a simulated cluster.
 #[derive(Parser)]
 struct Arguments {
