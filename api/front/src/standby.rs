@@ -9,16 +9,13 @@ use http::HeaderMap;
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 
+use crate::probe::probed;
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Headers that concern one connection only.
 const HOP: [HeaderName; 6] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, HOST];
 /// To connect to the leader.
 pub const CONNECT: Duration = Duration::from_secs(5);
-/// After so much silence of the network the leader's system is asked whether it still knows the connection, and so often and
-/// so many times until it is given up: a partition can end a passed-on stream at the leader's side alone.
-const PROBE_AFTER: Duration = Duration::from_secs(3);
-const PROBE_EVERY: Duration = Duration::from_secs(2);
-const PROBES: u32 = 3;
 
 /// The way to the leader.
 #[derive(Debug)]
@@ -47,12 +44,9 @@ impl Standby {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .tcp_keepalive(PROBE_AFTER)
-            .tcp_keepalive_interval(PROBE_EVERY)
-            .tcp_keepalive_retries(PROBES);
+            .tcp_nodelay(true);
         // Only a broken TLS set-up of the machine fails here; without TLS there is nothing to fail.
-        let http = builder.build().unwrap_or_default();
+        let http = probed(builder).build().unwrap_or_default();
         Self { http, via: (via, format!("1.1 {own}")), own: own.to_owned(), answer }
     }
 

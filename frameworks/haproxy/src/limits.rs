@@ -18,12 +18,6 @@ pub(crate) const EVENT_QUEUE: usize = 10_000;
 pub(crate) const EVENT_LINE_BYTES: usize = 4 << 20;
 /// A stream silent for so long is dead: keep-alives come every ten seconds or so.
 pub(crate) const FEED_SILENCE: Span = Span::from_secs(60);
-/// After so much silence of the network the supervisor's system is asked whether it still knows the connection, and so often
-/// and so many times until it is given up. A partition can end a stream at the supervisor's side alone; it waits for a
-/// balancer whose stream broke for ten seconds, and after that ends instances which HAProxy still leads to.
-pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(3);
-pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(2);
-pub(crate) const PROBES: u32 = 3;
 /// A stream that lasted so long ends the growth of the waits.
 pub(crate) const FEED_STABLE: Span = Span::from_secs(60);
 pub(crate) const BACKOFF_FIRST: Span = Span::from_millis(100);

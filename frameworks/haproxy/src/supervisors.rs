@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use front::credential::Credential;
+use front::probe;
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Response};
@@ -12,10 +13,7 @@ use serde_json::Value;
 use wire::marathon::{AppInfo, DrainAcknowledgement};
 
 use crate::core::{Answer, Listing};
-use crate::limits::{
-    ACKNOWLEDGE_TRIES, CONNECT_TIMEOUT, FEED_SILENCE, LIST_BYTES, PROBE_AFTER, PROBE_EVERY, PROBES,
-    READ_TIMEOUT,
-};
+use crate::limits::{ACKNOWLEDGE_TRIES, CONNECT_TIMEOUT, FEED_SILENCE, LIST_BYTES, READ_TIMEOUT};
 
 /// The events that mean something here. Everything else stays with the supervisor.
 pub const EVENTS: &[&str] = &[
@@ -75,12 +73,7 @@ impl Supervisors {
                 .connect_timeout(CONNECT_TIMEOUT.into())
                 .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
         };
-        let streams = client()
-            .read_timeout(FEED_SILENCE.into())
-            .tcp_keepalive(PROBE_AFTER)
-            .tcp_keepalive_interval(PROBE_EVERY)
-            .tcp_keepalive_retries(PROBES)
-            .build()?;
+        let streams = probe::probed(client().read_timeout(FEED_SILENCE.into())).build()?;
         Ok(Self { urls, current: AtomicUsize::new(0), client: client().build()?, streams, drainer })
     }
 
@@ -288,7 +281,7 @@ mod tests {
             }
         });
         let wait = seen.await.expect("the connection is probed");
-        assert!(wait <= PROBE_AFTER, "not before {wait:?}");
+        assert!(wait <= probe::AFTER, "not before {wait:?}");
         drop(stream);
     }
 }
