@@ -237,26 +237,11 @@ fn shape<M: wire::Message>(message: &M) -> Value {
 /// `{"cpus":1.0,"ports":"[31000-32000]",...}`: the four usual kinds always, zero when there is nothing of them; what may be
 /// taken back apart, as `cpus_revocable`.
 pub(super) fn resources(bag: &Bag) -> Value {
-    let of = |revocable: bool| -> Bag {
-        bag.iter().filter(|item| item.is_revocable() == revocable).cloned().collect()
-    };
-    let firm = of(false);
-    let mut shown = json!({
-        "disk": firm.disk().as_f64(),
-        "mem": firm.mem().as_f64(),
-        "gpus": firm.gpus().as_f64(),
-        "cpus": firm.cpus().as_f64(),
-    });
-    for (bag, suffix) in [(&firm, ""), (&of(true), "_revocable")] {
-        for item in bag {
-            let key = format!("{}{suffix}", item.name());
-            // Above, the four kinds are summed over all items, volumes too.
-            if shown.get(&key).is_some() {
-                continue;
-            }
-            shown[key] = match item.value() {
-                Amount::Scalar(_) => bag.scalar(item.name()).as_f64().into(),
-                Amount::Ranges(_) => bag.ranges(item.name()).to_string().into(),
+    let mut shown = json!({ "disk": 0.0, "mem": 0.0, "gpus": 0.0, "cpus": 0.0 });
+    for (revocable, suffix) in [(false, ""), (true, "_revocable")] {
+        for item in &bag.filter(|item| item.is_revocable() == revocable).by_name() {
+            shown[format!("{}{suffix}", item.name())] = match item.value() {
+                Amount::Scalar(quantity) => quantity.as_f64().into(),
                 other => other.to_string().into(),
             };
         }

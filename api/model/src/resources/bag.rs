@@ -260,6 +260,18 @@ impl Bag {
             .collect()
     }
 
+    /// Amounts by their names alone, however they are reserved and whatever they are for: what a reader is shown.
+    pub fn by_name(&self) -> Self {
+        let plain = |item: &Item| {
+            let value = match &item.value {
+                Value::Whole { size, .. } => Value::Scalar(*size),
+                other => other.clone(),
+            };
+            Item::plain(item.name.clone(), value)
+        };
+        self.iter().map(plain).collect()
+    }
+
     /// The sum of all scalars of a name, however reserved.
     pub fn scalar(&self, name: &Name) -> Quantity {
         self.items

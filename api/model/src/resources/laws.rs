@@ -109,6 +109,16 @@ proptest! {
     }
 
     #[test]
+    fn by_name_is_the_sum_of_what_has_a_name(a in bag()) {
+        let shown = a.by_name();
+        prop_assert!(shown.is_plain());
+        for item in &a {
+            prop_assert_eq!(shown.scalar(item.name()), a.scalar(item.name()));
+            prop_assert_eq!(shown.ranges(item.name()), a.ranges(item.name()));
+        }
+    }
+
+    #[test]
     fn addition_commutes_and_associates(a in bag(), b in bag(), c in bag()) {
         prop_assert_eq!(&a + &b, &b + &a);
         prop_assert_eq!(&(&a + &b) + &c, &a + &(&b + &c));

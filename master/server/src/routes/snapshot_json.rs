@@ -83,14 +83,14 @@ impl Members<'_> {
 /// Amounts by name; text where they are no numbers.
 pub(super) fn amounts(bag: &Bag) -> Value {
     let mut out: Map<String, Value> = ALWAYS.iter().map(|name| ((*name).to_owned(), json!(0.0))).collect();
-    add_amounts(&mut out, bag, |_, amount| json!(amount.to_string()));
+    add_amounts(&mut out, bag, |amount| json!(amount.to_string()));
     Value::Object(out)
 }
 
 /// `/roles` prints only what there is, and counts what is no number.
 fn counted_amounts(bag: &Bag) -> Value {
     let mut out = Map::new();
-    add_amounts(&mut out, bag, |_, amount| match amount {
+    add_amounts(&mut out, bag, |amount| match amount {
         Amount::Ranges(ranges) => json!(ranges.count() as f64),
         Amount::Set(set) => json!(set.len() as f64),
         Amount::Scalar(_) | Amount::Whole { .. } => json!(amount.quantity().as_f64()),
@@ -98,21 +98,16 @@ fn counted_amounts(bag: &Bag) -> Value {
     Value::Object(out)
 }
 
-fn add_amounts(out: &mut Map<String, Value>, bag: &Bag, text: impl Fn(&str, &Amount) -> Value) {
-    for item in &bag.unallocate() {
-        let mut name = item.name().to_string();
-        if item.is_revocable() {
-            name += "_revocable";
+/// What may be taken back goes by a name of its own.
+fn add_amounts(out: &mut Map<String, Value>, bag: &Bag, text: impl Fn(&Amount) -> Value) {
+    for (revocable, suffix) in [(false, ""), (true, "_revocable")] {
+        for item in &bag.filter(|item| item.is_revocable() == revocable).by_name() {
+            let value = match item.value() {
+                Amount::Scalar(quantity) => json!(quantity.as_f64()),
+                other => text(other),
+            };
+            out.insert(format!("{}{suffix}", item.name()), value);
         }
-        let value = match item.value() {
-            Amount::Scalar(_) | Amount::Whole { .. } => {
-                let before = out.get(&name).and_then(Value::as_f64).unwrap_or(0.0);
-                // Thousandths survive the addition of doubles only when it is rounded back to them.
-                json!(((before + item.value().quantity().as_f64()) * 1000.0).round() / 1000.0)
-            }
-            other => text(&name, other),
-        };
-        out.insert(name, value);
     }
 }
 
@@ -122,7 +117,7 @@ pub(super) fn v1_shape<M: wire::Message>(message: &M) -> Value {
 }
 
 fn labels(labels: &v1::Labels) -> Value {
-    labels.labels.iter().map(|label| json!({"key": label.key, "value": label.value})).collect()
+    labels.labels.iter().map(v1_shape).collect()
 }
 
 fn status(status: &v1::TaskStatus) -> Value {
@@ -206,7 +201,7 @@ fn executor(executor: &Executor) -> Value {
         "executor_id": executor.id.as_str(),
         "name": info.name.clone().unwrap_or_default(),
         "framework_id": executor.framework.as_str(),
-        "command": info.command.as_ref().map(command).unwrap_or_default(),
+        "command": command(info.command.as_ref().unwrap_or(&v1::CommandInfo::default())),
         "resources": amounts(&executor.resources),
         "role": executor.role.as_str(),
         "slave_id": executor.agent.as_str(),

@@ -64,8 +64,13 @@ async fn scene(at: SocketAddr) -> Scene {
     let agent = TestAgent::start(at, machine).await;
     let reserve = json!({"type": "RESERVE_RESOURCES", "reserve_resources": {
         "agent_id": {"value": agent.id},
-        "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 1.0},
-            "reservations": [{"type": "DYNAMIC", "role": "web"}]}],
+        "resources": [
+            {"name": "cpus", "type": "SCALAR", "scalar": {"value": 1.0},
+                "reservations": [{"type": "DYNAMIC", "role": "web"}]},
+            // From the middle: readers are shown one interval all the same.
+            {"name": "ports", "type": "RANGES", "ranges": {"range": [{"begin": 31_004, "end": 31_005}]},
+                "reservations": [{"type": "DYNAMIC", "role": "web"}]},
+        ],
     }});
     assert_eq!(post(at, "/api/v1", &reserve).await.status, 202);
     let quota = json!({"type": "UPDATE_QUOTA", "update_quota": {"force": true, "quota_configs": [
@@ -219,7 +224,7 @@ async fn the_old_reads_have_the_members_and_numbers_dashboards_expect() {
         json!({"role": "web", "guarantee": {"cpus": 1.0}, "limit": {"cpus": 4.0}, "consumed": {"cpus": 1.75}})
     );
     assert_eq!(web["allocated"], json!({"cpus": 0.75}));
-    assert_eq!(web["reserved"], json!({"cpus": 1.0}));
+    assert_eq!(web["reserved"], json!({"cpus": 1.0, "ports": 2.0}));
 
     let summary = read("/state-summary").await;
     has(&summary, "hostname slaves frameworks");
