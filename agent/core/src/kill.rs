@@ -148,7 +148,9 @@ impl Agent {
             match self.state.tasks.get(&key) {
                 Some(task) if task.phase != Phase::Ended => {
                     if task.is_own() {
-                        self.kill(now, &key, KillCause::FrameworkRemoved, None, out);
+                        let own = task.spec.as_ref().and_then(|spec| spec.kill_grace);
+                        let grace = own.unwrap_or(limits::KILL_GRACE).min(limits::REMOVED_GRACE);
+                        self.kill(now, &key, KillCause::FrameworkRemoved, Some(grace), out);
                     }
                 }
                 _ => self.forget(now, &key, out),

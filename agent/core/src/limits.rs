@@ -42,6 +42,9 @@ pub const LINK_TIMEOUT_MAX: Span = Span::from_mins(10);
 pub const KILL_GRACE: Span = Span::from_secs(3);
 /// Longest grace period taken seriously.
 pub const KILL_GRACE_MAX: Span = Span::from_days(1);
+/// Longest grace of tasks whose framework is no more: the master has given away what they hold, and nobody is left who
+/// could shorten it (spec mesos-v1, 10.1).
+pub const REMOVED_GRACE: Span = Span::from_secs(5);
 /// Grace of tasks that end because the agent itself ends, which has ten seconds for everything.
 pub const STOP_GRACE: Span = Span::from_secs(5);
 /// For schedulers to acknowledge the ends of tasks that ended with the agent. What they do not is sent again when

@@ -193,6 +193,24 @@ fn a_removed_framework_ends_in_silence() {
     "#]]);
 }
 
+/// The master has given away what they hold, and nobody is left who could shorten it.
+#[test]
+fn what_a_removed_framework_left_has_five_seconds_whatever_it_asked_for() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    let mut patient = task("patient");
+    let grace_period = Some(wire::v1::DurationInfo { nanoseconds: 600_000_000_000 });
+    patient.kill_policy = Some(wire::v1::KillPolicy { grace_period });
+    bench.running(patient);
+    script.step("shutdown", bench.order(Order::ShutdownFramework { framework: FRAMEWORK.into() }));
+    script.check(expect![[r#"
+        shutdown
+          write framework fw removed
+          write kill patient: FrameworkRemoved
+          kill patient within 5s
+    "#]]);
+}
+
 #[test]
 fn the_agent_is_given_up() {
     let mut bench = Bench::registered();
