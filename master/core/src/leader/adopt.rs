@@ -98,6 +98,8 @@ impl Turn<'_> {
         }
         let record = Arc::new(record);
         if let Some(framework) = self.framework_mut(&framework) {
+            // It may have been told as ended when its agent was lost.
+            framework.completed.retain(|other| other.id != task || other.agent != *id);
             framework.tasks.insert(task, Arc::clone(&record));
         }
         self.publish(|_| Some(OperatorEvent::TaskAdded(record)));
@@ -137,6 +139,30 @@ impl Turn<'_> {
         written.or_else(own).unwrap_or_else(Role::any)
     }
 
+    /// What was on its way when the agent was cut off, and what the agent has lost meanwhile: it does not come back. For
+    /// frameworks that do not know of partitions these tasks have ended before.
+    pub(super) fn give_up_unreachable(&mut self, id: &AgentId) {
+        let names: Vec<FrameworkId> = self.leader.tables.frameworks.keys().cloned().collect();
+        for name in names {
+            let Some(framework) = self.framework(&name) else { continue };
+            let lost: Vec<Arc<Task>> =
+                framework.unreachable.values().filter(|task| task.agent == *id).cloned().collect();
+            let aware = framework.profile.capabilities.partition_aware;
+            for task in lost {
+                if aware {
+                    let launched = task.forwarded.is_some();
+                    let state = if launched { TaskState::Gone } else { TaskState::Dropped };
+                    let message = "Reconciliation: Task is unknown to the agent";
+                    let status = self.master_status(&task.id, Some(id), state, Why::Reconciliation, message);
+                    self.book_and_tell(&name, &task.id, state, status);
+                }
+                let Some(framework) = self.framework_mut(&name) else { continue };
+                let Some(record) = framework.unreachable.remove(&task.id) else { continue };
+                super::status::push_completed(framework, record);
+            }
+        }
+    }
+
     /// The agent has not got a task it was sent: the frame was lost with its link, or the agent lost the task.
     fn give_up(&mut self, id: &AgentId, framework: &FrameworkId, task: &TaskId) {
         let Some(record) = self.task(framework, task) else { return };
@@ -151,10 +177,14 @@ impl Turn<'_> {
         self.complete(framework, task);
     }
 
-    /// Frameworks have given the tasks up; now they hear that they live.
+    /// Frameworks have given the tasks up; now they hear that they live. Of what has ended they hear by the agent's own
+    /// updates, which go on where they were: told here as well, the state would run backwards.
     pub(super) fn tell_returned(&mut self, id: &AgentId, tasks: &[(FrameworkId, TaskId)]) {
         for (framework, task) in tasks {
             let Some(record) = self.task(framework, task) else { continue };
+            if record.state.is_terminal() {
+                continue;
+            }
             let state = self.told(framework, record.state);
             let message = "Unreachable agent re-reregistered";
             // Of the last status that had it: the newest is the master's own, that the task was out of reach.

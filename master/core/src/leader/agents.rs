@@ -280,6 +280,7 @@ impl Turn<'_> {
         self.account_agent(&id);
         self.ask_about(&id);
         if returns {
+            self.give_up_unreachable(&id);
             self.tell_returned(&id, &adopted);
         }
         for order in self
