@@ -30,17 +30,20 @@ pub(crate) struct Launch {
     pub(crate) all: Bag,
 }
 
-/// Fills in what a scheduler may leave out: the role of its resources, the framework of its executor. The task is not
-/// shared yet, so that nothing is copied.
+/// Fills in what a scheduler may leave out: the role of its resources, the framework of its executor and that it is one of
+/// its own making. The task is not shared yet, so that nothing is copied.
 pub(crate) fn fill(spec: &mut TaskSpec, framework: &FrameworkId, role: &Role) {
     let info = Arc::make_mut(&mut spec.info);
     allocate(&mut info.resources, role);
     if let Some(executor) = &mut info.executor {
         allocate(&mut executor.resources, role);
         executor.framework_id.get_or_insert_with(|| v1::FrameworkId::from(framework));
+        executor.r#type.get_or_insert(v1::executor_info::Type::Custom.into());
     }
     if let Some(executor) = &mut spec.executor {
         fill_executor(executor, framework, role);
+        let info = Arc::make_mut(&mut executor.info);
+        info.r#type.get_or_insert(v1::executor_info::Type::Custom.into());
     }
 }
 
