@@ -269,11 +269,6 @@ fn hosted(id: &str) -> v1::TaskInfo {
     v1::TaskInfo { command: None, executor: Some(executor), ..plain }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its number").port()
-}
-
 /// The data of the next message of an executor.
 async fn message_of(link: &mut Link) -> Vec<u8> {
     loop {
@@ -286,7 +281,7 @@ async fn message_of(link: &mut Link) -> Vec<u8> {
 
 async fn custom_executor() {
     let (master, data) = (Master::start().await, TempDir::new().expect("a directory"));
-    let port = free_port();
+    let port = ports::free();
     let mut agent = Agent::start_at(&master, data.path(), port);
     let (mut link, _) = master.welcome().await;
     link.run(hosted("a")).await;
@@ -333,10 +328,10 @@ async fn custom_executor() {
 
 async fn checks_run_beside_the_task() {
     let (_master, _data, agent, mut link) = start().await;
-    let mut checked = task("checked", "touch good; sleep 1000");
+    let mut checked = task("checked", "sleep 1000");
     checked.health_check = Some(v1::HealthCheck {
         r#type: Some(v1::health_check::Type::Command.into()),
-        command: Some(v1::CommandInfo { value: Some("test -e good".into()), ..Default::default() }),
+        command: Some(v1::CommandInfo { value: Some("test ! -e bad".into()), ..Default::default() }),
         delay_seconds: Some(0.0),
         interval_seconds: Some(0.1),
         grace_period_seconds: Some(0.0),
@@ -351,7 +346,7 @@ async fn checks_run_beside_the_task() {
         }
     };
     healthy(&mut link, true).await;
-    std::fs::remove_file(agent.sandbox("checked").join("good")).expect("removed");
+    std::fs::write(agent.sandbox("checked").join("bad"), "").expect("written");
     healthy(&mut link, false).await;
     let status = link.until(TaskState::TaskKilled).await;
     assert_eq!(status.healthy, Some(false));
@@ -371,7 +366,8 @@ async fn a_group_stands_and_falls_together() {
     assert_eq!((hello.tasks.len(), hello.executors.len()), (2, 1));
     let pod = agent.sandbox("pod").join("tasks");
     for id in ["a", "b"] {
-        assert_eq!(read(pod.join(id).join("stdout")), format!("pod {id}\n"));
+        let said = || (read(pod.join(id).join("stdout")) == format!("pod {id}\n")).then_some(());
+        eventually("its output", said).await;
     }
     std::fs::write(pod.join("a/end"), "").expect("told to end");
     let mut ends = Vec::new();
@@ -388,6 +384,8 @@ async fn a_group_stands_and_falls_together() {
             _ => {}
         }
     };
+    // The updates of a task come in order; which of two tasks' comes first is nobody's promise.
+    ends.sort_by(|(one, _), (other, _)| one.cmp(other));
     ends.dedup();
     let named: Vec<(&str, TaskState)> = ends.iter().map(|(id, state)| (id.as_str(), *state)).collect();
     assert_eq!(
@@ -400,7 +398,7 @@ async fn a_group_stands_and_falls_together() {
 
 async fn a_volume_outlives() {
     use v1::offer::operation::{Create, Destroy, Reserve, Type};
-    let (master, data, port) = (Master::start().await, TempDir::new().expect("a directory"), free_port());
+    let (master, data, port) = (Master::start().await, TempDir::new().expect("a directory"), ports::free());
     let mut agent = Agent::start(&master, data.path());
     let (mut link, _) = master.welcome().await;
     let volume = || disk(10.0, Some(("data", "deep/data")));
@@ -474,24 +472,26 @@ async fn second_process() {
 /// Not a benchmark, but a guard against doing something slow for each task: the floor of this machine is measured in
 /// the same minute, and an agent that syncs or waits once per task does not come near a tenth of it.
 async fn a_thousand_tasks() {
-    const TASKS: usize = 1000;
+    const PARTS: usize = 5;
+    const TASKS: usize = 200;
     let (_master, _data, _agent, mut link) = start().await;
-    let floor = spawns_per_second(200);
-    let begin = Instant::now();
-    for n in 0..TASKS {
-        link.run(task(&format!("t{n}"), "true")).await;
+    // What an agent does for each task it does in every part; a moment in which the machine is busy costs one of them.
+    let (mut rate, mut floor) = (0.0_f64, 0.0_f64);
+    for part in 0..PARTS {
+        floor = floor.max(spawns_per_second(100));
+        let begin = Instant::now();
+        for n in 0..TASKS {
+            link.run(task(&format!("t{part}-{n}"), "true")).await;
+        }
+        let mut finished = 0;
+        while finished < TASKS {
+            let status = link.status().await;
+            link.acknowledge(&status).await;
+            finished += usize::from(status.state() == TaskState::TaskFinished);
+        }
+        rate = rate.max(TASKS as f64 / begin.elapsed().as_secs_f64());
     }
-    let mut finished = 0;
-    while finished < TASKS {
-        let status = link.status().await;
-        link.acknowledge(&status).await;
-        finished += usize::from(status.state() == TaskState::TaskFinished);
-    }
-    let rate = TASKS as f64 / begin.elapsed().as_secs_f64();
-    println!(
-        "{rate:.0} tasks/s launched, run and acknowledged; bare spawns: {floor:.0}/s; ratio {:.2}",
-        rate / floor
-    );
+    println!("{rate:.0} tasks/s launched, run and acknowledged; bare spawns: {floor:.0}/s");
     assert!(rate > floor / 10.0, "{rate:.0} tasks/s against {floor:.0} spawns/s");
 }
 

@@ -40,6 +40,8 @@ pub async fn schedule(start: impl FnOnce(&[String]) -> Command) {
     reconcile(&mut client);
 
     client.forget();
+    // Another one may have been elected meanwhile.
+    let leader = cluster.leading_master().await;
     cluster.masters[leader].kill();
     client.wait("the loss of the master", |seen| seen["saw"] == "lost");
     // As whatever watches over the masters would; libraries that know one address come back to it.
@@ -122,7 +124,8 @@ async fn gone(cluster: &Cluster, framework: &str) {
 }
 
 /// The executors the leading master knows of.
-async fn executors(cluster: &Cluster, leader: usize) -> Vec<Value> {
+async fn executors(cluster: &Cluster) -> Vec<Value> {
+    let leader = cluster.leading_master().await;
     let url = format!("http://{}/api/v1", cluster.master_addresses[leader]);
     let answer = cluster.http.post(url).json(&json!({"type": "GET_EXECUTORS"})).send().await;
     let body: Value = answer.expect("an answer").json().await.expect("JSON");
@@ -153,7 +156,7 @@ pub async fn execute(source: &Path, program: &str) {
     scheduler.order("launch", launch("second"));
     let second = scheduler.wait_update("second", "TASK_RUNNING");
     assert_eq!(first["message"], second["message"], "one executor for both");
-    let known = executors(&cluster, leader).await;
+    let known = executors(&cluster).await;
     assert_eq!(known.len(), 1, "{known:?}");
     assert_eq!(known[0]["executor_info"]["executor_id"]["value"], "worker", "{known:?}");
 
@@ -187,7 +190,7 @@ pub async fn execute(source: &Path, program: &str) {
         seen["saw"] == "update" && seen["task"] == "fourth" && seen["state"] != "TASK_RUNNING"
     });
     until("the executor is gone", PATIENCE, async || {
-        let known = executors(&cluster, leader).await;
+        let known = executors(&cluster).await;
         check(known.is_empty(), || format!("{known:?}"))
     })
     .await;

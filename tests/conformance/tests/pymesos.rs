@@ -76,7 +76,10 @@ async fn pymesos_operates() {
     );
     assert!(ask(&mut operator, "getExecutors", "GET_EXECUTORS", json!([]))["executors"].is_array());
     let master = ask(&mut operator, "getMaster", "GET_MASTER", json!([]));
-    assert_eq!(master["master_info"]["pid"], format!("master@{}", cluster.master_addresses[leader]));
+    assert_eq!(
+        master["master_info"]["pid"],
+        format!("master@{}", cluster.master_addresses[cluster.leading_master().await])
+    );
     ask(&mut operator, "updateWeights", "", json!([[{"role": "batch", "weight": 2.5}]]));
     let weights = ask(&mut operator, "getWeights", "GET_WEIGHTS", json!([]));
     assert_eq!(weights["weight_infos"], json!([{"weight": 2.5, "role": "batch"}]));

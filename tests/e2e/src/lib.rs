@@ -8,7 +8,6 @@ pub mod cluster;
 pub mod faults;
 pub mod guide;
 pub mod load;
-pub mod ports;
 pub mod process;
 pub mod records;
 pub mod scheduler;
@@ -17,3 +16,5 @@ pub mod sse;
 pub mod state;
 pub mod tasks;
 pub mod wait;
+
+pub use ports;

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -12,6 +11,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::sidecar::PATIENCE;
 
 pub(crate) struct Instance {
     shared: Arc<Shared>,
@@ -61,12 +62,13 @@ impl Instance {
 
     /// Returns when a slow request has arrived.
     pub(crate) async fn until_waiting(&self) {
-        self.shared.waiting.acquire().await.unwrap().forget();
+        let arrived = tokio::time::timeout(PATIENCE, self.shared.waiting.acquire()).await;
+        arrived.expect("a slow request arrives").unwrap().forget();
     }
 
     /// Asks the service again and again until this instance was the one to answer.
     pub(crate) async fn until_asked(&self, client: &reqwest::Client, port: u16) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.shared.requests.load(Ordering::Relaxed) == 0 {
             assert!(tokio::time::Instant::now() < deadline, "{} is not asked", self.name());
             let _ = client.get(format!("http://127.0.0.1:{port}/")).send().await;

@@ -1,8 +1,9 @@
 //! A sidecar with its own directory and HAProxy, and eyes for what they do.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::supervisor::Supervisor;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Sidecar {
     directory: Directory,
@@ -41,11 +42,6 @@ impl Drop for Directory {
     }
 }
 
-/// A port nobody has just now.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
@@ -62,14 +58,14 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut look: i
 impl Sidecar {
     pub(crate) async fn start(supervisor: &Supervisor) -> Self {
         let directory = Directory(tempfile::Builder::new().prefix("lb").tempdir().unwrap());
-        Self::start_in(directory, supervisor, local(free_port())).await
+        Self::start_in(directory, supervisor, local(ports::free())).await
     }
 
     async fn start_in(directory: Directory, supervisor: &Supervisor, http: SocketAddr) -> Self {
-        let admin = local(free_port());
+        let admin = local(ports::free());
         let config = Config {
             // The first is nobody: the second has to do.
-            marathon: vec![format!("http://127.0.0.1:{}", free_port()), supervisor.url()],
+            marathon: vec![format!("http://127.0.0.1:{}", ports::free()), supervisor.url()],
             credential: None,
             groups: vec!["*".into()],
             bind: Ipv4Addr::LOCALHOST.into(),
@@ -133,8 +129,15 @@ impl Sidecar {
             let (status, pids) = self.get("/_haproxy_getpids").await?;
             (status == 200 && !pids.contains(' ')).then_some(pids)
         };
-        eventually("one worker", || async { one().await.is_some() }).await;
-        one().await.unwrap()
+        let seen = Cell::new(None);
+        eventually("one worker", || async {
+            let now = one().await;
+            let there = now.is_some();
+            seen.set(now);
+            there
+        })
+        .await;
+        seen.take().unwrap()
     }
 
     pub(crate) async fn until_rejected(&self, service: &str, reason: &str) {

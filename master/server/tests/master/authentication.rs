@@ -183,7 +183,7 @@ async fn masters_know_each_other_by_their_secret() {
     let list = written(temp.path(), &format!("{LIST}masters ms-pw master\n"));
     let (mut addresses, mut open) = (Vec::new(), Vec::new());
     for _ in 0..3 {
-        addresses.push(free_address().await);
+        addresses.push(free_address());
     }
     for (number, address) in addresses.iter().enumerate() {
         let folder = temp.path().join(number.to_string());
@@ -217,7 +217,7 @@ async fn masters_know_each_other_by_their_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_whose_list_names_no_master_is_refused() {
     let temp = tempfile::tempdir().expect("a temporary directory");
-    let addresses = [free_address().await, free_address().await, free_address().await];
+    let addresses = [free_address(), free_address(), free_address()];
     let list = list(temp.path());
     let started = TestMaster::guarded_in(&addresses[0], &addresses, &temp.path().join("data"), &list).await;
     let error = started.err().expect("nobody would know it").to_string();

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Longer than anything here takes, shorter than a person's patience.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct TestMaster {
     pub(crate) address: SocketAddr,
@@ -304,8 +304,7 @@ pub(crate) fn framework(name: &str) -> Value {
         {"user": "root", "name": name, "roles": ["*"], "capabilities": [{"type": "MULTI_ROLE"}], "failover_timeout": 60}}})
 }
 
-/// An address nobody listens on at this moment.
-pub(crate) async fn free_address() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("bound").to_string()
+/// An address nobody else listens on.
+pub(crate) fn free_address() -> String {
+    format!("127.0.0.1:{}", ports::free())
 }

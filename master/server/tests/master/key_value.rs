@@ -211,7 +211,7 @@ async fn a_lease_takes_its_keys_along() {
     assert_eq!(dead, (404, "then[0].put.lease".to_owned()));
 
     // One that nobody keeps alive ends by itself, and a later holder has a higher token.
-    let short = call(here.at, "LEASE_GRANT", json!({"lease": "s", "ttlMillis": 500})).await;
+    let short = call(here.at, "LEASE_GRANT", json!({"lease": "s", "ttlMillis": 5_000})).await;
     let put = json!({"put": {"key": "held", "value": "", "lease": "s"}});
     let written =
         call(here.at, "TXN", json!({"then": [put]})).await["revision"].as_u64().expect("a revision");
@@ -219,7 +219,7 @@ async fn a_lease_takes_its_keys_along() {
     let gone = events(&mut stream).await;
     assert_eq!(gone.len(), 1);
     assert_eq!(gone[0].0, "held");
-    let next = call(here.at, "LEASE_GRANT", json!({"lease": "s", "ttlMillis": 500})).await;
+    let next = call(here.at, "LEASE_GRANT", json!({"lease": "s", "ttlMillis": 5_000})).await;
     assert!(next["token"].as_u64() > short["token"].as_u64());
     here.master.stop().await;
 }

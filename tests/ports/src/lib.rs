@@ -1,4 +1,5 @@
-//! Ports nobody else uses: below the kernel's ephemeral range, so that no outgoing connection takes one meanwhile.
+//! Ports nobody else uses: below the kernel's ephemeral range, so that neither an outgoing connection nor a socket that takes
+//! whatever port there is gets one between its choice and its use, or while its owner is away.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
