@@ -1,15 +1,20 @@
 //! The clients against masters made of a socket and a script.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use client::scheduler::{CallError, Notice, subscribe};
 use client::state::{State, StateError};
 use client::{Masters, limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use wire::scheduler::{Call, Event, call, event};
 use wire::state::{Compare, Txn, WatchRecord};
 use wire::{Codec, protobuf, v1};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A listening socket.
 struct Master {
@@ -33,7 +38,7 @@ impl Master {
 
     /// The next request. Each comes on its own connection, because each answer closes its own.
     async fn request(&self) -> Request {
-        let (mut socket, _) = self.listener.accept().await.unwrap();
+        let (mut socket, _) = timeout(PATIENCE, self.listener.accept()).await.expect("it is asked").unwrap();
         let mut read = Vec::new();
         loop {
             if let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -133,7 +138,7 @@ fn framework() -> call::Subscribe {
 
 /// The type of the next event.
 async fn heard(notices: &mut tokio::sync::mpsc::Receiver<Notice>) -> event::Type {
-    match notices.recv().await.unwrap() {
+    match timeout(PATIENCE, notices.recv()).await.expect("it is told").unwrap() {
         Notice::Event(event) => event.r#type(),
         Notice::Disconnected { reason } => panic!("disconnected: {reason}"),
     }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::ports;
 use crate::process::Process;
-use crate::wait::until;
+use crate::wait::{check, until};
 
 /// Enough for a cold start on a busy machine.
 pub const START: Duration = Duration::from_secs(30);
@@ -197,6 +197,19 @@ impl Cluster {
     }
 
     /// Asks one supervisor; the body is `null` where it is not JSON.
+    /// Makes a call of the key-value API at whichever master leads until it is answered with 200. A write may be made
+    /// twice.
+    pub async fn state(&self, call: &Value) -> Value {
+        until("the leader answers", START, async || {
+            let leader = &self.master_addresses[self.leading_master().await];
+            let answer = self.http.post(format!("http://{leader}/api/v1/state")).json(call).send().await;
+            let answer = answer.map_err(|error| error.to_string())?;
+            check(answer.status() == StatusCode::OK, || answer.status().to_string())?;
+            answer.json().await.map_err(|error| error.to_string())
+        })
+        .await
+    }
+
     pub async fn ask_at(
         &self,
         index: usize,

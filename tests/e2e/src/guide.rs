@@ -10,7 +10,7 @@ use std::process::Command;
 /// Between the outputs of two blocks.
 const MARK: &str = "--- guide, block ";
 /// For a whole guide: past it something hangs.
-const SECONDS: &str = "180";
+const SECONDS: &str = "480";
 
 /// A block of code in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,8 @@ pub fn run(document: &str, folder: &Path, replace: &[(&str, &str)]) {
     let replaced =
         |text: &str| replace.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
     let blocks = blocks(document);
-    let mut script = "set -eu -o pipefail\n".to_owned();
+    // Whatever runs in the background holds our end of the pipe, also when a command has failed.
+    let mut script = "set -eu -o pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n".to_owned();
     for (at, block) in blocks.iter().enumerate() {
         match block.kind.split_once(' ') {
             Some((_, name)) => std::fs::write(folder.join(name), replaced(&block.text)).expect("written"),
@@ -57,7 +58,6 @@ pub fn run(document: &str, folder: &Path, replace: &[(&str, &str)]) {
             None => {}
         }
     }
-    script += "kill $(jobs -p) 2>/dev/null || true\n";
     let run = Command::new("timeout")
         .args([SECONDS, "bash", "-c", &format!("exec 2>&1\n{script}")])
         .current_dir(folder)

@@ -22,7 +22,7 @@ pub fn by_task(sandboxes: &Path) -> BTreeMap<String, Vec<i32>> {
         };
         let (Some(task), Some(sandbox)) = (value("MESOS_TASK_ID"), value("MESOS_SANDBOX")) else { continue };
         // Another cluster of this machine is none of ours.
-        if Path::new(&sandbox).starts_with(sandboxes) && !is_check(&entry.path()) {
+        if Path::new(&sandbox).starts_with(sandboxes) && is_of_a_task(&entry.path()) {
             found.entry(task).or_default().push(pid);
         }
     }
@@ -32,8 +32,17 @@ pub fn by_task(sandboxes: &Path) -> BTreeMap<String, Vec<i32>> {
     found
 }
 
-/// Whether a process is in the control group that each run of a check has of its own, inside its container's.
-fn is_check(process: &Path) -> bool {
-    let groups = std::fs::read_to_string(process.join("cgroup")).unwrap_or_default();
-    groups.lines().any(|line| line.rsplit('/').next().is_some_and(|group| group.starts_with("probe-")))
+/// Not in the control group that each run of a check has of its own, and not ending: who ends is in no group of the first
+/// version any more, whatever it was.
+fn is_of_a_task(process: &Path) -> bool {
+    /// `PF_EXITING` in the ninth field of `stat`.
+    const EXITING: u64 = 4;
+    let read = |name: &str| std::fs::read_to_string(process.join(name)).ok();
+    let Some(groups) = read("cgroup") else { return false };
+    // Looked at last: who is not ending now was not ending before.
+    let Some(stat) = read("stat") else { return false };
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let flags = after_name.split_whitespace().nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    let own = |line: &str| line.rsplit('/').next().is_some_and(|group| group.starts_with("probe-"));
+    !groups.lines().any(own) && flags.is_some_and(|flags| flags & EXITING == 0)
 }

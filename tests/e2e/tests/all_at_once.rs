@@ -12,6 +12,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
+/// The rest of an upgrade, one instance after the other, after a new leader was found.
+const LONG: Duration = Duration::from_secs(90);
 /// Old and new instances of the upgraded app.
 const INSTANCES: usize = 4;
 
@@ -32,12 +34,12 @@ async fn an_upgrade_goes_on_after_the_death_of_every_supervisor() {
         cluster.ask(Method::PUT, "/v2/apps/rolling", Some(&app("/rolling", INSTANCES, &check_gate))).await;
     assert_eq!(status, 200, "{answer}");
     let deployment = answer["deploymentId"].as_str().expect("a deployment").to_owned();
-    until("the first new instance runs", SOON, async || {
+    let midway = until("the first new instance runs", SOON, async || {
         let now = tasks::by_task(cluster.folder());
-        check(now.len() == first.len() + 1, || format!("{now:?}"))
+        check(now.len() == first.len() + 1, || format!("{now:?}"))?;
+        Ok(now)
     })
     .await;
-    let midway = tasks::by_task(cluster.folder());
     kill_supervisors(&mut cluster).await;
     let listed = cluster.get("/v2/deployments").await;
     assert_eq!(listed[0]["id"], deployment, "the deployment is not in the list: {listed}");
@@ -52,7 +54,7 @@ async fn an_upgrade_goes_on_after_the_death_of_every_supervisor() {
     })
     .await;
     kill_supervisors(&mut cluster).await;
-    cluster.wait_healthy("/rolling", INSTANCES, SOON).await;
+    cluster.wait_healthy("/rolling", INSTANCES, LONG).await;
 
     let after = tasks::by_task(cluster.folder());
     assert_eq!(after.len(), INSTANCES + 2, "{after:?}");
@@ -118,7 +120,7 @@ async fn apps_are_served_and_nothing_is_lost_when_every_master_dies() {
 
     // Acknowledged in the last moment, by the masters and by the supervisor.
     for number in 0..50 {
-        assert_eq!(put(&cluster, number).await, 200);
+        cluster.state(&state::put("deaths", &format!("k{number}"), b"kept")).await;
     }
     let last = json!({ "id": "/last", "cmd": "exec sleep 1000", "cpus": 0.1, "mem": 32, "instances": 0 });
     let (status, answer) = cluster.ask(Method::POST, "/v2/apps", Some(&last)).await;
@@ -141,7 +143,8 @@ async fn apps_are_served_and_nothing_is_lost_when_every_master_dies() {
     cluster.leading_master().await;
     cluster.leading_marathon().await;
     for number in 0..50 {
-        assert!(exists(&cluster, number).await, "write {number} was acknowledged and is lost");
+        let found = cluster.state(&state::get("deaths", &format!("k{number}"))).await;
+        assert!(state::found(&found), "write {number} was acknowledged and is lost");
     }
     let (status, found) = cluster.ask(Method::GET, "/v2/apps/last", None).await;
     assert_eq!(status, 200, "{found}");
@@ -163,19 +166,4 @@ fn assert_kept(before: &BTreeMap<String, Vec<i32>>, folder: &Path) {
     for (task, pids) in before {
         assert_eq!(after.get(task), Some(pids), "{task} was touched");
     }
-}
-
-async fn put(cluster: &Cluster, number: usize) -> u16 {
-    let leader = cluster.leading_master().await;
-    let call = state::put("deaths", &format!("k{number}"), b"kept");
-    let url = format!("http://{}/api/v1/state", cluster.master_addresses[leader]);
-    cluster.http.post(url).json(&call).send().await.expect("an answer").status().as_u16()
-}
-
-async fn exists(cluster: &Cluster, number: usize) -> bool {
-    let leader = cluster.leading_master().await;
-    let call = state::get("deaths", &format!("k{number}"));
-    let url = format!("http://{}/api/v1/state", cluster.master_addresses[leader]);
-    let answer = cluster.http.post(url).json(&call).send().await.expect("an answer");
-    state::found(&answer.json().await.expect("JSON"))
 }

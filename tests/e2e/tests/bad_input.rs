@@ -212,7 +212,7 @@ fn a_second_process_on_a_data_directory_is_refused() {
             std::thread::sleep(Duration::from_millis(10));
         }
         let mut second = Process::start(folder.path(), &format!("{role}-second"), arguments(ports::free()));
-        let status = second.wait_exit(Duration::from_secs(10));
+        let status = second.wait_exit(Duration::from_secs(30));
         assert_eq!(status.code(), Some(2), "{}", second.log_tail());
         assert!(second.log_text().contains(&data.display().to_string()), "{}", second.log_tail());
     }

@@ -25,12 +25,12 @@ async fn a_copy_of_an_agent_ends_and_the_agent_goes_on() {
     });
     let (status, answer) = cluster.ask(Method::POST, "/v2/apps", Some(&app)).await;
     assert_eq!(status, 201, "{answer}");
-    until("the tasks run", SOON, async || {
+    let before = until("the tasks run", SOON, async || {
         let running = tasks::by_task(cluster.folder());
-        check(running.len() == 2, || format!("{running:?}\n{}", cluster.logs()))
+        check(running.len() == 2, || format!("{running:?}\n{}", cluster.logs()))?;
+        Ok(running)
     })
     .await;
-    let before = tasks::by_task(cluster.folder());
 
     let (from, to) = (cluster.dir("agent-0"), cluster.dir("copy"));
     let copied = Command::new("cp").arg("-a").args([&from, &to]).status().expect("cp runs");

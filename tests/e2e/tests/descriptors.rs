@@ -12,6 +12,8 @@ use reqwest::Method;
 use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(30);
+/// The pids of each task.
+type Processes = BTreeMap<String, Vec<i32>>;
 /// How long a process is watched while it has none.
 const WATCHED: Duration = Duration::from_secs(2);
 /// The most it may work meanwhile: one that spins works all the time.
@@ -28,24 +30,21 @@ async fn without_descriptors_nothing_spins_and_no_task_dies() {
     };
     let (status, answer) = cluster.ask(Method::POST, "/v2/apps", Some(&app(2))).await;
     assert_eq!(status, 201, "{answer}");
-    wait_running(&cluster, 2).await;
-    let before = tasks::by_task(cluster.folder());
+    let before = wait_running(&cluster, 2).await;
 
     let address = &cluster.agent_addresses[0];
     exhaust(&cluster.agents[0], address).await;
-    are_untouched(&cluster, &before);
+    are_untouched(&cluster, &before).await;
     let (status, answer) = cluster.ask(Method::PUT, "/v2/apps//app?force=true", Some(&app(4))).await;
     assert_eq!(status, 200, "{answer}");
-    wait_running(&cluster, 4).await;
-    are_untouched(&cluster, &before);
+    let more = wait_running(&cluster, 4).await;
+    are_among(&before, &more);
 
-    let before = tasks::by_task(cluster.folder());
     exhaust(&cluster.masters[0], &cluster.master_addresses[0]).await;
-    are_untouched(&cluster, &before);
+    are_untouched(&cluster, &more).await;
     let (status, answer) = cluster.ask(Method::PUT, "/v2/apps//app?force=true", Some(&app(5))).await;
     assert_eq!(status, 200, "{answer}");
-    wait_running(&cluster, 5).await;
-    are_untouched(&cluster, &before);
+    are_among(&more, &wait_running(&cluster, 5).await);
 }
 
 /// Leaves a process without descriptors for a while, in which nobody new is answered and it hardly works; then somebody is.
@@ -68,7 +67,10 @@ async fn exhaust(process: &Process, address: &str) {
     assert!(answer.is_err(), "{answer:?}: a connection was taken without a descriptor");
     let (worked, passed) = (work(pid) - worked, began.elapsed());
     assert!(worked < BUSY, "it worked for {worked:?} of {passed:?}\n{}", process.log_tail());
-    assert!(process.log_text().contains("Too many open files"), "{}", process.log_tail());
+    until("it says why", SOON, async || {
+        check(process.log_text().contains("Too many open files"), || process.log_tail())
+    })
+    .await;
     bound_descriptors(pid, most);
     until("it answers again", SOON, async || {
         let answer = ask(Duration::from_secs(5)).await;
@@ -98,18 +100,23 @@ fn work(pid: i32) -> Duration {
     Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
-async fn wait_running(cluster: &Cluster, count: usize) {
+/// As many as that, and none that is just becoming what it is to run.
+async fn wait_running(cluster: &Cluster, count: usize) -> Processes {
     until(&format!("{count} tasks run"), SOON, async || {
         let running = tasks::by_task(cluster.folder());
-        check(running.len() == count, || format!("{running:?}\n{}", cluster.logs()))
+        check(running.len() == count, || format!("{running:?}\n{}", cluster.logs()))?;
+        Ok(running)
     })
-    .await;
+    .await
 }
 
-/// Those tasks are the processes they were.
-fn are_untouched(cluster: &Cluster, before: &BTreeMap<String, Vec<i32>>) {
-    let now = tasks::by_task(cluster.folder());
+/// There are those tasks, and they are the processes they were.
+async fn are_untouched(cluster: &Cluster, before: &Processes) {
+    are_among(before, &wait_running(cluster, before.len()).await);
+}
+
+fn are_among(before: &Processes, now: &Processes) {
     for (task, pids) in before {
-        assert_eq!(now.get(task), Some(pids), "{task}\n{}", cluster.logs());
+        assert_eq!(now.get(task), Some(pids), "{task} was touched");
     }
 }

@@ -9,6 +9,9 @@ use e2e::process::Process;
 use e2e::wait::{check, until};
 use serde_json::Value;
 
+/// Longer than anything here takes on a busy machine.
+const LONG: Duration = Duration::from_secs(30);
+
 /// A small file system of its own, unmounted when dropped.
 struct SmallDisk<'a>(&'a Path);
 
@@ -43,8 +46,8 @@ async fn a_full_disk_stops_a_master_before_it_acknowledges() {
         format!("--data-dir={}", data.join("m").display()),
     ];
     let mut master = Process::start(folder.path(), "master", arguments);
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().expect("a client");
-    until("the master serves", Duration::from_secs(20), async || {
+    let http = reqwest::Client::builder().timeout(LONG).build().expect("a client");
+    until("the master serves", LONG, async || {
         let answer = http.get(format!("http://{address}/slaves")).send().await;
         check(answer.as_ref().is_ok_and(|answer| answer.status() == 200), || format!("{answer:?}"))
     })
@@ -63,14 +66,14 @@ async fn a_full_disk_stops_a_master_before_it_acknowledges() {
     }
     assert!(kept >= 20, "only {kept} writes were acknowledged on an empty disk");
     assert!(kept < 200, "every write was acknowledged on a full disk");
-    let status = master.wait_exit(Duration::from_secs(10));
+    let status = master.wait_exit(LONG);
     assert_eq!(status.code(), Some(1), "{}", master.log_tail());
     assert!(master.log_text().contains("No space left on device"), "{}", master.log_tail());
 
     // With room again it starts, and all that it acknowledged is there.
     filler.set_len(0).expect("emptied");
     master.restart();
-    until("the master serves again", Duration::from_secs(20), async || {
+    until("the master serves again", LONG, async || {
         let answer = http.get(format!("http://{address}/slaves")).send().await;
         check(answer.as_ref().is_ok_and(|answer| answer.status() == 200), || format!("{answer:?}"))
     })

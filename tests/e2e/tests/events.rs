@@ -51,7 +51,6 @@ async fn a_reader_goes_on_after_each_death_without_gap_or_repetition() {
 
     // What a reader gets that begins at the same place and was never cut off.
     let leader = cluster.leading_marathon().await;
-    let last = seen.load(Ordering::Relaxed);
     stop.store(true, Ordering::Relaxed);
     change(&cluster, 9).await;
     let followed = tokio::time::timeout(SOON, reader).await.expect("it ends").expect("no panic");
@@ -63,7 +62,7 @@ async fn a_reader_goes_on_after_each_death_without_gap_or_repetition() {
         let event = tokio::time::timeout(SOON, whole.next()).await.expect("soon").expect("an event");
         at_once.push(event);
     }
-    assert!(last - first > 50, "only {} events", last - first);
+    assert!(followed.len() > 30, "only {} events", followed.len());
     assert_eq!(followed, at_once);
     let gaps: Vec<_> = followed.windows(2).filter(|pair| pair[1].id != pair[0].id + 1).collect();
     assert!(gaps.is_empty(), "the numbers have gaps: {gaps:#?}");

@@ -10,9 +10,9 @@ use e2e::wait::{check, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 /// The masters' patience with an agent, one app's own patience, and a relaunch.
-const LOST: Duration = Duration::from_secs(40);
+const LOST: Duration = Duration::from_secs(90);
 
 /// Replaced at once when its agent is lost; replaced after a while; never.
 const APPS: [&str; 3] = ["/quick", "/patient", "/loyal"];

@@ -101,7 +101,10 @@ async fn commands_run_inside(rig: &mut Rig) {
         environment: vec![("B".into(), "2".into())],
     };
     let long = Duration::from_secs(30);
-    assert_eq!(runner.run(ask("test $B = 2 && cat /inside"), long).await, Ok(ExitStatus::Code(0)));
+    assert_eq!(
+        runner.run(ask("test $B = 2 && until cat /inside; do sleep 0.05; done"), long).await,
+        Ok(ExitStatus::Code(0))
+    );
     assert_eq!(runner.run(ask("exit 9"), long).await, Ok(ExitStatus::Code(9)));
     let short = Duration::from_millis(300);
     assert_eq!(runner.run(ask("sleep 1000"), short).await, Err(ProbeError::Timeout(short)));

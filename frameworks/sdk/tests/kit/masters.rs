@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::space::{Request, Space};
 
 /// Long beside anything that is waited for.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// One master.
 pub(crate) struct Master {

@@ -1,7 +1,6 @@
 //! A scheduler run by the kit, against masters that follow a script.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use sdk::offer::Offer;
 use sdk::scheduler::{AskError, Handle, Records, RunError, Runner, Scheduler, Settings};
@@ -14,7 +13,7 @@ use sdk::{AgentId, Failure, FrameworkId, TaskId, TaskState};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::masters::{Master, answer, masters};
+use crate::masters::{DEADLINE, Master, answer, masters};
 use crate::space::Space;
 
 /// Launches as many tasks as it is asked for, one an offer, and remembers how each stands.
@@ -102,7 +101,7 @@ fn start(masters: &[Master], wanted: usize) -> Run {
 
 impl Run {
     async fn hear(&mut self, expected: &str) {
-        let told = tokio::time::timeout(Duration::from_secs(20), self.told.recv()).await;
+        let told = tokio::time::timeout(DEADLINE, self.told.recv()).await;
         assert_eq!(told.expect("told in time").expect("it runs"), expected);
     }
 
@@ -190,7 +189,7 @@ async fn after_a_lost_stream_it_is_the_same_framework_and_asks_about_its_tasks()
 async fn a_master_without_heartbeats_is_left() {
     let (_space, mut masters) = masters::<2>().await;
     let mut run = start(&masters, 1);
-    let (silent, _) = masters[0].subscribed_with("F", 0.05).await;
+    let (silent, _) = masters[0].subscribed_with("F", 1.0).await;
     run.hear_first(&mut masters[0], "F").await;
     run.hear("disconnected").await;
     silent.closed().await;

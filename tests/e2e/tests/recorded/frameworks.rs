@@ -1,5 +1,7 @@
 //! A framework of the plainest kind, from its subscription to its teardown, and one that is aware of partitions.
 
+use std::path::Path;
+
 use e2e::cluster::Cluster;
 use e2e::scheduler::Scheduler;
 use e2e::wait::{check, until};
@@ -20,7 +22,7 @@ const AWARE: [&str; 4] = ["MULTI_ROLE", "PARTITION_AWARE", "RESERVATION_REFINEME
 /// A framework that knows nothing of partitions. A task of it runs when it is given back.
 pub(crate) async fn plain(cluster: &Cluster, book: &mut Book) -> Scheduler {
     let mut own = Scheduler::listening(master(cluster), &info("plain", "*", &PLAIN)).await;
-    launches(book, &mut own).await;
+    launches(book, &mut own, &cluster.folder().join("seen")).await;
     refused(book, &mut own).await;
     reconciles(book, &mut own).await;
     calls(cluster, book, &own).await;
@@ -33,9 +35,10 @@ pub(crate) async fn plain(cluster: &Cluster, book: &mut Book) -> Scheduler {
     own
 }
 
-async fn launches(book: &mut Book, own: &mut Scheduler) {
+/// The one that ends well does so when the file `seen` is there: its health must be told before.
+async fn launches(book: &mut Book, own: &mut Scheduler, seen: &Path) {
     let offer = own.offer().await;
-    let mut well = task(&offer, "well", "sleep 1");
+    let mut well = task(&offer, "well", &format!("until test -e {}; do sleep 0.1; done", seen.display()));
     well["labels"] = json!({ "labels": [{ "key": "k", "value": "v" }] });
     let ports = json!({ "ports": [{ "number": 80, "name": "http", "protocol": "tcp" }] });
     well["discovery"] = json!({ "visibility": "CLUSTER", "name": "svc", "ports": ports });
@@ -52,6 +55,10 @@ async fn launches(book: &mut Book, own: &mut Scheduler) {
         let (_, news) = own.news().await;
         let name = match (news["task_id"]["value"].as_str(), news["state"].as_str()) {
             (Some("well"), Some("TASK_FINISHED")) => "task that ends well",
+            (Some("well"), Some("TASK_RUNNING")) if news["healthy"] == true => {
+                std::fs::write(seen, "").expect("written");
+                continue;
+            }
             (Some("fails"), Some("TASK_FAILED")) => "task that fails",
             (Some("uri"), Some("TASK_FAILED")) => "task that cannot be fetched",
             (Some("killed"), Some("TASK_KILLED")) => "task that is killed",
