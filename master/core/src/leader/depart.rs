@@ -8,6 +8,7 @@ use wire::v1::task_status::Reason as Why;
 
 use super::Turn;
 use super::proposals::Proposal;
+use super::status::end_forwarded;
 use crate::effect::{AgentOrder, Effect, Observation, OperatorEvent, Reason, SchedulerEvent};
 use crate::input::Peer;
 use crate::registry::{AgentCommand, Command};
@@ -145,6 +146,7 @@ impl Turn<'_> {
     fn depart_task(&mut self, id: &AgentId, framework: &FrameworkId, task: &TaskId, departure: &Departure) {
         let Some(record) = self.task(framework, task) else { return };
         if record.state.is_terminal() {
+            self.tell_unheard_end(id, framework, task);
             return self.complete(framework, task);
         }
         let (state, reason) = self.told_departure(framework, departure);
@@ -163,6 +165,16 @@ impl Turn<'_> {
             let Some((first, _)) = framework.unreachable.get_min().cloned() else { break };
             framework.unreachable.remove(&first);
         }
+    }
+
+    /// The agent leaves with the update of a task's end. A scheduler that was told that the task runs has no reason to ask
+    /// again, and would wait for its end for ever.
+    fn tell_unheard_end(&mut self, id: &AgentId, framework: &FrameworkId, task: &TaskId) {
+        let Some(record) = self.task(framework, task).filter(|record| !end_forwarded(record)) else { return };
+        let state = self.told(framework, record.state);
+        let message = "Agent has been removed before it could pass on how the task ended";
+        let status = self.master_status(task, Some(id), state, Why::AgentRemoved, message);
+        self.book_and_tell(framework, task, state, status);
     }
 
     /// What was unreachable on an agent that never returns has ended.

@@ -13,6 +13,7 @@ use wire::v1::{self, TaskStatus};
 
 use super::Turn;
 use super::state_api::Waiting;
+use super::status::end_forwarded;
 use super::streams::Listener;
 use crate::call::Verb;
 use crate::effect::{Effect, SchedulerEvent};
@@ -255,9 +256,7 @@ impl Turn<'_> {
     /// How a task ended. If its agent left with the update that would have said so, what was passed on last is of a task
     /// that ran: told again and again, it would keep the scheduler waiting for an end that never comes.
     fn tell_end(&mut self, framework: &FrameworkId, task: &Arc<Task>) {
-        let told = task.forwarded.as_ref().and_then(|last| v1::TaskState::try_from(last.state).ok());
-        let told = told.and_then(|state| TaskState::from_name(state.as_str_name()));
-        if told.is_none_or(TaskState::is_terminal) {
+        if task.forwarded.is_none() || end_forwarded(task) {
             return self.tell_latest(framework, task);
         }
         self.tell_latest(framework, &Task { forwarded: None, ..(**task).clone() });

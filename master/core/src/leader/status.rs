@@ -159,8 +159,7 @@ impl Turn<'_> {
         let last = record.forwarded.as_ref();
         let again = last.is_some_and(|last| last.uuid.is_some() && last.uuid == status.uuid);
         // Whatever comes after the end: the acknowledgement that counts is that of the end.
-        let ended =
-            last.is_some_and(|last| TaskState::try_from(last.state).is_ok_and(TaskState::is_terminal));
+        let ended = end_forwarded(record);
         if !ended {
             record.forwarded = Some(Arc::clone(status));
         }
@@ -213,10 +212,8 @@ impl Turn<'_> {
     pub(super) fn acknowledge(&mut self, framework: FrameworkId, task: TaskId, agent: &AgentId, uuid: Bytes) {
         let ends = self.task(&framework, &task).is_some_and(|record| {
             record.agent == *agent
-                && record.forwarded.as_ref().is_some_and(|last| {
-                    last.uuid.as_ref() == Some(&uuid)
-                        && TaskState::try_from(last.state).is_ok_and(TaskState::is_terminal)
-                })
+                && record.forwarded.as_ref().is_some_and(|last| last.uuid.as_ref() == Some(&uuid))
+                && end_forwarded(record)
         });
         if ends {
             self.complete(&framework, &task);
@@ -322,6 +319,12 @@ impl Turn<'_> {
             "invalid_framework_to_executor_messages"
         });
     }
+}
+
+/// Whether the last update that was passed on of a task is that of its end.
+pub(super) fn end_forwarded(task: &Task) -> bool {
+    let last = task.forwarded.as_ref();
+    last.is_some_and(|last| TaskState::try_from(last.state).is_ok_and(TaskState::is_terminal))
 }
 
 pub(super) fn push_completed(framework: &mut Framework, task: Arc<Task>) {
