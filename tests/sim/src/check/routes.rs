@@ -40,8 +40,9 @@ impl Routes {
         }
     }
 
-    /// The sidecar was told of apps and their instances.
-    pub fn listed(&mut self, apps: &[AppInfo]) {
+    /// The sidecar was told of apps and their instances. One that a list says to be well may be led to, though it was told to
+    /// be ill before. The list may be the older word of the two: the time until nothing leads there begins anew.
+    pub fn listed(&mut self, apps: &[AppInfo], now: Micros) {
         for info in apps {
             if info.app.health_checks.as_ref().is_some_and(|checks| !checks.is_empty()) {
                 self.checked.extend(info.app.id.clone());
@@ -50,6 +51,7 @@ impl Routes {
                 let results = &task.health_check_results;
                 if !results.is_empty() && results.iter().all(|result| result.alive) {
                     self.well.insert(task.id.clone());
+                    self.unfit.entry(task.id.clone()).and_modify(|since| *since = now);
                 }
             }
         }
@@ -90,15 +92,21 @@ mod tests {
 
     use super::*;
 
-    /// Leads to the only instance of an app with these checks, which is said to be as these results say.
-    fn lawful(checks: &serde_json::Value, results: &serde_json::Value) -> bool {
+    /// The only instance of an app with these checks, which is said to be as these results say.
+    fn shop(checks: &serde_json::Value, results: &serde_json::Value) -> (String, AppInfo) {
         let app = AppId::parse("/shop", &AppId::root()).expect("lawful");
         let task = InstanceId::new(&app, "00000000-0000-0000-0000-000000000001").task(1).to_string();
         let info = json!({"id": "/shop", "healthChecks": checks, "tasks": [
             {"id": task, "appId": "/shop", "healthCheckResults": results}
         ]});
+        (task, serde_json::from_value(info).expect("lawful"))
+    }
+
+    /// Leads to it.
+    fn lawful(checks: &serde_json::Value, results: &serde_json::Value) -> bool {
+        let (task, info) = shop(checks, results);
         let mut routes = Routes::default();
-        routes.listed(&[serde_json::from_value(info).expect("lawful")]);
+        routes.listed(&[info], 0);
         routes.leads_to(BTreeSet::from([task]), 0);
         routes.findings.wrong.is_empty()
     }
@@ -120,6 +128,19 @@ mod tests {
         routes.look(DELAY - 1);
         assert!(routes.findings.wrong.is_empty());
         routes.look(DELAY);
+        assert!(!routes.findings.wrong.is_empty());
+    }
+
+    #[test]
+    fn who_is_listed_as_well_may_be_led_to_until_two_seconds_later() {
+        let (task, info) = shop(&json!([{}]), &json!([{"alive": true}]));
+        let mut routes = Routes::default();
+        routes.told(&task, false, 0);
+        routes.listed(&[info], 10 * DELAY);
+        routes.leads_to(BTreeSet::from([task]), 10 * DELAY);
+        routes.look(11 * DELAY - 1);
+        assert!(routes.findings.wrong.is_empty(), "{:?}", routes.findings);
+        routes.look(11 * DELAY);
         assert!(!routes.findings.wrong.is_empty());
     }
 }

@@ -164,7 +164,7 @@ impl Sidecar {
             return cx.later(self.host, ANSWER, Due::Timeout(conn));
         }
         if let Frame::Apps(apps) = &frame {
-            cx.judge.routes.listed(apps);
+            cx.judge.routes.listed(apps, cx.now);
         }
         match (kind, frame) {
             (Kind::List(token), Frame::Apps(apps)) => {
