@@ -185,7 +185,13 @@ impl World {
     /// a master comes a new one.
     fn tend(&mut self, host: Host) {
         match &self.actors[host.0 as usize] {
-            Actor::Agent(agent) if agent.refuses() => self.restart(host, true),
+            Actor::Agent(agent) if agent.refuses() => {
+                self.restart(host, true);
+                // Until then it is done once, for all, when everything heals.
+                if !self.stormy {
+                    self.end_widowed_copies();
+                }
+            }
             Actor::Master(master) if master.refuses() => self.replace(host),
             Actor::Master(master) if master.is_outdated() => {
                 self.cx.of_mut(host).next = true;
