@@ -50,7 +50,8 @@ struct Job {
 #[derive(Debug)]
 struct Entry {
     last: Run,
-    tasks: BTreeSet<String>,
+    /// Its tasks, each with those that were given up, and not heard of again, when it was decided.
+    tasks: BTreeMap<String, BTreeSet<String>>,
     gone: bool,
 }
 
@@ -96,12 +97,12 @@ impl Once {
     pub fn launched(&mut self, task: &TaskId, host: Host, now: Micros, ends: Option<Micros>, well: bool) {
         let Some((id, _)) = of_task(task.as_str()) else { return };
         let entry = self.runs.get(&id);
-        let recorded = entry.is_some_and(|entry| entry.tasks.contains(task.as_str()));
+        let missing = entry.and_then(|entry| entry.tasks.get(task.as_str()));
         let over = entry.is_some_and(|entry| entry.last.state.is_over());
-        let missing = entry.into_iter().flat_map(|entry| entry.last.missing());
-        let missing = missing.map(|(task, _)| task.to_owned()).collect();
-        let wrong = self.attempts.begins(&id, task, host, now, (ends, well), &missing);
-        self.findings.look(recorded, || format!("{task} begins at {now} µs and was not recorded before"));
+        let none = BTreeSet::new();
+        let wrong = self.attempts.begins(&id, task, host, now, (ends, well), missing.unwrap_or(&none));
+        self.findings
+            .look(missing.is_some(), || format!("{task} begins at {now} µs and was not recorded before"));
         self.findings.look(!over, || format!("{task} begins at {now} µs, after the end of its run"));
         self.findings
             .look(wrong.is_none(), || format!("{task} begins at {now} µs: {}", wrong.unwrap_or_default()));
@@ -252,11 +253,14 @@ impl Once {
         }
         let entry = self.runs.entry(id.clone()).or_insert_with(|| Entry {
             last: run.clone(),
-            tasks: BTreeSet::new(),
+            tasks: BTreeMap::new(),
             gone: false,
         });
         entry.last = run.clone();
-        entry.tasks.extend(task);
+        if let Some(task) = task {
+            let missing = || run.missing().map(|(task, _)| task.to_owned()).collect();
+            entry.tasks.entry(task).or_insert_with(missing);
+        }
         if first && id.part.is_none() {
             self.made(&id, &run);
         }
@@ -378,6 +382,7 @@ impl Once {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use chronos::core::run::{Lost, Task};
     use master_core::registry::Entry as Stored;
     use serde_json::json;
 
@@ -395,6 +400,45 @@ mod tests {
             lease: None,
         };
         (1, Event::Put(std::sync::Arc::new(stored)))
+    }
+
+    fn task(run: &RunId, attempt: u32) -> TaskId {
+        TaskId::parse(&format!("ct:{}:{attempt}:{}:", run.due.as_millis(), run.job)).expect("lawful")
+    }
+
+    fn launched(id: &TaskId) -> Task {
+        let [queue, agent, host, offer] = [""; 4].map(str::to_owned);
+        Task { queue: queue.into(), cost: 0, id: id.to_string(), agent, host, offer, lost: None }
+    }
+
+    fn give_up(run: &mut Run) {
+        run.task.as_mut().expect("it has a task").lost = Some(Lost::default());
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_up_and_ended_after_the_next_was_decided_is_no_other() {
+        let id = RunId::new("job", Time::ZERO);
+        let (first, second) = (task(&id, 0), task(&id, 1));
+        let lawful = |heard_before: bool| {
+            let mut once = Once::default();
+            let mut run = Run::new(Time::ZERO, id.clone(), Trigger::Manual);
+            run.task = Some(launched(&first));
+            once.put_run(run.clone());
+            once.launched(&first, Host(0), 1, Some(2), true);
+            give_up(&mut run);
+            if heard_before {
+                run.found(first.as_str(), "TASK_FINISHED", Some(0));
+            }
+            run.begin_attempt();
+            run.task = Some(launched(&second));
+            once.put_run(run.clone());
+            run.found(first.as_str(), "TASK_FINISHED", Some(0));
+            once.put_run(run);
+            once.launched(&second, Host(1), 4, Some(5), true);
+            once.findings.wrong.is_empty()
+        };
+        assert!(lawful(false));
+        assert!(!lawful(true));
     }
 
     /// A job that runs after another, and a success of that one.
