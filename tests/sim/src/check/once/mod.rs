@@ -65,6 +65,8 @@ pub struct Once {
     removals: BTreeSet<String>,
     /// Jobs that came with the revision being looked at: whether they were there before what it says of others is not told.
     fresh: BTreeSet<String>,
+    /// Jobs whose definition did: of several that were stored at once only the last is seen.
+    redefined: BTreeSet<String>,
     /// The run that each request was for.
     tokens: BTreeMap<(String, String), RunId>,
     /// What was seen.
@@ -149,6 +151,7 @@ impl Once {
     fn revision(&mut self, events: &[(Index, Event)]) {
         let (mut statuses, mut runs, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         self.fresh.clear();
+        self.redefined.clear();
         for (_, event) in events {
             let key = event.key().strip_prefix(RECORDS).unwrap_or_default();
             let value = match event {
@@ -189,6 +192,7 @@ impl Once {
             Ok(record) => record,
             Err(error) => return self.findings.wrong(format!("the record of {name}: {error}")),
         };
+        self.redefined.insert(name.to_owned());
         let definition = record.definition;
         let job = self.jobs.entry(name.to_owned()).or_default();
         if !job.present {
@@ -277,8 +281,9 @@ impl Once {
         let due = schedules
             .any(|repeating| repeating.has(run.due) && run.up_to.is_none_or(|last| repeating.has(last)));
         let scheduled = run.trigger == Trigger::Schedule;
-        // One that has begun anew may be due at any time that was free before.
-        let certain = scheduled || job.schedules.len() == 1;
+        // One that has begun anew may be due at any time that was free before, and one that was posted twice before it was
+        // stored has runs of a schedule that nobody sees.
+        let certain = (scheduled || job.schedules.len() == 1) && !self.redefined.contains(&*run.job);
         self.findings.look(due == scheduled || !certain, || {
             format!("{id} was made for {:?}; its job is due then: {due}", run.trigger)
         });
@@ -439,6 +444,25 @@ mod tests {
         };
         assert!(lawful(false));
         assert!(!lawful(true));
+    }
+
+    #[test]
+    fn a_job_that_is_stored_with_a_run_may_have_had_another_schedule_before() {
+        let job = |start: &str| {
+            let schedule = format!("R1/{start}/PT1M");
+            json!({ "definition": { "name": "job", "command": "true", "schedule": schedule } })
+        };
+        let (before, after) = (job("1970-01-01T00:00:10Z"), job("1970-01-01T00:00:20Z"));
+        let run = Run::new(Time::ZERO, RunId::new("job", Time::from_secs(10)), Trigger::Schedule);
+        let run = put("run/job@10000", &serde_json::to_value(run).expect("a run is JSON"));
+        let lawful = |revisions: &[&[(Index, Event)]]| {
+            let mut once = Once::default();
+            revisions.iter().for_each(|revision| once.revision(revision));
+            once.findings.wrong.is_empty()
+        };
+        assert!(lawful(&[&[put("job/job", &before)], std::slice::from_ref(&run)]));
+        assert!(lawful(&[&[put("job/job", &after), run.clone()]]));
+        assert!(!lawful(&[&[put("job/job", &after)], &[run]]));
     }
 
     /// A job that runs after another, and a success of that one.
