@@ -76,6 +76,12 @@ impl Attempts {
         self.0.contains_key(id)
     }
 
+    /// Whether this attempt did its work, and its machine was there to say so.
+    pub(super) fn did(&self, id: &RunId, task: &str) -> bool {
+        let mut attempts = self.0.get(id).into_iter().flatten();
+        attempts.any(|attempt| attempt.task.as_str() == task && attempt.well && !attempt.lost)
+    }
+
     /// Whether its work was done.
     pub(super) fn done(&self, id: &RunId) -> bool {
         self.0.get(id).is_some_and(|attempts| attempts.iter().any(|attempt| attempt.well))

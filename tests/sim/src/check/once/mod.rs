@@ -302,6 +302,7 @@ impl Once {
         let fine = match run.state {
             State::Succeeded => done,
             State::Skipped => !begun && !run.reason.is_empty(),
+            State::Failed => !run.reason.is_empty() && !self.did(run),
             _ => !run.reason.is_empty(),
         };
         self.findings.look(fine, || {
@@ -316,6 +317,19 @@ impl Once {
             for (name, job) in &mut self.jobs {
                 job.owed += u64::from(waits(job) && !self.fresh.contains(name));
             }
+        }
+    }
+
+    /// Whether its last attempts did the work, and could be heard to have done so.
+    fn did(&self, run: &Run) -> bool {
+        let task = |run: &Run| {
+            let task = run.task.as_ref().filter(|task| task.lost.is_none())?;
+            Some(self.attempts.did(&run.id(), &task.id))
+        };
+        let part = |part| task(&self.runs.get(&run.id().part(part))?.last);
+        match &run.parts {
+            None => task(run) == Some(true),
+            Some(parts) => (0..parts.size).all(|index| part(index) == Some(true)),
         }
     }
 
@@ -418,6 +432,32 @@ mod tests {
 
     fn give_up(run: &mut Run) {
         run.task.as_mut().expect("it has a task").lost = Some(Lost::default());
+    }
+
+    /// A run of one task, which ends as is said, is recorded as failed.
+    fn failed(well: bool, change: impl FnOnce(&mut Once, &mut Run)) -> Once {
+        let id = RunId::new("job", Time::ZERO);
+        let task = task(&id, 0);
+        let mut run = Run::new(Time::ZERO, id, Trigger::Manual);
+        run.state = State::Launched;
+        run.task = Some(launched(&task));
+        let mut once = Once::default();
+        once.put_run(run.clone());
+        once.launched(&task, Host(0), 1, Some(2), well);
+        change(&mut once, &mut run);
+        run.state = State::Failed;
+        run.reason = "it was told so".to_owned();
+        once.put_run(run);
+        once
+    }
+
+    #[test]
+    fn what_ran_to_its_end_has_not_failed_unless_nobody_could_hear_of_it() {
+        assert!(failed(false, |_, _| {}).findings.wrong.is_empty());
+        assert!(!failed(true, |_, _| {}).findings.wrong.is_empty());
+        assert!(failed(true, |once, _| once.stopped(Host(0), 3)).findings.wrong.is_empty());
+        let given_up = failed(true, |_, run| give_up(run));
+        assert!(given_up.findings.wrong.is_empty(), "{:?}", given_up.findings);
     }
 
     #[test]
