@@ -182,12 +182,15 @@ impl Runner {
     async fn hold(&mut self, lease: &str, granted: Instant) {
         let mut safe_until = granted + limits::LEADERSHIP;
         loop {
-            self.pause(limits::LEADERSHIP / limits::KEEPALIVES).await;
+            self.pause(keepalive_in(safe_until, Instant::now())).await;
             if self.over() {
                 return;
             }
             let asked = Instant::now();
             let left = safe_until.saturating_duration_since(asked);
+            if left.is_zero() {
+                return tracing::warn!("the lease of leadership was not renewed in time");
+            }
             match tokio::time::timeout(left, self.state.lease_keepalive(lease)).await {
                 Ok(Ok(_)) => safe_until = asked + limits::LEADERSHIP,
                 Ok(Err(StateError::Refused { message, .. })) => {
@@ -235,6 +238,28 @@ impl Runner {
     }
 }
 
+/// How long to wait before the next keepalive. After `safe_until` a standby may lead, and this instance must not take
+/// itself for the leader any more: where an answer that took long leaves little, half of that is for the keepalive.
+fn keepalive_in(safe_until: Instant, now: Instant) -> Duration {
+    (limits::LEADERSHIP / limits::KEEPALIVES).min(safe_until.saturating_duration_since(now) / 2)
+}
+
 fn text(value: &Base64) -> Option<String> {
     String::from_utf8(value.0.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_whose_keepalive_was_answered_late_leads_no_longer_than_its_lease_is_safe() {
+        let asked = Instant::now();
+        let safe_until = asked + limits::LEADERSHIP;
+        let usual = limits::LEADERSHIP / limits::KEEPALIVES;
+        assert_eq!(keepalive_in(safe_until, asked), usual);
+        let late = asked + Duration::from_millis(2_500);
+        assert_eq!(late + keepalive_in(safe_until, late), late + Duration::from_millis(250));
+        assert_eq!(keepalive_in(safe_until, safe_until + usual), Duration::ZERO);
+    }
 }
