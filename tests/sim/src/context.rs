@@ -262,6 +262,8 @@ impl Context {
             return None;
         }
         if self.of(to).up && self.of(to).paused_until > self.now {
+            // The system shakes hands for a process that is stopped: whoever dialled it waits for an answer.
+            self.net.conns.get_mut(&id)?.reached = true;
             self.of_mut(to).backlog.push_back(Event::Arrive { conn: id, side, frame });
             return None;
         }
@@ -285,6 +287,7 @@ impl Context {
                 return None;
             }
             if self.of(to).up && self.of(to).paused_until > self.now {
+                self.net.conns.get_mut(&id)?.reached = true;
                 self.of_mut(to).backlog.push_back(Event::Flush { conn: id, side });
                 return None;
             }
