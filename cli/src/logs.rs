@@ -38,7 +38,12 @@ pub(crate) fn start(format: LogFormat, file: Option<&Path>) -> Result<(), String
             BoxMakeWriter::new(io::stderr.and(lines))
         }
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        // A line that cannot be written is lost. To tell of that on standard error panics when that is what fails: a full
+        // disk, or a log's reader that is gone, would end the process.
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => {
             let ansi = file.is_none() && io::stderr().is_terminal();
@@ -70,6 +75,11 @@ fn keep<S: 'static>(handle: Handle<EnvFilter, S>) {
     };
     // Set once: a process starts its log once.
     let _ = SET_LEVEL.set(Box::new(set));
+}
+
+/// Writes a line for people to standard error. One that cannot be written is lost, where `eprintln!` would panic.
+pub(crate) fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Makes the log say more: 0 what `STOA_LOG` asks for, 1 `debug`, 2 and above `trace`.

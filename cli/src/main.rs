@@ -67,6 +67,6 @@ fn main() -> ExitCode {
 
 /// Says what is wrong with flags or configuration. Nothing was started or written.
 fn usage(problem: &str) -> ExitCode {
-    eprintln!("stoa: {problem}");
+    logs::say(format_args!("stoa: {problem}"));
     ExitCode::from(2)
 }

@@ -101,7 +101,7 @@ pub(crate) fn play(common: &Common, role: impl Future<Output = Ending>) -> ExitC
 }
 
 pub(crate) fn failed(problem: &str) -> ExitCode {
-    eprintln!("stoa: {problem}");
+    logs::say(format_args!("stoa: {problem}"));
     ExitCode::from(1)
 }
 

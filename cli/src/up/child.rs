@@ -8,6 +8,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::plan::RolePlan;
+use crate::logs;
 
 /// How long a role may take to end in order before it is killed: the promise is 10 s, and an agent ends tasks first.
 const END_DEADLINE: Duration = Duration::from_secs(15);
@@ -116,7 +117,7 @@ fn spawn(role: &RolePlan) -> Result<Child, String> {
         tokio::spawn(async move {
             let mut lines = BufReader::new(lines).lines();
             while let Ok(Some(line)) = lines.next_line().await {
-                eprintln!("{name:<11}| {line}");
+                logs::say(format_args!("{name:<11}| {line}"));
             }
         });
     }

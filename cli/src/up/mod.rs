@@ -7,6 +7,7 @@ mod app;
 mod child;
 mod plan;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -112,7 +113,7 @@ async fn run(plan: Plan, app: Option<PathBuf>) -> Ending {
         ending = serve(&plan, app, &mut children) => ending,
         () = signals::shutdown() => Ending::Done,
     };
-    eprintln!("stoa up: ending what was started ...");
+    logs::say(format_args!("stoa up: ending what was started ..."));
     children.end().await;
     ending
 }
@@ -144,20 +145,25 @@ async fn serve(plan: &Plan, app: Option<PathBuf>, children: &mut Children) -> En
     if let Err(problem) = ready {
         return Ending::Failed(problem);
     }
-    println!("{}", plan.table());
+    show(&plan.table());
     let watch = children.keep_alive();
     let submit = async {
         if let Some(file) = app {
             match app::submit(&http, plan, &file).await {
-                Ok(text) => println!("{text}"),
-                Err(problem) => eprintln!("stoa up: {problem}"),
+                Ok(text) => show(&text),
+                Err(problem) => logs::say(format_args!("stoa up: {problem}")),
             }
         }
-        println!("Ctrl-C stops everything that was started here.");
+        show("Ctrl-C stops everything that was started here.");
         std::future::pending::<()>().await;
     };
     tokio::select! {
         problem = watch => Ending::Failed(problem),
         () = submit => Ending::Done,
     }
+}
+
+/// Prints to standard output. When nobody reads it the cluster goes on, where `println!` would panic.
+fn show(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
