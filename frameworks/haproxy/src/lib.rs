@@ -160,6 +160,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'st
         .map_err(|error| Error::Start(error.to_string()))?;
     let supervisors = Arc::new(supervisors);
     let haproxy = Haproxy::new(&config.haproxy, &files);
+    let unowned = Haproxy::new(&config.haproxy, &files);
     let (stats, master) = (files.stats_socket(), files.master_socket());
     let loader = Loader::new(files, renderer, saved.generation);
     let mut applier = Applier::new(clock, Arc::clone(&shared), loader, haproxy);
@@ -191,12 +192,22 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'st
     Driver { clock, core, shared, supervisors, news, reports, wanted }.run(shutdown).await;
     feed.abort();
     drop(stop_admin);
-    let mut haproxy = applier.await.map_err(|error| Error::Start(error.to_string()))?;
+    let owned = applier.await;
+    let broken_off = owned.as_ref().err().map(|error| Error::Start(error.to_string()));
     if config.stop_haproxy_on_exit {
-        haproxy.stop().await;
+        stop(owned.ok(), unowned).await;
     }
-    drop(haproxy);
-    admin.await.map_err(|error| Error::Start(error.to_string()))
+    admin.await.map_err(|error| Error::Start(error.to_string()))?;
+    broken_off.map_or(Ok(()), Err)
+}
+
+/// Ends HAProxy: also where the task that owned it has broken off, or it would serve with nobody to tell it anything.
+async fn stop(owned: Option<Haproxy>, mut unowned: Haproxy) {
+    match owned {
+        Some(mut haproxy) => haproxy.stop().await,
+        None if unowned.adopt().await => unowned.stop().await,
+        None => {}
+    }
 }
 
 fn template(config: &Config) -> Result<String, Error> {
