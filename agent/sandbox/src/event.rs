@@ -120,7 +120,10 @@ pub enum Step {
 pub enum Lost {
     #[error("the container was never started")]
     NeverStarted,
-    #[error("the process holding the container was killed, or the machine was restarted")]
+    #[error(
+        "the process holding the container was killed, or the machine was restarted, or how it ended could not be \
+         written (a full disk?)"
+    )]
     HolderDied,
 }
 

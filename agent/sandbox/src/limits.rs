@@ -17,6 +17,9 @@ pub const MAX_REPORT_BYTES: usize = 1024;
 /// Bytes of a container's record file that are read back.
 pub const MAX_RECORD_BYTES: usize = 16 << 10;
 
+/// Bytes that a record file takes of the disk from its beginning: a block, in which an ordinary record ends.
+pub const RESERVED_BYTES: usize = 4 << 10;
+
 /// Bytes of a path below a sandbox: what the kernel takes at a time (`PATH_MAX`).
 pub const MAX_PATH_BYTES: usize = 4096;
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::ContainerCgroup;
-use crate::limits::MAX_RECORD_BYTES;
+use crate::limits::{MAX_RECORD_BYTES, RESERVED_BYTES};
 use crate::{ContainerId, Exit, LaunchError};
 
 /// One fact. New kinds may be added; readers skip lines they do not know, and lines cut short.
@@ -122,30 +122,47 @@ impl Record {
 
 /// A record seen from its shim.
 #[derive(Debug)]
-pub(super) struct Held(File);
+pub(super) struct Held {
+    file: File,
+    /// The last write failed, maybe in the middle of a line.
+    torn: bool,
+}
 
 impl Held {
     /// Makes the record and takes its lock. An existing one is never touched.
     pub(super) fn create(runtime: &Path, id: &ContainerId) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path(runtime, id))?;
         lock(&file)?;
-        Ok(Self(file))
+        reserve(&file);
+        Ok(Self { file, torn: false })
     }
 
     /// What tells this file from a copy of it on the same machine.
     pub(super) fn inode(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.ino())
+        Ok(self.file.metadata()?.ino())
     }
 
     /// Appends facts in one write.
     pub(super) fn write(&mut self, facts: &[Fact]) -> io::Result<()> {
-        let mut lines = Vec::new();
+        // What is left of a line that was cut short must not spoil the next.
+        let mut lines = if self.torn { vec![b'\n'] } else { Vec::new() };
         for fact in facts {
             serde_json::to_writer(&mut lines, fact)?;
             lines.push(b'\n');
         }
-        self.0.write_all(&lines)
+        let written = self.file.write_all(&lines);
+        self.torn = written.is_err();
+        written
     }
+}
+
+/// Takes the room for a record while there is some: the container itself may fill the disk before it ends. A file system
+/// that cannot do it is no reason to launch nothing.
+fn reserve(file: &File) {
+    // SAFETY: the descriptor is open; the other arguments are numbers.
+    let _ = unsafe {
+        libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, RESERVED_BYTES as libc::off_t)
+    };
 }
 
 /// Locks a whole file for as long as this process lives and keeps it open.
@@ -211,6 +228,20 @@ mod tests {
             cpu: Duration::ZERO,
             max_rss_bytes: 0,
         }
+    }
+
+    #[test]
+    fn a_line_cut_short_does_not_spoil_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = ContainerId::new("c").unwrap();
+        let mut held = Held::create(dir.path(), &id).unwrap();
+        let room = mem::replace(&mut held.file, OpenOptions::new().write(true).open("/dev/full").unwrap());
+        assert!(held.write(&[Fact::Exited(exit(1))]).is_err());
+        held.file = room;
+        held.file.write_all(b"{\"Exited\":{").unwrap();
+        held.write(&[Fact::Exited(exit(2))]).unwrap();
+        let summary = Record::open(dir.path(), &id).unwrap().unwrap().summary().unwrap();
+        assert_eq!(summary.exited, Some(exit(2)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The life of a shim: waiting for its command to end, for orders, and for the last of what the command left behind.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::order::{Order, Wake, wait};
@@ -10,6 +11,10 @@ use crate::{Exit, ExitStatus, Limitation, Signal};
 
 /// How often SIGKILL is repeated while something is left: a descendant may have been made just then.
 const KILL_AGAIN: Duration = Duration::from_millis(20);
+/// How often, and for how long, it is tried to write down how the command ended: a full disk may have room again. Until
+/// then the agent takes the container for running, so not for ever.
+const WRITE_AGAIN: Duration = Duration::from_millis(500);
+const WRITE_FOR: Duration = Duration::from_secs(60);
 
 pub(super) struct Supervisor {
     /// The command's process.
@@ -64,8 +69,9 @@ impl Supervisor {
             }
         };
         if !matches!(self.reap(), Family::Gone) {
-            // Should this process be killed during the clean-up, the command's status is known all the same.
-            self.write(status);
+            // Should this process be killed during the clean-up, the command's status is known all the same. What fails is done
+            // again below.
+            let _ = self.write(status);
             // A shell often dies of SIGTERM before the server it started has finished its last requests: what is left has
             // the rest of the grace, unless nobody asked for the end.
             if self.ending.deadline.is_none() {
@@ -76,7 +82,10 @@ impl Supervisor {
                 self.sleep();
             }
         }
-        self.write(status);
+        let until = Instant::now() + WRITE_FOR;
+        while self.write(status).is_err() && Instant::now() < until {
+            std::thread::sleep(WRITE_AGAIN);
+        }
         // If this fails the agent does it again when it forgets the container.
         let _ = self.cgroup.remove();
     }
@@ -125,14 +134,13 @@ impl Supervisor {
         }
     }
 
-    fn write(&mut self, status: ExitStatus) {
+    fn write(&mut self, status: ExitStatus) -> io::Result<()> {
         let (cpu, max_rss_bytes) = children_usage();
         // A process killed for memory may be a child of a command that then gave up by itself.
         let kills = if status == ExitStatus::Code(0) { None } else { self.cgroup.memory_kills() };
         let limitation = kills.map(|(_, limit_bytes)| Limitation::Memory { limit_bytes });
         let exit = Exit { status, killed: self.ending.asked, limitation, cpu, max_rss_bytes };
-        // There is nobody to tell that it failed; the container is then lost to a later agent.
-        let _ = self.held.write(&[Fact::Exited(exit)]);
+        self.held.write(&[Fact::Exited(exit)])
     }
 }
 
