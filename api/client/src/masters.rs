@@ -53,6 +53,22 @@ impl Masters {
         Self { addresses: list.into(), guess, credentials: None }
     }
 
+    /// Whether all of them have the form of an address. Whether something is there shows in time.
+    ///
+    /// # Errors
+    /// A sentence that names the one that has not.
+    pub fn check(addresses: &[String]) -> Result<(), String> {
+        let fine = |address: &&String| {
+            let (host, port) = address.rsplit_once(':').unwrap_or_default();
+            let odd = |letter: char| letter.is_whitespace() || matches!(letter, '/' | '@');
+            !host.is_empty() && !host.contains(odd) && port.parse::<u16>().is_ok_and(|port| port != 0)
+        };
+        match addresses.iter().find(|address| !fine(address)) {
+            Some(wrong) => Err(format!("must be host:port, is '{wrong}'")),
+            None => Ok(()),
+        }
+    }
+
     /// Who all clients of these masters say they are.
     #[must_use]
     pub fn with_credentials(mut self, credentials: Option<Credentials>) -> Self {
@@ -117,6 +133,19 @@ mod tests {
 
     fn three() -> Masters {
         Masters::new(&["a:1".to_owned(), "b:2".to_owned(), "c:3".to_owned()])
+    }
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        let check = |address: &str| Masters::check(&["a:1".to_owned(), address.to_owned()]);
+        for fine in ["localhost:5050", "10.0.0.1:5050", "[::1]:5050"] {
+            assert_eq!(check(fine), Ok(()), "{fine}");
+        }
+        for wrong in
+            ["", "nonsense", ":5050", "a:", "a:0", "a:65536", "http://a:5050", "a :5050", "ops:x@a:1"]
+        {
+            assert_eq!(check(wrong), Err(format!("must be host:port, is '{wrong}'")));
+        }
     }
 
     #[test]

@@ -30,8 +30,15 @@ pub enum StateError {
         message: String,
     },
     /// No master answered in time. A write may or may not have taken effect.
-    #[error("no leading master answered within {0:?}")]
-    Unavailable(std::time::Duration),
+    #[error("no leading master answered within {tried:?}: asked {masters}; at last {last}")]
+    Unavailable {
+        /// For so long.
+        tried: std::time::Duration,
+        /// The addresses on the list.
+        masters: String,
+        /// What came of the last try.
+        last: String,
+    },
     /// The master answered something that is no answer to the call.
     #[error("the master answered with something else: {0}")]
     Garbled(String),
@@ -180,21 +187,33 @@ impl State {
         let once = matches!(call, Call::Txn(txn) if txn.request.is_none());
         let started = Instant::now();
         let mut tried = 0;
+        let mut last = String::new();
         while started.elapsed() < limits::CALL {
             let address = self.masters.guess();
             match self.attempt(&address, body.clone(), wanted).await {
                 Attempt::Answered(head, body) => return Ok((head, body)),
                 Attempt::Refused(error) => return Err(error),
                 Attempt::Elsewhere if self.masters.guess() != address => {}
-                Attempt::Unsettled if once => break,
-                Attempt::Elsewhere | Attempt::Unsent | Attempt::Unsettled => self.masters.failed(&address),
+                Attempt::Elsewhere => {
+                    last = format!("{address}: it does not lead");
+                    self.masters.failed(&address);
+                }
+                Attempt::Unsettled(why) if once => {
+                    last = format!("{address}: {why}");
+                    break;
+                }
+                Attempt::Unsent(why) | Attempt::Unsettled(why) => {
+                    last = format!("{address}: {why}");
+                    self.masters.failed(&address);
+                }
             }
             tried += 1;
             if tried % self.masters.addresses().len() == 0 {
                 tokio::time::sleep(limits::TRY_AGAIN).await;
             }
         }
-        Err(StateError::Unavailable(started.elapsed()))
+        let masters = self.masters.addresses().join(", ");
+        Err(StateError::Unavailable { tried: started.elapsed(), masters, last })
     }
 
     async fn attempt(&self, address: &str, body: Bytes, wanted: Wanted) -> Attempt {
@@ -204,8 +223,9 @@ impl State {
         let mut answer = match tokio::time::timeout(limits::ANSWER, request.send()).await {
             Ok(Ok(answer)) => answer,
             // A connection that was never made carried nothing.
-            Ok(Err(error)) if error.is_connect() => return Attempt::Unsent,
-            Ok(Err(_)) | Err(_) => return Attempt::Unsettled,
+            Ok(Err(error)) if error.is_connect() => return Attempt::Unsent(broken(&error)),
+            Ok(Err(error)) => return Attempt::Unsettled(broken(&error)),
+            Err(_) => return Attempt::Unsettled(format!("it did not answer within {:?}", limits::ANSWER)),
         };
         match answer.status() {
             StatusCode::OK if wanted == Wanted::Head => Attempt::Answered(answer, Bytes::new()),
@@ -214,15 +234,17 @@ impl State {
                 Err(error @ BodyError::TooLong(_)) => {
                     Attempt::Refused(StateError::Garbled(error.to_string()))
                 }
-                Err(BodyError::Broken(_) | BodyError::Silent) => Attempt::Unsettled,
+                Err(error @ (BodyError::Broken(_) | BodyError::Silent)) => {
+                    Attempt::Unsettled(error.to_string())
+                }
             },
             StatusCode::TEMPORARY_REDIRECT => {
                 self.masters.redirected(answer.headers());
                 Attempt::Elsewhere
             }
-            StatusCode::TOO_MANY_REQUESTS => Attempt::Unsent,
+            status @ StatusCode::TOO_MANY_REQUESTS => Attempt::Unsent(format!("it answered {status}")),
             // No leader, or one that lost the lead before it knew the outcome.
-            StatusCode::SERVICE_UNAVAILABLE => Attempt::Unsettled,
+            status @ StatusCode::SERVICE_UNAVAILABLE => Attempt::Unsettled(format!("it answered {status}")),
             _ => Attempt::Refused(refused(answer).await),
         }
     }
@@ -242,10 +264,19 @@ enum Attempt {
     Refused(StateError),
     /// It named another, or at least said that it does not lead.
     Elsewhere,
-    /// It has done nothing.
-    Unsent,
-    /// Whether it has done anything is unknown.
-    Unsettled,
+    /// It has done nothing, and why.
+    Unsent(String),
+    /// Whether it has done anything is unknown, and why.
+    Unsettled(String),
+}
+
+/// The innermost reason: those around it name the address once more.
+fn broken(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(below) = cause.source() {
+        cause = below;
+    }
+    format!("it cannot be asked: {cause}")
 }
 
 async fn refused(answer: Response) -> StateError {
