@@ -55,9 +55,10 @@ impl Terms {
                 () = abdicate.notified() => Ended::Abdicated,
                 () = &mut shutdown => Ended::Shutdown,
             };
-            shown.send_replace(Standing::Following { leader: None });
+            let before = shown.send_replace(Standing::Following { leader: None });
             leader.step_down();
-            if tokio::time::timeout(limits::RESIGN, campaign.resign()).await.is_err() {
+            let resigned = tokio::time::timeout(limits::RESIGN, campaign.resign()).await;
+            if resigned.is_err() && matches!(before, Standing::Leading(_)) {
                 tracing::warn!("leadership could not be handed back and will run out");
             }
             match ended {
