@@ -343,6 +343,9 @@ const LEADER: &str = "leader";
 
 fn check(settings: &Settings) -> Result<(), RunError> {
     let refused = |text: String| Err(RunError::Settings(text));
+    if let Err(rule) = Masters::check(&settings.masters) {
+        return refused(format!("master {rule}"));
+    }
     if settings.namespace.is_empty() {
         return refused("namespace must not be empty".to_owned());
     }
