@@ -16,14 +16,14 @@ pub(crate) async fn explain(api: &Api, query: &[(&str, Option<String>)]) -> Resu
     }
     for framework in answer["frameworks"].as_array().into_iter().flatten() {
         let connected = if framework["connected"] == true { "" } else { ", not connected" };
-        println!("{} ({}{connected})\n", cell(&framework["framework_id"]), cell(&framework["name"]));
+        outln!("{} ({}{connected})\n", cell(&framework["framework_id"]), cell(&framework["name"]));
         let roles: Vec<&Value> = framework["roles"].as_array().into_iter().flatten().collect();
         let rows: Vec<Vec<String>> = roles.iter().map(|role| row(role)).collect();
         print(
             &["role", "weight", "share", "ahead", "offers", "used", "refused", "lapsed", "withdrawn"],
             &rows,
         );
-        println!();
+        outln!();
         for role in roles {
             reasons(role);
         }
@@ -49,24 +49,24 @@ fn row(role: &Value) -> Vec<String> {
 }
 
 fn reasons(role: &Value) {
-    println!("{}: {}", cell(&role["role"]), cell(&role["why"]));
+    outln!("{}: {}", cell(&role["role"]), cell(&role["why"]));
     match role["standing"].as_str() {
-        Some("behind") => println!(
+        Some("behind") => outln!(
             "  it let offers lapse: it comes after all who did not, until it answers one or {}",
             cell(&role["behind_until"])
         ),
         Some("newcomer") => {
-            println!("  it has used no offer yet: all such frameworks of its role compete as one");
+            outln!("  it has used no offer yet: all such frameworks of its role compete as one");
         }
         _ => {}
     }
     let last = &role["offers"]["last_refusal"];
     if last.is_object() {
-        println!("  last refused: {} on {}", cell(&last["resources"]), cell(&last["agent_id"]));
+        outln!("  last refused: {} on {}", cell(&last["resources"]), cell(&last["agent_id"]));
     }
     let quota = &role["quota"];
     if quota.is_object() {
-        println!(
+        outln!(
             "  quota of role {}: guarantee {}, limit {}",
             cell(&quota["role"]),
             quota["guarantee"],
@@ -74,6 +74,6 @@ fn reasons(role: &Value) {
         );
     }
     if let Some(why) = role["agent"]["why"].as_str() {
-        println!("  the agent asked about: {}", why.replace('_', " "));
+        outln!("  the agent asked about: {}", why.replace('_', " "));
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn path(id: &str) -> String {
 
 fn started(api: &Api, answer: Value) -> Result<(), String> {
     if !api.raw(&answer) {
-        println!("deployment {} started", cell(&answer["deploymentId"]));
+        outln!("deployment {} started", cell(&answer["deploymentId"]));
     }
     Ok(())
 }
@@ -103,7 +103,7 @@ async fn show(api: &Api, id: &str) -> Result<(), String> {
     }
     let app = &answer["app"];
     print(&["id", "instances", "running", "healthy", "cpus", "mem", "ports", "state"], &[row(app)]);
-    println!("\ncommand  {}\nversion  {}\n", cell(&app["cmd"]), cell(&app["version"]));
+    outln!("\ncommand  {}\nversion  {}\n", cell(&app["cmd"]), cell(&app["version"]));
     super::task::print_tasks(&app["tasks"]);
     Ok(())
 }

@@ -30,8 +30,8 @@ pub(crate) async fn follow(api: &Api, types: &[String]) -> Result<(), String> {
                 event.trim().clone_into(&mut name);
             } else if let Some(data) = text.strip_prefix("data:") {
                 match api.json {
-                    true => println!("{}", data.trim()),
-                    false => println!("{name:<32} {}", data.trim()),
+                    true => outln!("{}", data.trim()),
+                    false => outln!("{name:<32} {}", data.trim()),
                 }
             }
             line.clear();

@@ -13,11 +13,11 @@ pub(crate) async fn explain(api: &Api, id: &str) -> Result<(), String> {
     let entry = queue["queue"].as_array().into_iter().flatten().find(|item| item["app"]["id"] == *full);
     let deployments = api.get("/v2/deployments?embed=waits").await?;
     if api.json {
-        println!("{:#}", entry.unwrap_or(&Value::Null));
+        outln!("{:#}", entry.unwrap_or(&Value::Null));
         return Ok(());
     }
     let app = &app["app"];
-    println!(
+    outln!(
         "{full}: {} of {} instances run, {} healthy, {} unhealthy, {} staged",
         cell(&app["tasksRunning"]),
         cell(&app["instances"]),
@@ -27,7 +27,7 @@ pub(crate) async fn explain(api: &Api, id: &str) -> Result<(), String> {
     );
     match entry {
         Some(entry) => waiting(entry),
-        None => println!("nothing waits to be launched"),
+        None => outln!("nothing waits to be launched"),
     }
     deploying(&deployments, &full);
     failure(&app["lastTaskFailure"]);
@@ -40,7 +40,7 @@ fn deploying(deployments: &Value, app: &str) {
         deployment["affectedApps"].as_array().is_some_and(|apps| apps.iter().any(|one| one == app))
     };
     let Some(deployment) = deployments.as_array().into_iter().flatten().find(has) else { return };
-    println!(
+    outln!(
         "\ndeployment {} is at step {} of {}; it waits as long as it takes, `DELETE /v2/deployments/ID` undoes it",
         cell(&deployment["id"]),
         cell(&deployment["currentStep"]),
@@ -48,21 +48,21 @@ fn deploying(deployments: &Value, app: &str) {
     );
     for action in deployment["currentActions"].as_array().into_iter().flatten() {
         for wait in action["waitsFor"].as_array().into_iter().flatten() {
-            println!("  {} of {}: {}", cell(&action["action"]), cell(&action["app"]), cell(&wait["message"]));
+            outln!("  {} of {}: {}", cell(&action["action"]), cell(&action["app"]), cell(&wait["message"]));
         }
     }
 }
 
 fn waiting(entry: &Value) {
-    println!("{} instances wait since {}", cell(&entry["count"]), cell(&entry["since"]));
+    outln!("{} instances wait since {}", cell(&entry["count"]), cell(&entry["since"]));
     let left = entry["delay"]["timeLeftSeconds"].as_u64().unwrap_or(0);
     if left > 0 {
-        println!(
+        outln!(
             "launching is delayed for {left} s after failures (`DELETE /v2/queue/APP/delay` ends the delay)"
         );
     }
     let summary = &entry["processedOffersSummary"];
-    println!(
+    outln!(
         "{} offers seen, {} of them did not fit:\n",
         cell(&summary["processedOffersCount"]),
         cell(&summary["unusedOffersCount"])
@@ -81,7 +81,7 @@ fn waiting(entry: &Value) {
 
 fn failure(last: &Value) {
     if let Some(state) = last["state"].as_str() {
-        println!(
+        outln!(
             "\nthe last failure: {state} on {} at {}: {}",
             cell(&last["host"]),
             cell(&last["timestamp"]),

@@ -123,7 +123,7 @@ impl Api {
     /// Prints the raw answer when that is wanted and says whether it did.
     pub(crate) fn raw(&self, value: &Value) -> bool {
         if self.json {
-            println!("{value:#}");
+            outln!("{value:#}");
         }
         self.json
     }

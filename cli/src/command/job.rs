@@ -104,7 +104,7 @@ pub(crate) async fn run(api: &Api, action: Action) -> Result<(), String> {
         }
         Action::List => list(api).await,
         Action::Show { job } => {
-            println!("{:#}", api.get(&format!("{BASE}/job/{job}")).await?);
+            outln!("{:#}", api.get(&format!("{BASE}/job/{job}")).await?);
             Ok(())
         }
         Action::Run { file, dry_run } => put(api, &file, dry_run).await,
@@ -146,7 +146,7 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 
 async fn change(api: &Api, method: Method, path: &str, said: &str) -> Result<(), String> {
     api.send(api.request(method, &format!("{BASE}/{path}"))).await?;
-    println!("{said}");
+    outln!("{said}");
     Ok(())
 }
 
@@ -199,11 +199,11 @@ async fn put(api: &Api, file: &str, dry_run: bool) -> Result<(), String> {
     let path = format!("{BASE}/{kind}?dryRun={dry_run}");
     let answer = api.ask(api.request(Method::POST, &path).json(&document)).await?;
     if !dry_run {
-        println!("{} is accepted", cell(&document["name"]));
+        outln!("{} is accepted", cell(&document["name"]));
     } else if !api.raw(&answer) {
-        println!("{} would run at", cell(&answer["name"]));
+        outln!("{} would run at", cell(&answer["name"]));
         for time in answer["next"].as_array().into_iter().flatten() {
-            println!("  {}", cell(time));
+            outln!("  {}", cell(time));
         }
     }
     Ok(())
@@ -227,7 +227,7 @@ async fn trigger(api: &Api, job: &str, document: &Value) -> Result<(), String> {
 fn show_run(api: &Api, run: &Value) {
     if !api.raw(run) {
         let line = format!("{} is {} {}", cell(&run["id"]), cell(&run["state"]), cell(&run["reason"]));
-        println!("{}", line.trim_end());
+        outln!("{}", line.trim_end());
     }
 }
 
@@ -238,7 +238,7 @@ async fn history(api: &Api, job: &str, limit: usize, on: Option<&str>) -> Result
     let runs = api.get(&format!("{BASE}/job/{job}/runs")).await?;
     let chosen: Vec<&Value> = runs.as_array().into_iter().flatten().take(limit).collect();
     if api.json {
-        println!("{:#}", Value::from(chosen.into_iter().cloned().collect::<Vec<_>>()));
+        outln!("{:#}", Value::from(chosen.into_iter().cloned().collect::<Vec<_>>()));
         return Ok(());
     }
     let row = |run: &&Value| {

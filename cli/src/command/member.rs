@@ -76,7 +76,7 @@ async fn remove(api: &Api, wanted: &str) -> Result<(), String> {
     for _ in 0..ATTEMPTS {
         match api.outcome(api.request(Method::DELETE, &path)).await? {
             (StatusCode::OK, _) => {
-                println!("{wanted} was removed.");
+                outln!("{wanted} was removed.");
                 return Ok(());
             }
             // It led and passes leadership on, or nobody leads just now.

@@ -1,5 +1,8 @@
 //! Commands of a person at a prompt: the same public APIs that everybody else uses, shown as tables.
 
+#[macro_use]
+mod out;
+
 mod allocation;
 mod app;
 mod events;
@@ -204,7 +207,10 @@ async fn run(command: Command) -> Result<(), String> {
         }
         Command::Completion { shell } => {
             let mut program = <crate::Cli as clap::CommandFactory>::command();
-            clap_complete::generate(shell, &mut program, "stoa", &mut std::io::stdout());
+            // Into memory: it panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut program, "stoa", &mut script);
+            out::write(format_args!("{}", String::from_utf8_lossy(&script)));
             Ok(())
         }
     }

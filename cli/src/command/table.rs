@@ -1,8 +1,10 @@
 //! Tables that fit a terminal: columns as wide as their longest cell, the last one unpadded.
 
+use super::out;
+
 /// Prints a heading and rows of equal length.
 pub(crate) fn print(heading: &[&str], rows: &[Vec<String>]) {
-    print!("{}", render(heading, rows));
+    out::write(format_args!("{}", render(heading, rows)));
 }
 
 fn render(heading: &[&str], rows: &[Vec<String>]) -> String {

@@ -36,7 +36,7 @@ pub(crate) async fn run(api: &Api, action: Action) -> Result<(), String> {
                 .json(&json!({ "ids": ids }));
             let answer = api.ask(request).await?;
             if !api.raw(&answer) {
-                println!("killing {}", ids.join(", "));
+                outln!("killing {}", ids.join(", "));
             }
         }
     }

@@ -22,7 +22,7 @@ pub(crate) async fn account(api: &Api, job: &str, on: &str) -> Result<(), String
     }
     let note = cell(&account["note"]);
     if !note.is_empty() {
-        println!("{note}");
+        outln!("{note}");
     }
     Ok(())
 }
@@ -56,7 +56,7 @@ pub(crate) async fn weigh(
     let rule = json!({"weight": weight, "maxPriority": max_priority});
     let path = format!("{BASE}/queues{}", step(queue));
     api.send(api.request(Method::PUT, &path).json(&rule)).await?;
-    println!("{queue} weighs {weight}");
+    outln!("{queue} weighs {weight}");
     Ok(())
 }
 
