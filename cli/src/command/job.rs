@@ -246,9 +246,12 @@ async fn history(api: &Api, job: &str, limit: usize, on: Option<&str>) -> Result
             "" => cell(&run["due"]),
             count => format!("{} and {} more", cell(&run["due"]), count.parse::<u64>().unwrap_or(2) - 1),
         };
-        let fields = ["state", "trigger", "attempt", "started", "finished", "exitCode", "reason"];
+        let fields = ["state", "trigger", "attempt", "started", "finished", "exitCode"];
         let fields = fields.map(|field| cell(&run[field]));
-        [cell(&run["id"]), due].into_iter().chain(fields).collect()
+        // Of a run that waits: what for. It may have a reason besides, of its attempt before.
+        let why = ["waitsFor", "reason"].map(|field| cell(&run[field]));
+        let why = why.into_iter().find(|why| !why.is_empty()).unwrap_or_default();
+        [cell(&run["id"]), due].into_iter().chain(fields).chain([why]).collect()
     };
     let rows: Vec<Vec<String>> = chosen.iter().map(row).collect();
     print(&["run", "due", "state", "trigger", "attempt", "started", "finished", "exit", "reason"], &rows);
