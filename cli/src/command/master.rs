@@ -14,7 +14,7 @@ pub(crate) async fn frameworks(api: &Api) -> Result<(), String> {
         vec![
             cell(&framework["id"]),
             cell(&framework["name"]),
-            cell(&framework["role"]),
+            cell(&framework["roles"]),
             if framework["active"] == true { "active" } else { "inactive" }.to_owned(),
             framework["tasks"].as_array().map_or(0, Vec::len).to_string(),
             cell(&framework["used_resources"]["cpus"]),
