@@ -7,6 +7,7 @@ use std::sync::{Mutex, OnceLock};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 use tracing_subscriber::reload::Handle;
@@ -91,7 +92,19 @@ pub(crate) fn set_level(level: u32) {
 
 fn filter() -> Result<EnvFilter, String> {
     let wanted = std::env::var("STOA_LOG").unwrap_or_else(|_| "info".to_owned());
+    if let Some(word) = no_level(&wanted) {
+        return Err(format!(
+            "STOA_LOG is `{wanted}`: `{word}` must be error, warn, info, debug, trace or off, or of the form MODULE=LEVEL"
+        ));
+    }
     EnvFilter::try_new(&wanted).map_err(|error| format!("STOA_LOG is `{wanted}`: {error}"))
+}
+
+/// A part of a filter that is a word and no level. It would be taken for the name of a module whose lines are all that is
+/// logged: of a level that is mistyped, none.
+fn no_level(filter: &str) -> Option<&str> {
+    let word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    filter.split(',').map(str::trim).filter(word).find(|part| part.parse::<LevelFilter>().is_err())
 }
 
 /// A log file of bounded size.
@@ -146,6 +159,15 @@ impl Write for &LogFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_word_of_a_filter_is_a_level() {
+        for fine in ["info", "WARN", "off", "3", "", "info,replica=debug", "debug, [span]=info", "info,"] {
+            assert_eq!(no_level(fine), None, "{fine}");
+        }
+        assert_eq!(no_level("loud"), Some("loud"));
+        assert_eq!(no_level("replica=debug,inof"), Some("inof"));
+    }
 
     #[test]
     fn a_log_file_goes_on_where_it_was_and_stays_bounded() {
