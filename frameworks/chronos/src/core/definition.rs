@@ -228,6 +228,21 @@ impl Definition {
     }
 }
 
+impl Definition {
+    /// That there is something to run: a command, arguments that make one, or what brings its own. Asked of what clients
+    /// post; jobs of old are kept.
+    ///
+    /// # Errors
+    /// Every run would end as an error.
+    pub fn check_command(&self) -> Result<(), Refusal> {
+        let own = self.container.is_some() || !self.executor.is_empty() || !self.steps.is_empty();
+        if self.command.is_empty() && self.arguments.is_empty() && !own {
+            return Err(Refusal::field("command", "must be present"));
+        }
+        Ok(())
+    }
+}
+
 /// An explicit null means what an absent field means. (Chronos reads it as the text "null".)
 fn drop_nulls(value: &mut Value) {
     match value {
@@ -338,4 +353,27 @@ pub enum TriggerRule {
     AllDone,
     #[serde(rename = "one_success")]
     OneSuccess,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_job_has_something_to_run() {
+        let check = |document: Value| Definition::read(document).and_then(|job| job.check_command());
+        for brings in [
+            json!({"command": "true"}),
+            json!({"arguments": ["true"]}),
+            json!({"executor": "/bin/own"}),
+            json!({"container": {"image": "busybox"}}),
+            json!({"steps": [{"name": "one", "command": "true"}]}),
+        ] {
+            assert_eq!(check(brings.clone()), Ok(()), "{brings}");
+        }
+        let refused = check(json!({"name": "empty", "command": null})).expect_err("nothing to run");
+        assert_eq!(refused.to_string(), "command must be present");
+    }
 }

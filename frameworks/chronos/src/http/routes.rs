@@ -206,6 +206,7 @@ async fn put(api: &Api, call: &Call, kind: Kind) -> Answered {
         errors_since_last_success: number("errorsSinceLastSuccess"),
     };
     let definition = Definition::read(document).map_err(Problem::Refused)?;
+    definition.check_command().map_err(Problem::Refused)?;
     let refused = |field: &str, rule: &str| Err(Problem::Refused(Refusal::field(field, rule)));
     match kind {
         Kind::Scheduled if definition.parents.is_some() && definition.schedule.is_none() => {
