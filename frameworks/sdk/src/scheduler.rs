@@ -3,7 +3,7 @@
 //! [`run`] does what every framework needs: one of several instances leads, by a lease; the leader reads the records,
 //! subscribes, follows redirects and failovers, asks how tasks stand after each and from time to time, stores what a step
 //! wants stored before it does what the step wants done, acknowledges updates then and not before, and keeps repetitions
-//! of updates to itself.
+//! of updates to itself, except that one may come once more after a failover.
 //!
 //! ```no_run
 //! use sdk::offer::{Need, Offer};
