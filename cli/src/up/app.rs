@@ -10,25 +10,40 @@ use super::plan::Plan;
 /// How long the app may take to become healthy before `up` says what it waits for.
 const HEALTHY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Submits the app in `file` and returns the text for a person.
-pub(crate) async fn submit(http: &reqwest::Client, plan: &Plan, file: &Path) -> Result<String, String> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let app: Value =
-        serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", file.display()))?;
-    let id = app["id"].as_str().ok_or_else(|| format!("{} has no `id`", file.display()))?.to_owned();
+/// What is to be submitted.
+pub(crate) struct App {
+    id: String,
+    document: Value,
+}
+
+impl App {
+    /// Reads it before anything is started.
+    pub(crate) fn read(file: &Path) -> Result<Self, String> {
+        let named = file.display();
+        let text = std::fs::read_to_string(file).map_err(|error| format!("--app {named}: {error}"))?;
+        let document: Value =
+            serde_json::from_str(&text).map_err(|error| format!("--app {named}: it is not JSON: {error}"))?;
+        let id = document["id"].as_str().ok_or_else(|| format!("--app {named}: it has no `id`"))?.to_owned();
+        Ok(Self { id, document })
+    }
+}
+
+/// Submits the app and returns the text for a person.
+pub(crate) async fn submit(http: &reqwest::Client, plan: &Plan, app: &App) -> Result<String, String> {
+    let App { id, document } = app;
     let base = format!("http://{}/v2/apps", plan.marathon);
     let path = format!("{base}/{}", id.trim_start_matches('/'));
     let started = Instant::now();
     // PUT, because a cluster with its data still there may know the app already.
-    let answer = http.put(&path).json(&app).send().await.map_err(|error| format!("PUT {path}: {error}"))?;
+    let answer =
+        http.put(&path).json(document).send().await.map_err(|error| format!("PUT {path}: {error}"))?;
     if !answer.status().is_success() {
         let status = answer.status();
         let why = answer.text().await.unwrap_or_default();
         return Err(format!("{id} was refused with {status}: {why}"));
     }
     let healthy = wait_healthy(http, &path).await?;
-    Ok(describe(plan, &id, &healthy, started.elapsed()))
+    Ok(describe(plan, id, &healthy, started.elapsed()))
 }
 
 async fn wait_healthy(http: &reqwest::Client, path: &str) -> Result<Value, String> {

@@ -17,6 +17,7 @@ use clap::Args;
 use crate::roles::haproxy::find_program;
 use crate::roles::{Common, Ending, failed};
 use crate::{logs, signals, usage};
+use app::App;
 use child::Children;
 use plan::{Plan, Shape};
 
@@ -68,12 +69,16 @@ pub(crate) fn main(args: UpArgs) -> ExitCode {
         Ok(plan) => plan,
         Err(problem) => return usage(&problem),
     };
+    let app = match args.app.as_deref().map(App::read).transpose() {
+        Ok(app) => app,
+        Err(problem) => return usage(&problem),
+    };
     // One thread: children ask the kernel to end with the thread that started them, and a pool's threads come and go.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start the runtime: {error}")),
     };
-    match runtime.block_on(run(plan, args.app)) {
+    match runtime.block_on(run(plan, app)) {
         Ending::Done => ExitCode::SUCCESS,
         Ending::Refused(problem) => usage(&problem),
         Ending::Failed(problem) => failed(&problem),
@@ -104,7 +109,7 @@ fn plan(args: &UpArgs) -> Result<Plan, String> {
     Plan::new(program, data_dir, &shape)
 }
 
-async fn run(plan: Plan, app: Option<PathBuf>) -> Ending {
+async fn run(plan: Plan, app: Option<App>) -> Ending {
     if let Some(taken) = plan.taken_port() {
         return Ending::Refused(taken);
     }
@@ -118,7 +123,7 @@ async fn run(plan: Plan, app: Option<PathBuf>) -> Ending {
     ending
 }
 
-async fn serve(plan: &Plan, app: Option<PathBuf>, children: &mut Children) -> Ending {
+async fn serve(plan: &Plan, app: Option<App>, children: &mut Children) -> Ending {
     let http = reqwest::Client::new();
     for role in &plan.roles {
         if let Err(problem) = children.start(role) {
@@ -148,8 +153,8 @@ async fn serve(plan: &Plan, app: Option<PathBuf>, children: &mut Children) -> En
     show(&plan.table());
     let watch = children.keep_alive();
     let submit = async {
-        if let Some(file) = app {
-            match app::submit(&http, plan, &file).await {
+        if let Some(app) = app {
+            match app::submit(&http, plan, &app).await {
                 Ok(text) => show(&text),
                 Err(problem) => logs::say(format_args!("stoa up: {problem}")),
             }
