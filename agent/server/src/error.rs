@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum Error {
     #[error("'{field}' {problem}")]
     Config { field: &'static str, problem: String },
+    #[error("the data directory {path:?} cannot be used: cannot {what} it: {source}")]
+    Directory { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("the data directory {path:?} is in use by another agent")]
     Locked { path: PathBuf },
     #[error(
@@ -39,11 +41,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the process ended before it started or wrote anything, for wrong usage or a data directory that is not its to use.
+    /// Whether the process ended before it started anything, for wrong usage, or a data directory or an address that is not
+    /// its to use.
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
             Self::Config { .. }
+                | Self::Directory { .. }
+                | Self::Listen { .. }
                 | Self::Locked { .. }
                 | Self::Format { .. }
                 | Self::Damaged { .. }

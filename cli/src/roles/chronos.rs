@@ -173,7 +173,7 @@ pub(crate) fn main(args: ChronosArgs) -> ExitCode {
         };
         match chronos::run(config, signals::shutdown()).await {
             Ok(()) => Ending::Done,
-            Err(error @ RunError::Config(_)) => Ending::Refused(sentence(&error)),
+            Err(error @ (RunError::Config(_) | RunError::Listen { .. })) => Ending::Refused(sentence(&error)),
             Err(error) => Ending::Failed(sentence(&error)),
         }
     })

@@ -73,7 +73,7 @@ pub(crate) fn main(args: MarathonArgs) -> ExitCode {
     play(&args.common, async {
         match marathon::run(config, signals::shutdown()).await {
             Ok(()) => Ending::Done,
-            Err(error @ RunError::Config(_)) => Ending::Refused(sentence(&error)),
+            Err(error @ (RunError::Config(_) | RunError::Listen { .. })) => Ending::Refused(sentence(&error)),
             Err(error) => Ending::Failed(sentence(&error)),
         }
     })

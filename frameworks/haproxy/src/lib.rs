@@ -103,9 +103,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the configuration or the data directory is at fault and nothing was started.
+    /// Whether the configuration, the data directory or the address is at fault and nothing was started.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Config { .. } | Self::Files(_) | Self::Template(_))
+        matches!(self, Self::Config { .. } | Self::Files(_) | Self::Template(_) | Self::Listen { .. })
     }
 }
 

@@ -37,19 +37,19 @@ impl DataDir {
     /// # Errors
     /// When another process has it, or it cannot be made.
     pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(path).map_err(Error::disk("make", path))?;
-        let path = path.canonicalize().map_err(Error::disk("find", path))?;
-        let name = path.join("lock");
+        let unusable = |what| move |source| Error::Directory { what, path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(unusable("make"))?;
+        let path = path.canonicalize().map_err(unusable("find"))?;
         let lock = OpenOptions::new()
             .create(true)
             .write(true)
             .truncate(false)
-            .open(&name)
-            .map_err(Error::disk("open", &name))?;
+            .open(path.join("lock"))
+            .map_err(unusable("write to"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path }),
-            Err(fs::TryLockError::Error(source)) => Err(Error::Disk { what: "lock", path: name, source }),
+            Err(fs::TryLockError::Error(source)) => Err(Error::Directory { what: "lock", path, source }),
         }
     }
 
