@@ -149,6 +149,10 @@ async fn remove(app: &App, id: &str) -> Result<Response, Response> {
         return Err(answer::text(StatusCode::NOT_FOUND, format!("There is no member {node}")));
     }
     if node == group.node {
+        if !has_another_voter(group) {
+            let text = "This is the last member with a vote: without it there is no group";
+            return Err(answer::text(StatusCode::CONFLICT, text));
+        }
         // It would have to go on leading until the others hold its own removal.
         group.changes.hand_over();
         return Err(answer::unavailable(
@@ -158,6 +162,12 @@ async fn remove(app: &App, id: &str) -> Result<Response, Response> {
     group.changes.make(Change::Remove { node }).await.map_err(|error| not_made(&error))?;
     tracing::info!(%node, "a member was removed");
     Ok(answer::empty(StatusCode::OK))
+}
+
+/// Whether leadership can be passed on at all.
+fn has_another_voter(group: &Group) -> bool {
+    let members = group.members.borrow();
+    members.iter().any(|member| member.id != group.node && member.standing == MemberStanding::Voter)
 }
 
 fn node(text: &str) -> Result<NodeId, Response> {
