@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use wire::v1;
+use wire::{DecodeError, v1};
 
 use super::bag::{Bag, Item};
 use super::convert::{self, ResourceError, Rule};
@@ -73,8 +73,7 @@ impl Bag {
     fn parse_json(text: &str) -> Result<Self, TextError> {
         // The dialect reads messages, so the array is read as the one list of a message that has nothing else.
         let message = format!("{{\"resources\":{text}}}");
-        let read: v1::TaskResourceLimitation =
-            wire::json::from_slice(message.as_bytes()).map_err(|error| TextError::Json(error.to_string()))?;
+        let read: v1::TaskResourceLimitation = wire::json::from_slice(message.as_bytes()).map_err(unread)?;
         let bag = Self::from_wire(&read.resources)?;
         for item in &bag {
             if let Some(field) = item.tag().and_then(not_configured) {
@@ -83,6 +82,14 @@ impl Bag {
         }
         Ok(bag)
     }
+}
+
+/// Without the name of the message, of which nobody outside has heard.
+fn unread(error: DecodeError) -> TextError {
+    TextError::Json(match error {
+        DecodeError::Shape { problem, .. } => problem.to_string(),
+        other => other.to_string(),
+    })
 }
 
 /// What of a resource comes to be by an operation or an allocation, and is nothing that a machine has.
@@ -316,6 +323,7 @@ mod tests {
         for (text, part) in [
             ("[1]".to_owned(), "JSON array of Resource objects"),
             ("[{}]".to_owned(), "name"),
+            (r#"[{"name":"cpus"}]"#.to_owned(), "type"),
             ("[".to_owned(), "JSON array of Resource objects"),
             (r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":-1}}]"#.to_owned(), "value <= 0"),
             (cpus(r#""reservations":[{"type":"DYNAMIC","role":"eng"}]"#), "DYNAMIC must not be set"),
@@ -325,6 +333,7 @@ mod tests {
         ] {
             let error = Bag::parse(&text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
+            assert!(!error.contains("TaskResourceLimitation"), "{text}: {error}");
         }
     }
 
