@@ -69,7 +69,9 @@ impl Scheduler for Batch {
     fn elected(&mut self, records: &Records, step: &mut Step) -> Result<(), Failure> {
         self.jobs = records.under::<Job>("jobs/")?.into_iter().map(|(_, job)| job).collect();
         if self.jobs.is_empty() {
-            let text = std::fs::read_to_string(&self.arguments.file)?;
+            let file = &self.arguments.file;
+            let text =
+                std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
             let waiting = |line: &str| Job {
                 command: line.to_owned(),
                 state: State::Waiting,
