@@ -50,7 +50,7 @@ struct Job {
 #[derive(Debug)]
 struct Entry {
     last: Run,
-    /// Its tasks, each with those that were given up, and not heard of again, when it was decided.
+    /// Its tasks, each with those that were given up, and not heard of again, by the record before the first that named it.
     tasks: BTreeMap<String, BTreeSet<String>>,
     gone: bool,
 }
@@ -260,9 +260,10 @@ impl Once {
             tasks: BTreeMap::new(),
             gone: false,
         });
-        entry.last = run.clone();
+        let former = std::mem::replace(&mut entry.last, run.clone());
         if let Some(task) = task {
-            let missing = || run.missing().map(|(task, _)| task.to_owned()).collect();
+            // What was given up and then heard of, before there was room for the next, was given up all the same.
+            let missing = || former.missing().chain(run.missing()).map(|(task, _)| task.to_owned()).collect();
             entry.tasks.entry(task).or_insert_with(missing);
         }
         if first && id.part.is_none() {
