@@ -125,7 +125,8 @@ pub struct Core {
     acknowledged: BTreeSet<String>,
     /// A list was believed: what is wanted is more than what an earlier sidecar left behind.
     believed: bool,
-    /// An event has changed what an earlier sidecar left behind. That is acted on at once, whenever a list is believed.
+    /// An event, or what was read because of one, has changed what an earlier sidecar left behind. That is acted on at once,
+    /// whenever a list is believed.
     stirred: bool,
     told: Option<u64>,
 }
@@ -335,6 +336,7 @@ impl Core {
             return self.list_soon(now);
         };
         let Some(app) = reading.app.clone() else { return };
+        let before = self.view.changes();
         match answer {
             Answer::Failed => self.list_soon(now),
             Answer::Found(_) | Answer::Absent => {
@@ -345,6 +347,7 @@ impl Core {
                 }
             }
         }
+        self.stirred |= self.view.changes() != before;
         self.trim_log();
         if reading.again {
             self.read_app(now, app, out);

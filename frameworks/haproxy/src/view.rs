@@ -187,8 +187,8 @@ impl View {
         match event {
             Event::StatusUpdateEvent { app_id, task_id, task_status, host, ports, ip_addresses, .. } => {
                 let address = ip_addresses.first().and_then(|address| address.ip_address.parse().ok());
-                if state_ended(task_status) && !self.apps.contains_key(app_id) {
-                    self.end_saved(app_id, task_id);
+                if state_ended(task_status) {
+                    self.leave_saved(app_id, task_id);
                 }
                 self.task_changed(now, app_id, task_id, |task| {
                     task_status.clone_into(&mut task.state);
@@ -200,6 +200,9 @@ impl View {
                 })
             }
             Event::HealthStatusChangedEvent { app_id, task_id, alive, .. } => {
+                if !*alive {
+                    self.leave_saved(app_id, task_id);
+                }
                 let health = if *alive { Health::Alive } else { Health::Dead };
                 #[cfg(feature = "mutants")]
                 let health =
@@ -219,14 +222,17 @@ impl View {
         }
     }
 
-    /// A task has ended of an app that was routed before this start and was not listed since. Whatever the list will say of
-    /// the app, nothing may lead to that task any more.
-    fn end_saved(&mut self, id: &str, task: &str) {
+    /// A task has ended or fallen ill, and perhaps its app was routed before this start and was not listed since. Whatever
+    /// the list will say of the app, nothing may lead to that task until it does.
+    fn leave_saved(&mut self, id: &str, task: &str) {
+        if self.apps.contains_key(id) {
+            return;
+        }
         let Some(saved) = self.desired.get_mut(id) else { return };
-        let ended = |server: &Server| *server.task == *task;
-        if saved.iter().any(|routed| routed.servers.values().any(ended)) {
+        let left = |server: &Server| *server.task == *task;
+        if saved.iter().any(|routed| routed.servers.values().any(left)) {
             for routed in Arc::make_mut(saved) {
-                routed.servers.retain(|_, server| !ended(server));
+                routed.servers.retain(|_, server| !left(server));
             }
             self.changes += 1;
         }

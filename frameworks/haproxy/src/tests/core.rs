@@ -175,17 +175,46 @@ fn a_list_that_takes_much_away_is_confirmed_first() {
     assert_eq!(script.shown(), "");
 }
 
-/// A sidecar that starts again does not wait for a list it believes before it leaves what it is told has ended.
-#[test]
-fn what_has_ended_is_left_at_once_while_a_list_is_confirmed() {
+/// A sidecar that has started again with two instances saved, and does not believe the list that lacks them.
+fn in_doubt() -> Script {
     let saved = Script::with(&[shop(&[("a", 1, &[true]), ("b", 2, &[true])])]).core.view().desired().clone();
     let mut script = Script { core: Core::new(settings(), saved, Span::ZERO), now: NOW };
     let effects = script.handle(Input::Attached);
     assert_eq!(describe(&script.listed(only_list(&effects), &[])), "\n");
     assert_eq!(script.core.held_lists(), 1);
+    script
+}
+
+/// A sidecar that starts again does not wait for a list it believes before it leaves what it is told has ended.
+#[test]
+fn what_has_ended_is_left_at_once_while_a_list_is_confirmed() {
+    let mut script = in_doubt();
     assert_eq!(
         describe(&script.event(status("/shop", "a", 1, "TASK_KILLED"))),
         "  Read { token: 2, app: \"/shop\" }\n  desire shop_10001 [b=10.0.0.1:2] \n"
+    );
+}
+
+/// Nor what it is told has fallen ill.
+#[test]
+fn what_has_fallen_ill_is_left_at_once_while_a_list_is_confirmed() {
+    let mut script = in_doubt();
+    assert_eq!(
+        describe(&script.event(health("/shop", "a", false))),
+        "  Read { token: 2, app: \"/shop\" }\n  desire shop_10001 [b=10.0.0.1:2] \n"
+    );
+    assert_eq!(describe(&script.event(health("/shop", "b", true))), "\n");
+}
+
+/// What it reads of one app because it was told of it holds at once as well.
+#[test]
+fn what_is_read_of_an_app_holds_while_a_list_is_confirmed() {
+    let mut script = in_doubt();
+    script.event(health("/shop", "b", true));
+    let answer = Answer::Found(Box::new(info(shop(&[("a", 1, &[false]), ("b", 2, &[true])]))));
+    assert_eq!(
+        describe(&script.handle(Input::Read { token: 2, answer })),
+        "  desire shop_10001 [b=10.0.0.1:2] \n"
     );
 }
 

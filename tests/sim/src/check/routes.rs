@@ -16,10 +16,29 @@ pub const PROMISE: &str = "two seconds after the feed has told of an instance's 
 /// How long a balancer may take to do what follows from an event.
 const DELAY: Micros = 2 * SECOND;
 
+/// What the feed has told of an instance that is fit no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// Its checks fail. It may be well again.
+    Ill,
+    /// It has ended, for good.
+    Ended,
+}
+
+/// An instance to which nothing should lead.
+#[derive(Debug)]
+struct Told {
+    what: Unfit,
+    /// When it was told last.
+    at: Micros,
+    /// From when on the balancer has its time to do it.
+    since: Micros,
+}
+
 /// What was told, and what is done.
 #[derive(Debug, Default)]
 pub struct Routes {
-    unfit: BTreeMap<String, Micros>,
+    unfit: BTreeMap<String, Told>,
     leads_to: BTreeSet<String>,
     /// Apps that are said to have checks.
     checked: BTreeSet<String>,
@@ -30,19 +49,25 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// The feed has told whether an instance is fit to serve.
-    pub fn told(&mut self, task: &str, fit: bool, now: Micros) {
-        if fit {
-            self.well.insert(task.to_owned());
-            self.unfit.remove(task);
-        } else {
-            self.unfit.entry(task.to_owned()).or_insert(now);
+    /// The feed has told that an instance passes its checks.
+    pub fn told_well(&mut self, task: &str) {
+        self.well.insert(task.to_owned());
+        self.unfit.retain(|ill, told| ill != task || told.what == Unfit::Ended);
+    }
+
+    /// The feed has told that an instance is fit no longer.
+    pub fn told_unfit(&mut self, task: &str, what: Unfit, now: Micros) {
+        let told = self.unfit.entry(task.to_owned()).or_insert(Told { what, at: now, since: now });
+        told.at = now;
+        if what == Unfit::Ended {
+            told.what = what;
         }
     }
 
-    /// The sidecar was told of apps and their instances. One that a list says to be well may be led to, though it was told to
-    /// be ill before. The list may be the older word of the two: the time until nothing leads there begins anew.
-    pub fn listed(&mut self, apps: &[AppInfo], now: Micros) {
+    /// The sidecar was told of apps and their instances, for which it asked then. What it asked for after the feed told of an
+    /// illness is the newer word of the two: an instance that it says to be well has recovered, and may be led to. What was
+    /// asked for before may be the older word: the time until nothing leads there begins anew. Nobody comes back from an end.
+    pub fn listed(&mut self, apps: &[AppInfo], asked: Micros, now: Micros) {
         for info in apps {
             if info.app.health_checks.as_ref().is_some_and(|checks| !checks.is_empty()) {
                 self.checked.extend(info.app.id.clone());
@@ -50,10 +75,19 @@ impl Routes {
             for task in info.tasks.iter().flatten() {
                 let results = &task.health_check_results;
                 if !results.is_empty() && results.iter().all(|result| result.alive) {
-                    self.well.insert(task.id.clone());
-                    self.unfit.entry(task.id.clone()).and_modify(|since| *since = now);
+                    self.listed_well(&task.id, asked, now);
                 }
             }
+        }
+    }
+
+    fn listed_well(&mut self, task: &str, asked: Micros, now: Micros) {
+        self.well.insert(task.to_owned());
+        let Some(told) = self.unfit.get_mut(task) else { return };
+        if asked <= told.at {
+            told.since = now;
+        } else if told.what == Unfit::Ill {
+            self.unfit.remove(task);
         }
     }
 
@@ -77,9 +111,9 @@ impl Routes {
     /// Nothing that has been unfit for long is led to.
     pub fn look(&mut self, now: Micros) {
         for task in &self.leads_to {
-            let since = self.unfit.get(task);
-            self.findings.look(since.is_none_or(|since| now < since + DELAY), || {
-                format!("connections are led to {task} at {now} µs, of whose end was told at {since:?}")
+            let told = self.unfit.get(task);
+            self.findings.look(told.is_none_or(|told| now < told.since + DELAY), || {
+                format!("connections are led to {task} at {now} µs, of which was told: {told:?}")
             });
         }
     }
@@ -91,6 +125,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::net::MS;
 
     /// The only instance of an app with these checks, which is said to be as these results say.
     fn shop(checks: &serde_json::Value, results: &serde_json::Value) -> (String, AppInfo) {
@@ -106,7 +141,7 @@ mod tests {
     fn lawful(checks: &serde_json::Value, results: &serde_json::Value) -> bool {
         let (task, info) = shop(checks, results);
         let mut routes = Routes::default();
-        routes.listed(&[info], 0);
+        routes.listed(&[info], 0, 0);
         routes.leads_to(BTreeSet::from([task]), 0);
         routes.findings.wrong.is_empty()
     }
@@ -124,23 +159,40 @@ mod tests {
     fn who_was_told_to_be_ill_is_led_to_no_longer_than_two_seconds() {
         let mut routes = Routes::default();
         routes.leads_to(BTreeSet::from(["t".to_owned()]), 0);
-        routes.told("t", false, 0);
+        routes.told_unfit("t", Unfit::Ill, 0);
         routes.look(DELAY - 1);
         assert!(routes.findings.wrong.is_empty());
         routes.look(DELAY);
         assert!(!routes.findings.wrong.is_empty());
     }
 
-    #[test]
-    fn who_is_listed_as_well_may_be_led_to_until_two_seconds_later() {
+    /// Whether the only instance may be led to at a time, of which this was told at ten seconds, and which a list, asked for
+    /// then and there a second later, says to be well.
+    fn may_lead(what: Unfit, asked: Micros, at: Micros) -> bool {
         let (task, info) = shop(&json!([{}]), &json!([{"alive": true}]));
         let mut routes = Routes::default();
-        routes.told(&task, false, 0);
-        routes.listed(&[info], 10 * DELAY);
-        routes.leads_to(BTreeSet::from([task]), 10 * DELAY);
-        routes.look(11 * DELAY - 1);
-        assert!(routes.findings.wrong.is_empty(), "{:?}", routes.findings);
-        routes.look(11 * DELAY);
-        assert!(!routes.findings.wrong.is_empty());
+        routes.told_unfit(&task, what, 10 * SECOND);
+        routes.listed(&[info], asked, asked + SECOND);
+        routes.leads_to(BTreeSet::from([task]), asked + SECOND);
+        routes.look(at);
+        routes.findings.wrong.is_empty()
+    }
+
+    #[test]
+    fn a_list_asked_for_before_the_illness_was_told_gives_two_seconds_more() {
+        let asked = 10 * SECOND - MS;
+        assert!(may_lead(Unfit::Ill, asked, asked + SECOND + DELAY - 1));
+        assert!(!may_lead(Unfit::Ill, asked, asked + SECOND + DELAY));
+    }
+
+    #[test]
+    fn a_list_asked_for_after_the_illness_was_told_says_that_it_is_over() {
+        assert!(may_lead(Unfit::Ill, 11 * SECOND, 100 * SECOND));
+    }
+
+    #[test]
+    fn no_list_brings_back_what_has_ended() {
+        assert!(may_lead(Unfit::Ended, 10 * SECOND + MS, 12 * SECOND - 1));
+        assert!(!may_lead(Unfit::Ended, 10 * SECOND + MS, 12 * SECOND));
     }
 }

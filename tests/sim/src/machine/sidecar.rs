@@ -16,6 +16,7 @@ use wire::marathon::Event;
 
 use super::alarm::Alarm;
 use super::{Crash, Due, Guess, Machine};
+use crate::check::routes::Unfit;
 use crate::context::Context;
 use crate::frame::{AppsCall, Ask, Frame};
 use crate::net::{ConnId, Host, MS, Micros, SECOND};
@@ -70,6 +71,8 @@ struct Request {
     call: AppsCall,
     /// Redirects, or tries, that are left.
     left: u32,
+    /// When it was asked first.
+    asked: Micros,
 }
 
 #[derive(Clone)]
@@ -147,7 +150,7 @@ impl Sidecar {
     fn ask(&mut self, kind: Kind, call: AppsCall, left: u32, cx: &mut Context) {
         let Some(run) = &mut self.run else { return };
         let conn = cx.dial(self.host, run.feed.guess.host(), Ask::Apps(Box::new(call.clone())));
-        run.requests.insert(conn, Request { kind, call, left });
+        run.requests.insert(conn, Request { kind, call, left, asked: cx.now });
         cx.later(self.host, ANSWER, Due::Timeout(conn));
     }
 
@@ -155,16 +158,16 @@ impl Sidecar {
         let Some(run) = &mut self.run else { return };
         let Some(request) = run.requests.remove(&conn) else { return };
         cx.close(conn, self.host);
-        let Request { kind, call, left } = request;
+        let Request { kind, call, left, asked } = request;
         if let (Frame::Redirect(leader), true) = (&frame, left > 0) {
             // A standby passes requests on; here it names the leader.
             let Some((_, host)) = self.supervisors.iter().find(|(known, _)| known == leader) else { return };
             let conn = cx.dial(self.host, *host, Ask::Apps(Box::new(call.clone())));
-            run.requests.insert(conn, Request { kind, call, left: left - 1 });
+            run.requests.insert(conn, Request { kind, call, left: left - 1, asked });
             return cx.later(self.host, ANSWER, Due::Timeout(conn));
         }
         if let Frame::Apps(apps) = &frame {
-            cx.judge.routes.listed(apps, cx.now);
+            cx.judge.routes.listed(apps, asked, cx.now);
         }
         match (kind, frame) {
             (Kind::List(token), Frame::Apps(apps)) => {
@@ -273,11 +276,15 @@ fn told(event: &Event, cx: &mut Context) {
             let ended =
                 model::task::TaskState::from_name(task_status).is_some_and(|state| state.is_terminal());
             if ended {
-                cx.judge.routes.told(task_id, false, now);
+                cx.judge.routes.told_unfit(task_id, Unfit::Ended, now);
             }
         }
         Event::HealthStatusChangedEvent { task_id, alive, .. } => {
-            cx.judge.routes.told(task_id, *alive, now);
+            if *alive {
+                cx.judge.routes.told_well(task_id);
+            } else {
+                cx.judge.routes.told_unfit(task_id, Unfit::Ill, now);
+            }
         }
         _ => {}
     }
