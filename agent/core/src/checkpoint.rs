@@ -370,6 +370,7 @@ fn to_disk(record: &Record) -> disk::Record {
             key: key_to_disk(key),
             cause: cause_to_disk(kill.cause) as i32,
             deadline: kill.deadline.as_millis(),
+            draining: (kill.cause == KillCause::Draining).then_some(true),
         }),
         Record::Dropped(key) => Kind::Dropped(key_to_disk(key)),
         Record::Executor(executor) => Kind::Executor(disk::Executor {
@@ -418,7 +419,10 @@ fn from_disk(record: disk::Record) -> Result<Record, Unreadable> {
         Kind::Kill(kill) => Record::Kill {
             key: key_from_disk(kill.key),
             kill: Kill {
-                cause: cause_from_disk(kill.cause).ok_or(Unreadable::NewerKind)?,
+                cause: match cause_from_disk(kill.cause).ok_or(Unreadable::NewerKind)? {
+                    KillCause::Asked if kill.draining == Some(true) => KillCause::Draining,
+                    cause => cause,
+                },
                 deadline: Time::from_millis(kill.deadline),
             },
         },
@@ -530,7 +534,7 @@ fn key_from_disk(key: disk::TaskKey) -> TaskKey {
 
 fn cause_to_disk(cause: KillCause) -> disk::kill::Cause {
     match cause {
-        KillCause::Asked => disk::kill::Cause::Asked,
+        KillCause::Asked | KillCause::Draining => disk::kill::Cause::Asked,
         KillCause::Unhealthy => disk::kill::Cause::Unhealthy,
         KillCause::TooLong => disk::kill::Cause::TooLong,
         KillCause::FrameworkRemoved => disk::kill::Cause::FrameworkRemoved,

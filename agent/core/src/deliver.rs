@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::task::TaskState;
 use model::time::Time;
-use wire::v1::task_status::Source;
+use wire::v1::task_status::{Reason, Source};
 
 use crate::agent::{Agent, Timer};
 use crate::checkpoint::Record;
@@ -15,7 +15,7 @@ use crate::spec::TaskKey;
 use crate::status::{self, Draft, Place};
 #[cfg(feature = "mutants")]
 use crate::task::Phase;
-use crate::task::Task;
+use crate::task::{KillCause, Task};
 use crate::updates::Update;
 
 impl Agent {
@@ -44,6 +44,7 @@ impl Agent {
     /// Stores an update and sends it when its turn comes.
     pub(crate) fn announce(&mut self, now: Time, key: &TaskKey, update: Arc<Update>, out: &mut Vec<Effect>) {
         self.counters.updates += 1;
+        let update = self.explained(key, update);
         self.record(Record::Update { key: key.clone(), update: Arc::clone(&update) }, out);
         let Some(stream) = self.state.streams.get(key) else { return };
         if stream.head().is_some_and(|head| head.uuid == update.uuid) {
@@ -51,6 +52,19 @@ impl Agent {
         } else if update.state.is_terminal() && self.registered().is_some() {
             self.timers.set_earlier(Timer::Retry(key.clone()), now + limits::ANNOUNCE_END);
         }
+    }
+
+    /// What is killed while the agent drains is said to be killed for that, unless another reason is given (Mesos v1
+    /// operator API, `DRAIN_AGENT`). Stored with the update, it says the same when it is sent again after the drain.
+    fn explained(&self, key: &TaskKey, mut update: Arc<Update>) -> Arc<Update> {
+        let killed = matches!(update.state, TaskState::Killing | TaskState::Killed);
+        let kill = self.state.tasks.get(key).and_then(|task| task.kill.as_ref());
+        let drained = self.drain.is_some() || kill.is_some_and(|kill| kill.cause == KillCause::Draining);
+        if killed && drained && update.status.reason.is_none() {
+            let status = &mut Arc::make_mut(&mut update).status;
+            Arc::make_mut(status).reason = Some(Reason::AgentDraining as i32);
+        }
+        update
     }
 
     /// Sends the update in flight, if there is a master to send it to, and waits for its acknowledgement.

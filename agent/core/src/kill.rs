@@ -19,7 +19,7 @@ use crate::task::{Kill, KillCause, Phase};
 use crate::tasks::during_launch;
 
 impl Agent {
-    /// A kill by the scheduler.
+    /// A kill by the scheduler, or by the master for an operator who drains the agent.
     pub(crate) fn kill_asked(
         &mut self,
         now: Time,
@@ -28,7 +28,8 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         if self.state.tasks.contains_key(key) {
-            return self.kill(now, key, KillCause::Asked, grace, out);
+            let cause = if self.drain.is_some() { KillCause::Draining } else { KillCause::Asked };
+            return self.kill(now, key, cause, grace, out);
         }
         // Just ended and acknowledged: the scheduler has been told, a second end would confuse it.
         let ended =
@@ -65,7 +66,8 @@ impl Agent {
                 self.end(now, key, during_launch(), out);
             }
             Phase::Launching => {
-                let cause = if cause == KillCause::Asked { KillCause::DuringLaunch } else { cause };
+                let asked = matches!(cause, KillCause::Asked | KillCause::Draining);
+                let cause = if asked { KillCause::DuringLaunch } else { cause };
                 if task.kill.is_none() {
                     let kill = Kill { cause, deadline: now };
                     self.record(Record::Kill { key: key.clone(), kill }, out);

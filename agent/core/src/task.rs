@@ -59,6 +59,8 @@ pub enum Phase {
 pub enum KillCause {
     /// By its scheduler, its operator, or because the agent ends.
     Asked,
+    /// While the agent drained, by whomever.
+    Draining,
     /// By its health check.
     Unhealthy,
     /// By its maximum completion time.

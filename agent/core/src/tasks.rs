@@ -386,7 +386,12 @@ impl Agent {
                 )),
                 ..Draft::executor(TaskState::Failed)
             },
-            Some(KillCause::Asked | KillCause::FrameworkRemoved | KillCause::DuringLaunch) => killed,
+            Some(
+                KillCause::Asked
+                | KillCause::Draining
+                | KillCause::FrameworkRemoved
+                | KillCause::DuringLaunch,
+            ) => killed,
         };
         self.end(now, &key, draft, out);
     }

@@ -2,11 +2,12 @@
 
 mod bench;
 
-use agent_core::{ExitStatus, Input, Order, Refusal};
+use agent_core::{Drain, ExitStatus, Input, Order, Refusal};
 use bench::{Bench, FRAMEWORK, Script, framework, task, with_uri};
 use expect_test::expect;
 use model::task::TaskState;
 use model::time::{Span, Time};
+use wire::v1;
 
 #[test]
 fn a_restart_finds_running_ended_and_half_launched_tasks() {
@@ -159,7 +160,7 @@ fn a_removed_framework_ends_in_silence() {
     script.step("shutdown", bench.order(Order::ShutdownFramework { framework: FRAMEWORK.into() }));
     script.step("its resources are free at once", {
         let mut other = (*framework(&[])).clone();
-        other.id = Some(wire::v1::FrameworkId { value: "other".into() });
+        other.id = Some(v1::FrameworkId { value: "other".into() });
         let mut big = task("big");
         big.resources = vec![bench::scalar("cpus", 4.0)];
         bench.launch_for(std::sync::Arc::new(other), big)
@@ -199,8 +200,8 @@ fn what_a_removed_framework_left_has_five_seconds_whatever_it_asked_for() {
     let mut bench = Bench::registered();
     let mut script = Script::default();
     let mut patient = task("patient");
-    let grace_period = Some(wire::v1::DurationInfo { nanoseconds: 600_000_000_000 });
-    patient.kill_policy = Some(wire::v1::KillPolicy { grace_period });
+    let grace_period = Some(v1::DurationInfo { nanoseconds: 600_000_000_000 });
+    patient.kill_policy = Some(v1::KillPolicy { grace_period });
     bench.running(patient);
     script.step("shutdown", bench.order(Order::ShutdownFramework { framework: FRAMEWORK.into() }));
     script.check(expect![[r#"
@@ -331,4 +332,81 @@ fn processes_that_no_leader_took_in_are_remembered_and_only_so_many() {
     bench.input(Input::Recovered);
     let log = bench.connect(&[FRAMEWORK]);
     assert_eq!(remembered(&log), 1, "{log}");
+}
+
+/// The agent begins to drain.
+fn drain() -> Order {
+    Order::Drain(Some(Drain { config: v1::DrainConfig::default(), since: Time::from_secs(900) }))
+}
+
+#[test]
+fn what_is_killed_while_the_agent_drains_says_so() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    for name in ["a", "b", "c"] {
+        bench.running(task(name));
+    }
+    bench.ack_all();
+    bench.order(drain());
+    script.step("killed", bench.kill("a", None));
+    script.step("it ends", bench.exits("a", ExitStatus::Signal(15, "Terminated")));
+    script.step("acknowledged", bench.ack());
+    script.step("another fails by itself", bench.exits("b", ExitStatus::Code(1)));
+    script.step("the drain is over", bench.order(Order::Drain(None)));
+    script.step("a third is killed", bench.kill("c", None));
+    script.step("it ends", bench.exits("c", ExitStatus::Signal(15, "Terminated")));
+    script.check(expect![[r#"
+        killed
+          write kill a: Draining
+          write update a TASK_KILLING
+          send on link 1: a TASK_KILLING SOURCE_EXECUTOR REASON_AGENT_DRAINING, latest TASK_KILLING
+          kill a within 3s
+        it ends
+          write update a TASK_KILLED
+          forget container of a
+        acknowledged
+          write acknowledged a
+          send on link 1: a TASK_KILLED SOURCE_EXECUTOR REASON_AGENT_DRAINING "Command terminated with signal Terminated", latest TASK_KILLED
+        another fails by itself
+          write update b TASK_FAILED
+          send on link 1: b TASK_FAILED SOURCE_EXECUTOR "Command exited with status 1", latest TASK_FAILED
+          forget container of b
+        the drain is over
+        a third is killed
+          write kill c: Asked
+          write update c TASK_KILLING
+          send on link 1: c TASK_KILLING SOURCE_EXECUTOR, latest TASK_KILLING
+          kill c within 3s
+        it ends
+          write update c TASK_KILLED
+          forget container of c
+    "#]]);
+}
+
+#[test]
+fn a_kill_of_a_drain_is_one_after_a_restart() {
+    let mut bench = Bench::registered();
+    let mut script = Script::default();
+    bench.running(task("t"));
+    bench.ack_all();
+    bench.order(drain());
+    bench.kill("t", None);
+    bench.restart("boot-1");
+    bench.started("t");
+    script.step("ends before a master is heard", bench.exits("t", ExitStatus::Signal(15, "Terminated")));
+    bench.input(Input::Recovered);
+    script.step("registers", bench.connect(&[FRAMEWORK]));
+    script.step("acknowledged", bench.ack());
+    script.check(expect![[r#"
+        ends before a master is heard
+          write update t TASK_KILLED
+          forget container of t
+        registers
+          send on link 1: hello of agent-1, term 1, tasks [t TASK_KILLED]
+          write registered as agent-1, 1 sessions
+          send on link 1: t TASK_KILLING SOURCE_EXECUTOR REASON_AGENT_DRAINING, latest TASK_KILLED
+        acknowledged
+          write acknowledged t
+          send on link 1: t TASK_KILLED SOURCE_EXECUTOR REASON_AGENT_DRAINING "Command terminated with signal Terminated", latest TASK_KILLED
+    "#]]);
 }

@@ -122,14 +122,8 @@ impl Turn<'_> {
         state: TaskState,
     ) -> Arc<TaskStatus> {
         let told = self.told(framework, state);
-        let drained = status.reason.is_none()
-            && matches!(state, TaskState::Killing | TaskState::Killed)
-            && self.agent(agent).is_some_and(|agent| agent.drain.is_some());
-        if status.agent_id.is_none() || told != state || drained {
+        if status.agent_id.is_none() || told != state {
             let status = Arc::make_mut(&mut status);
-            if drained {
-                status.reason = Some(Why::AgentDraining.into());
-            }
             status.agent_id = Some(v1::AgentId::from(agent));
             status.state = told.into();
         }
