@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use master_core::registry::Registry;
+use wire::state::Entry;
 
 use super::Findings;
 use crate::machine::writer::NAMESPACE;
@@ -59,10 +60,30 @@ impl Watches {
         self.watchers.insert(watcher, Watcher { next, complete: revision.saturating_sub(1) });
     }
 
-    /// A watcher was told that what follows its place is not all kept any more, up to this revision. It begins anew.
+    /// A watcher was told that what follows its place is not all kept any more, up to this revision. It knows
+    /// nothing until it has read the keys.
     pub fn compacted(&mut self, watcher: u64, next: Option<u64>, revision: u64) {
         self.findings.look(next.is_none_or(|next| next <= revision), || {
             format!("watcher {watcher} wanted what is from {next:?} on, and was refused for what is up to {revision}")
+        });
+        self.watchers.remove(&watcher);
+    }
+
+    /// A watcher has read the keys, and will be told of everything that came after.
+    pub fn read(&mut self, watcher: u64, revision: u64, entries: &[Entry]) {
+        let end = self.truth.partition_point(|(at, _, _)| *at <= revision);
+        let mut expected = BTreeMap::new();
+        for (at, key, put) in &self.truth[..end] {
+            if *put {
+                expected.insert(key.as_str(), *at);
+            } else {
+                expected.remove(key.as_str());
+            }
+        }
+        let read: BTreeMap<_, _> =
+            entries.iter().map(|entry| (entry.key.as_str(), entry.mod_revision)).collect();
+        self.findings.look(read == expected, || {
+            format!("watcher {watcher} read {read:?} at {revision}, expected {expected:?}")
         });
         self.starts(watcher, revision + 1);
     }
@@ -98,5 +119,37 @@ impl Watches {
             Some(_) if next.unwrap_or(0) <= last => Some(format!("has not heard of revision {last}")),
             Some(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::state::Base64;
+
+    use super::*;
+
+    fn entry(key: &str, revision: u64) -> Entry {
+        Entry {
+            key: key.to_owned(),
+            value: Base64(bytes::Bytes::new()),
+            version: 1,
+            create_revision: revision,
+            mod_revision: revision,
+            lease: None,
+        }
+    }
+
+    #[test]
+    fn a_watcher_that_came_too_late_is_behind_until_it_has_read() {
+        let truth = vec![(5, "k0".to_owned(), true), (7, "k0".to_owned(), false), (8, "k1".to_owned(), true)];
+        let mut watches = Watches { truth, ..Watches::default() };
+        watches.starts(1, 5);
+        watches.compacted(1, Some(5), 8);
+        assert!(watches.behind(1, Some(9)).is_some(), "to be refused is not to be told");
+        watches.read(1, 8, &[entry("k1", 8)]);
+        assert_eq!(watches.behind(1, Some(9)), None);
+        assert_eq!(watches.findings.wrong, Vec::<String>::new());
+        watches.read(1, 8, &[entry("k0", 5), entry("k1", 8)]);
+        assert_eq!(watches.findings.wrong.len(), 1, "what was deleted was read");
     }
 }

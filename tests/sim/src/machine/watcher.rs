@@ -1,6 +1,7 @@
-//! A client that follows the changes of the writers' keys, over every master that fails it.
+//! A client that follows the changes of the writers' keys, over every master that fails it. When it comes too late it reads
+//! the keys and follows them from there, as the kit's mirror does.
 
-use wire::state::{Call, Event, Watch, WatchRecord};
+use wire::state::{Answer, Call, Event, Range, RangeAnswer, Watch, WatchRecord};
 
 use super::tail::Tail;
 use super::writer::NAMESPACE;
@@ -13,6 +14,8 @@ use crate::net::{ConnId, Host, MS, Micros, SECOND};
 const SILENCE: Micros = 11 * SECOND;
 /// Before another master is asked.
 const PAUSE: Micros = 50 * MS;
+/// Before the keys are read anew, as the mirror has it.
+const AGAIN: Micros = 200 * MS;
 
 /// A machine with such a client on it.
 pub struct Watcher {
@@ -21,6 +24,8 @@ pub struct Watcher {
     tail: Tail,
     /// The first revision not yet told of; nothing before the first answer.
     next: Option<u64>,
+    /// What follows its place is not kept any more: the keys are read before the next watch.
+    late: bool,
     events: u64,
     streams: u64,
     refusals: u64,
@@ -29,12 +34,25 @@ pub struct Watcher {
 impl Watcher {
     pub(crate) fn new(host: Host, number: u64, masters: &[(String, Host)]) -> Self {
         let tail = Tail::new(host, masters, SILENCE, PAUSE);
-        Self { host, number, tail, next: None, events: 0, streams: 0, refusals: 0 }
+        Self { host, number, tail, next: None, late: false, events: 0, streams: 0, refusals: 0 }
     }
 
     fn connect(&mut self, cx: &mut Context) {
-        let watch = Watch { namespace: NAMESPACE.into(), prefix: "k".into(), from: self.next };
-        self.tail.connect(Ask::State(Box::new(Call::Watch(watch))), cx);
+        let (namespace, prefix) = (NAMESPACE.into(), "k".into());
+        let call = if self.late {
+            Call::Range(Range { namespace, prefix, after: None, limit: None })
+        } else {
+            Call::Watch(Watch { namespace, prefix, from: self.next })
+        };
+        self.tail.connect(Ask::State(Box::new(call)), cx);
+    }
+
+    /// The keys, all on one page. The master that answered is the one to watch at.
+    fn read(&mut self, page: &RangeAnswer, cx: &mut Context) {
+        cx.judge.watches.read(self.number, page.revision, &page.entries);
+        self.late = false;
+        self.next = Some(page.revision + 1);
+        self.tail.ended(1, cx);
     }
 
     fn record(&mut self, record: WatchRecord, cx: &mut Context) {
@@ -68,7 +86,9 @@ impl Watcher {
             WatchRecord::Compacted { revision } => {
                 cx.judge.watches.compacted(self.number, self.next, revision);
                 self.refusals += 1;
-                self.next = Some(revision + 1);
+                self.late = true;
+                // The last record: the master has not failed, and is asked again.
+                self.tail.ended(AGAIN, cx);
             }
         }
     }
@@ -101,6 +121,10 @@ impl Machine for Watcher {
         match frame {
             Frame::Opened { .. } => {}
             Frame::Watch(record) => self.record(record, cx),
+            Frame::State(answer) => match *answer {
+                Answer::Range(page) => self.read(&page, cx),
+                other => cx.judge.broken("answers fit their calls", format!("{other:?}")),
+            },
             Frame::Redirect(leader) => self.tail.redirected(&leader, cx),
             _ => self.tail.failed(cx),
         }

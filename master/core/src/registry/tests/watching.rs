@@ -129,6 +129,25 @@ fn the_history_is_dropped_whole_revisions_at_a_time() {
     assert_eq!(ahead.next(), 9);
 }
 
+/// Why the recipe is to read: behind the newest revision that is gone is the one that goes next, whoever changes what.
+#[test]
+fn who_goes_on_behind_what_is_gone_is_refused_again_and_who_reads_is_not() {
+    let mut registry = Registry::default();
+    apply_all(&mut registry, [set_limits(|limits| limits.history_events = 3)]);
+    for _ in 0..4 {
+        apply_all(&mut registry, [Command::Txn(txn(vec![put("a", "1")]))]);
+    }
+    let mut from = 1;
+    for _ in 0..20 {
+        let refused = Watcher::new(text("n0"), text("k"), from).poll(&registry).unwrap_err();
+        from = refused.revision + 1;
+        let mut mirror = Mirror::read(&registry);
+        apply_all(&mut registry, [Command::Txn(txn(vec![put("a", "1")]))]);
+        mirror.catch_up(&registry);
+        assert_eq!((mirror.resyncs, mirror.watcher.next()), (0, registry.index() + 1));
+    }
+}
+
 #[test]
 fn the_history_is_bounded_in_bytes() {
     let mut registry = Registry::default();
