@@ -11,7 +11,6 @@ use agent_core::{
     Update, Uuid,
 };
 use model::id::ContainerId;
-use model::task::TaskState;
 use model::time::{Span, Time};
 use proptest::prelude::*;
 
@@ -356,17 +355,12 @@ impl World {
             }
             for pair in received.windows(2) {
                 let (from, to) = (pair[0].state, pair[1].state);
-                assert!(from.may_become(to) || lost_in_launch(from, to), "{key}: {from} -> {to}");
+                assert!(from.may_become(to), "{key}: {from} -> {to}");
             }
             let ends = received.iter().filter(|update| update.state.is_terminal()).count();
             assert_eq!(ends, 1, "{key} ended {ends} times");
         }
     }
-}
-
-/// The agent was restarted between telling the launcher and hearing of it: never launched, although STARTING was said.
-fn lost_in_launch(from: TaskState, to: TaskState) -> bool {
-    from == TaskState::Starting && to == TaskState::Dropped
 }
 
 proptest! {

@@ -86,8 +86,13 @@ impl TaskState {
                     Some(here) => here <= there,
                     None => false,
                 },
-                // Dropped and refused tasks never started.
-                None => !matches!(next, Dropped | Error) || matches!(self, Staging),
+                // Dropped and refused tasks never ran. An agent says STARTING before it tells its launcher to start the
+                // task, and drops it when it was restarted in between.
+                None => match next {
+                    Dropped => matches!(self, Staging | Starting),
+                    Error => matches!(self, Staging),
+                    _ => true,
+                },
             },
             Unreachable | Lost => true,
             Finished | Failed | Killed | Error | Dropped | Gone | GoneByOperator => false,
@@ -169,6 +174,8 @@ mod tests {
             (Staging, Error, true),
             (Staging, Dropped, true),
             (Starting, Running, true),
+            (Starting, Dropped, true),
+            (Starting, Error, false),
             (Running, Running, true),
             (Running, Killing, true),
             (Running, Finished, true),

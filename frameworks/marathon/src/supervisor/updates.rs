@@ -31,8 +31,13 @@ impl Supervisor {
         let Some(task) = &instance.task else { return };
         let repeated = update.uuid.as_ref().is_some_and(|uuid| *uuid == task.last_update);
         let Some(condition) = update.condition() else { return };
+        // What an agent says of a task's end, and what the master answers when it is asked, is the last word, whatever was
+        // said before: not believed, the instance would be waited for without end. A refusal by the master may be that of a
+        // second copy of a launch, while the first one runs.
+        let last_word = update.uuid.is_some() || update.reason == Reason::Reconciliation;
+        let ends = condition.is_terminal() && last_word;
         // An answer about the past, or a second copy.
-        if repeated || task.state.is_some_and(|state| !state.may_become(update.state)) {
+        if repeated || !(ends || task.state.is_none_or(|state| state.may_become(update.state))) {
             return;
         }
         if condition.is_terminal() {

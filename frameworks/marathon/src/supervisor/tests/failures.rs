@@ -59,6 +59,66 @@ fn a_killed_task_is_launched_again_at_once() {
     assert_eq!(world.running().len(), 1);
 }
 
+/// Whatever was said before: it is acknowledged and not told again.
+#[test]
+fn every_end_of_a_task_is_believed() {
+    let ends = TaskState::ALL.into_iter().filter(|state| state.is_terminal());
+    for end in ends.chain([TaskState::Unknown]) {
+        for before in [TaskState::Staging, TaskState::Starting, TaskState::Running, TaskState::Killing] {
+            let mut world = World::new();
+            world.post(json!({"id": "/a", "cmd": "x"}));
+            world.offer("A", PLENTY);
+            let task = world.tasks_in(Condition::Provisioned).remove(0);
+            world.update(&task, before);
+            world.update(&task, end);
+            world.advance(60);
+            world.run_all();
+            let running = world.running();
+            assert_eq!(running.len(), 1, "{before}, then {end}");
+            assert_ne!(running[0], task, "{before}, then {end}");
+            assert_eq!(world.deployments(), 0, "{before}, then {end}");
+        }
+    }
+}
+
+/// As an agent tells it that was killed between saying STARTING and starting the task.
+#[test]
+fn what_was_lost_in_its_launch_is_launched_again() {
+    let mut world = World::new();
+    world.post(json!({"id": "/a", "cmd": "x"}));
+    world.offer("A", PLENTY);
+    let task = world.tasks_in(Condition::Provisioned).remove(0);
+    world.update(&task, TaskState::Starting);
+    world.take_log();
+    world.update_with(&task, TaskState::Dropped, |update| update.reason = Some(Reason::AgentRestarted));
+    world.advance(1);
+    world.run_all();
+    expect![[r#"
+        event: status_update_event TASK_DROPPED a.#1/1
+        call: REVIVE
+        call: ACKNOWLEDGE a.#1/1
+        call: ACCEPT o2 a.#1/2
+        call: SUPPRESS
+        event: status_update_event TASK_RUNNING a.#1/2
+        event: deployment_step_success Scale /a
+        event: deployment_success
+        call: ACKNOWLEDGE a.#1/2
+    "#]]
+    .assert_eq(&world.take_log());
+}
+
+/// A second copy of a launch is refused while the first one runs.
+#[test]
+fn a_refusal_of_what_runs_is_not_believed() {
+    let mut world = running(json!({"id": "/a", "cmd": "x"}));
+    let task = world.running().remove(0);
+    world.update_with(&task, TaskState::Dropped, |update| {
+        update.uuid = None;
+        update.reason = Some(Reason::InvalidOffers);
+    });
+    assert_eq!(world.running(), [task]);
+}
+
 #[test]
 fn an_ill_instance_is_replaced_after_the_forgiven_failures() {
     let check = json!([{"protocol": "HTTP", "maxConsecutiveFailures": 2}]);
