@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::faults::Fault;
 use crate::frame::{Ask, Frame};
 use crate::machine::Due;
-use crate::net::{CONNECT_TIMEOUT, ConnId, Host, MS, Micros, Net, SECOND, Side, USER_TIMEOUT, Wall};
+use crate::net::{CONNECT_TIMEOUT, ConnId, Host, MS, Micros, Net, PROBED, SECOND, Side, USER_TIMEOUT, Wall};
 use crate::queue::Queue;
 use crate::trace::Trace;
 use crate::weather::Weather;
@@ -28,6 +28,8 @@ pub(crate) enum Event {
     Flush { conn: ConnId, side: Side },
     /// A dial has had its time.
     Undialled { conn: ConnId },
+    /// The other end went without a word a while ago.
+    Orphaned { conn: ConnId, side: Side },
     /// A message between masters.
     Peer { from: Host, to: Host, message: Box<PeerMessage> },
     /// A machine's own business, void after its life.
@@ -335,7 +337,17 @@ impl Context {
         let lost = pipe.held.len();
         pipe.held.clear();
         pipe.under_way -= lost;
+        self.orphan(id, side);
         self.give_up(id, side.other())
+    }
+
+    /// The end at `side` is not told that the other is gone; its system finds out.
+    fn orphan(&mut self, id: ConnId, side: Side) {
+        self.schedule(PROBED, Event::Orphaned { conn: id, side });
+    }
+
+    pub(crate) fn orphaned(&mut self, id: ConnId, side: Side) -> Option<Host> {
+        self.give_up(id, side)
     }
 
     /// Breaks the end at `side` without telling the other; who has to be told that it did.
@@ -376,6 +388,8 @@ impl Context {
                 conn.shut(mine);
                 if conn.is_over() {
                     self.net.conns.remove(&id);
+                } else {
+                    self.orphan(id, mine.other());
                 }
             }
         }

@@ -75,6 +75,8 @@ pub(crate) enum Deed {
     },
     /// An agent's data directory comes to another machine and is started there, while its own agent goes on.
     Copy(Host),
+    /// An agent is given an order of a leader of the past, as if that one had not looked at what the agent obeys.
+    Deposed(Host),
     /// An agent's machine makes no processes.
     Exhaust {
         host: Host,
@@ -136,7 +138,8 @@ pub(crate) fn strike(places: &Places, cx: &mut Context) -> Vec<Deed> {
             .iter()
             .map(|host| crash(*host, if soon.is_multiple_of(2) { Crash::Power } else { Crash::Killed }, soon))
             .collect(),
-        33..42 => vec![crash(pick(&places.agents, cx), Crash::Killed, soon)],
+        33..39 => vec![crash(pick(&places.agents, cx), Crash::Killed, soon)],
+        39..42 => vec![Deed::Deposed(pick(&places.agents, cx))],
         42..46 => vec![crash(pick(&places.agents, cx), Crash::Power, long)],
         46..48 => {
             let host = pick(&places.agents, cx);

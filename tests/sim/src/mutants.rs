@@ -69,6 +69,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("missed-due-times-are-not-recorded", "due times that are skipped leave no record"),
     ("unreachable-runs-are-tried-again", "a run on an agent out of reach is begun a second time"),
     ("runs-are-forgotten-early", "the record of a run goes when the run is over"),
+    ("runs-begin-late", "a run begins a minute after it is due"),
     ("copies-are-taken-for-agents", "a process with the id of another that lives takes its place"),
     ("agents-are-let-in-from-anywhere", "a copy takes the place of an agent that is away for a moment"),
     ("failures-have-no-reason", "what the kernel ended for its memory is said to have failed by itself"),

@@ -20,6 +20,9 @@ pub const SECOND: Micros = 1_000_000;
 pub const CONNECT_TIMEOUT: Micros = 2 * SECOND;
 /// How long bytes may stay unacknowledged before a system gives the connection up.
 pub const USER_TIMEOUT: Micros = 15 * SECOND;
+/// How long a reader may wait for an end that went without a word: its system asks for it after three seconds of silence, and
+/// every two seconds three times more (`front::probe`, `client::limits`).
+pub const PROBED: Micros = 9 * SECOND;
 
 /// A machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -16,7 +16,7 @@ pub struct Fencing {
     /// What was seen of agents.
     pub findings: Findings,
     /// What was seen of leaders. They are the first line: because of it orders of the past get as far as to an agent only
-    /// where a leader does what it must not.
+    /// where a leader does what it must not, or the world does so in its name.
     pub allegiance: Findings,
 }
 
@@ -28,8 +28,11 @@ impl Fencing {
         });
     }
 
-    /// An order of `term` came to an agent that has stored an order of `highest`.
+    /// An order of `term` came to an agent that has stored an order of `highest`. Those of the present show nothing.
     pub fn order(&mut self, agent: &str, term: u64, highest: u64, effects: &[Effect]) {
+        if term >= highest {
+            return;
+        }
         let harmless = |effect: &Effect| {
             matches!(
                 effect,
@@ -38,7 +41,7 @@ impl Fencing {
                     | Effect::Dial { .. }
             )
         };
-        let harm = effects.iter().find(|effect| term < highest && !harmless(effect));
+        let harm = effects.iter().find(|effect| !harmless(effect));
         self.findings
             .look(harm.is_none(), || format!("{agent} obeys term {term} after term {highest}: {harm:?}"));
     }
@@ -64,6 +67,15 @@ mod tests {
         assert!(lawful(4, &[answer(), Effect::Hangup { link }]));
         assert!(!lawful(4, &[answer(), Effect::MeasureDisk]));
         assert!(lawful(5, &[Effect::MeasureDisk]));
+    }
+
+    #[test]
+    fn orders_of_the_present_are_not_counted() {
+        let mut fencing = Fencing::default();
+        fencing.order("a1", 5, 5, &[Effect::MeasureDisk]);
+        assert_eq!(fencing.findings.looks, 0);
+        fencing.order("a1", 4, 5, &[]);
+        assert_eq!(fencing.findings.looks, 1);
     }
 
     #[test]

@@ -13,8 +13,10 @@ pub mod fencing;
 pub mod filters;
 pub mod leases;
 pub mod once;
+pub mod punctual;
 pub mod quota;
 pub mod reasons;
+mod repeating;
 pub mod reservations;
 pub mod revisions;
 pub mod routes;
@@ -112,6 +114,8 @@ pub struct Judge {
     pub quotas: quota::Quotas,
     /// Due times of jobs.
     pub once: once::Once,
+    /// When runs begin.
+    pub punctual: punctual::Punctual,
     /// What balancers do.
     pub routes: routes::Routes,
     /// All is well again in time.
@@ -143,7 +147,7 @@ impl Judge {
     /// A master leads.
     pub fn elected(&mut self, master: &str, term: u64, view: &Registry) {
         self.terms.elected(master, term);
-        self.facts.kept(master, view);
+        self.facts.kept(master, term, view);
     }
 
     /// The program itself says that its books do not agree.
@@ -194,6 +198,7 @@ impl Judge {
             ("service", service::PROMISE, self.service.findings.clone()),
             ("quota", quota::PROMISE, self.quotas.findings.clone()),
             ("once", once::PROMISE, self.once.findings.clone()),
+            ("punctual", punctual::PROMISE, self.punctual.findings.clone()),
             (
                 "progress",
                 "when everything has healed, all is well again within four minutes",

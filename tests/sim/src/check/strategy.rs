@@ -1,11 +1,15 @@
 //! What supervisors do to instances that serve: never more at once than the app's strategy allows.
+//!
+//! Whether an instance serves is read from what supervisors were told of its task, and not from what they make of that. What
+//! was told last may have come after a decision, or be lost with the one who heard it. What was acknowledged is
+//! stored, and known to whoever decides what is shown from then on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use marathon::core::app::AppDefinition;
 use marathon::core::id::{AppId, of_task};
-use marathon::core::instance::Instance;
+use marathon::core::instance::{Condition, Instance};
 use marathon::supervisor::message::Selection;
 use marathon::supervisor::state::State;
 use model::id::TaskId;
@@ -27,12 +31,30 @@ pub struct Strategy {
     last: Option<Arc<State>>,
     token: u64,
     killed: BTreeMap<AppId, Micros>,
-    /// Tasks of which a supervisor was told last that they do not run, or cannot be reached.
-    over: BTreeSet<TaskId>,
+    tasks: BTreeMap<TaskId, Told>,
     /// What was seen.
     pub findings: Findings,
     /// The other promise about the same decisions.
     pub unasked: Unasked,
+}
+
+/// What a supervisor was told of a task.
+#[derive(Debug, Default)]
+struct Told {
+    /// It runs and can be reached.
+    runs: bool,
+    /// What its checks say, once they have said something.
+    well: Option<bool>,
+    /// Of the last status that said so and has one.
+    uuid: Option<Vec<u8>>,
+    /// That one was acknowledged.
+    known: bool,
+}
+
+impl Told {
+    fn serves(&self, app: &AppDefinition) -> bool {
+        self.runs && (app.health_checks.is_empty() || self.well == Some(true))
+    }
 }
 
 impl Strategy {
@@ -48,12 +70,21 @@ impl Strategy {
     }
 
     /// A supervisor hears how a task is.
-    pub fn told(&mut self, task: &str, state: TaskState) {
-        let runs = [TaskState::Staging, TaskState::Starting, TaskState::Running, TaskState::Killing];
-        if runs.contains(&state) {
-            self.over.remove(task);
-        } else {
-            self.over.insert(task.into());
+    pub fn told(&mut self, task: &str, state: TaskState, well: Option<bool>, uuid: Option<&[u8]>) {
+        let told = self.tasks.entry(task.into()).or_default();
+        let (runs, well) = (state == TaskState::Running, well.or(told.well));
+        if (runs, well) != (told.runs, told.well) {
+            *told = Told { runs, well, uuid: None, known: false };
+        }
+        if let Some(uuid) = uuid {
+            told.uuid = Some(uuid.to_vec());
+        }
+    }
+
+    /// A supervisor acknowledges a status: what it says is stored.
+    pub fn acknowledged(&mut self, task: &str, uuid: &[u8]) {
+        if let Some(told) = self.tasks.get_mut(task).filter(|told| told.uuid.as_deref() == Some(uuid)) {
+            told.known = true;
         }
     }
 
@@ -73,10 +104,13 @@ impl Strategy {
     }
 
     fn compare(&mut self, app: &AppDefinition, before: &State, after: &State, now: Micros) {
+        let told = |instance: &Instance| self.tasks.get(&instance.task.as_ref()?.id);
+        // Whether it is known for certain to serve, and whether anybody may take it to serve.
+        let certain = |instance: &Instance| told(instance).is_some_and(|told| told.known && told.serves(app));
         let serves = |instance: &&Arc<Instance>| {
-            instance.is_wanted()
-                && instance.is_healthy(app)
-                && instance.task.as_ref().is_some_and(|task| task.kill_by.is_none())
+            instance.condition == Condition::Running
+                && !is_ending(instance)
+                && told(instance).is_some_and(|told| !told.known || told.serves(app))
         };
         let (mut doomed, mut failed) = (Vec::new(), 0);
         for was in before.instances_of(&app.id).filter(serves) {
@@ -84,17 +118,14 @@ impl Strategy {
             let is = after.instances.get(&(was.app.clone(), was.id.clone()));
             match is.filter(|is| is.task.as_ref().map(|task| &task.id) == task) {
                 Some(is) if serves(&is) => {}
-                Some(is) if is.condition.is_unreachable() || fell_ill(is) => failed += 1,
-                Some(is)
-                    if !is.is_wanted() || is.task.as_ref().is_some_and(|task| task.kill_by.is_some()) =>
-                {
+                Some(is) if certain(was) && is_ending(is) && !is.condition.is_unreachable() => {
                     doomed.push(was);
                 }
                 // It ended, fell ill or was cut off by itself: before or after what was decided, nobody can tell.
                 Some(_) => failed += 1,
-                None if task.is_some_and(|task| self.over.contains(task)) => failed += 1,
                 // What runs is not forgotten, unless it is to be ended.
-                None => doomed.push(was),
+                None if certain(was) => doomed.push(was),
+                None => failed += 1,
             }
         }
         if doomed.is_empty() {
@@ -127,22 +158,20 @@ fn minimum(app: &AppDefinition) -> usize {
     app.upgrade.minimum_health.ceil_of(app.instances) as usize
 }
 
-/// Whether its checks say so.
-fn fell_ill(instance: &Instance) -> bool {
-    instance.task.as_ref().is_some_and(|task| task.health.alive == Some(false))
+/// Whether its end is decided.
+fn is_ending(instance: &Instance) -> bool {
+    !instance.is_wanted() || instance.task.as_ref().is_some_and(|task| task.kill_by.is_some())
 }
 
 /// How the instances of an app stand, in few words.
 fn standing(state: &State, app: &AppId) -> String {
     let one = |instance: &Arc<Instance>| {
         let health = instance.task.as_ref().and_then(|task| task.health.alive);
-        let ending =
-            !instance.is_wanted() || instance.task.as_ref().is_some_and(|task| task.kill_by.is_some());
         format!(
             "{}{}{}",
             instance.condition.name(),
             health.map_or("", |alive| if alive { "+" } else { "-" }),
-            if ending { "!" } else { "" }
+            if is_ending(instance) { "!" } else { "" }
         )
     };
     let all: Vec<String> = state.instances_of(app).map(one).collect();
@@ -151,26 +180,52 @@ fn standing(state: &State, app: &AppId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use marathon::core::app::{HealthCheck, Protocol};
     use marathon::core::health::Health;
     use marathon::core::id::InstanceId;
-    use marathon::core::instance::{Condition, Task};
+    use marathon::core::instance::Task;
     use marathon::core::version::Version;
     use marathon::supervisor::state::App;
-    use model::time::Time;
+    use model::time::{Span, Time};
 
     use super::*;
 
-    /// What is known of an instance: whether its checks say that it is well, and whether its end is decided.
+    /// What the record of an instance says: whether its checks find it well, and whether its end is decided.
     type Standing = (bool, bool);
+
+    fn app() -> AppId {
+        AppId::parse("/shop", &AppId::root()).expect("lawful")
+    }
+
+    fn name(number: usize) -> InstanceId {
+        InstanceId::new(&app(), &format!("00000000-0000-0000-0000-00000000000{number}"))
+    }
+
+    fn check() -> HealthCheck {
+        HealthCheck {
+            protocol: Protocol::MesosTcp,
+            path: None,
+            port: None,
+            port_index: Some(0),
+            command: None,
+            grace: Span::ZERO,
+            interval: Span::from_secs(1),
+            timeout: Span::from_secs(1),
+            max_failures: 0,
+            delay: Span::ZERO,
+            ignore_1xx: false,
+        }
+    }
 
     /// One app that wants so many instances, all of which have to serve, and these that run.
     fn state(wanted: u32, standing: &[Standing]) -> Arc<State> {
-        let id = AppId::parse("/shop", &AppId::root()).expect("lawful");
+        let id = app();
         let mut definition = AppDefinition::with_defaults(id.clone(), "apps");
         definition.instances = wanted;
+        definition.health_checks = vec![check()];
         let mut state = State::default();
         for (number, (well, doomed)) in standing.iter().enumerate() {
-            let name = InstanceId::new(&id, &format!("00000000-0000-0000-0000-00000000000{number}"));
+            let name = name(number);
             let task = Task {
                 id: name.task(1),
                 agent: "S1".into(),
@@ -203,12 +258,33 @@ mod tests {
         Arc::new(state)
     }
 
-    /// Whether the step from one state to the next is taken for lawful.
-    fn lawful(before: &Arc<State>, after: &Arc<State>) -> bool {
+    /// A supervisor is told what the checks of a running instance say.
+    fn tell(checker: &mut Strategy, number: usize, well: bool, uuid: &[u8]) {
+        checker.told(name(number).task(1).as_str(), TaskState::Running, Some(well), Some(uuid));
+    }
+
+    /// Whether the step from one state to the next is taken for lawful, when a supervisor was told and has acknowledged that
+    /// two instances are well or not, and is told more between the two.
+    fn judged(
+        well: [bool; 2],
+        before: &Arc<State>,
+        more: impl FnOnce(&mut Strategy),
+        after: &Arc<State>,
+    ) -> bool {
         let mut checker = Strategy::default();
+        for (number, well) in well.into_iter().enumerate() {
+            tell(&mut checker, number, well, b"first");
+            checker.acknowledged(name(number).task(1).as_str(), b"first");
+        }
         checker.viewed(1, before, 0);
+        more(&mut checker);
         checker.viewed(1, after, SECOND);
         checker.findings.wrong.is_empty()
+    }
+
+    /// The same when both are well and there is nothing more to tell.
+    fn lawful(before: &Arc<State>, after: &Arc<State>) -> bool {
+        judged([true, true], before, |_| (), after)
     }
 
     const SERVES: Standing = (true, false);
@@ -217,12 +293,10 @@ mod tests {
     fn whoever_forgets_what_has_to_serve_ends_it_unless_it_ended_by_itself() {
         let (before, after) = (state(2, &[SERVES, SERVES]), state(2, &[SERVES]));
         assert!(!lawful(&before, &after));
-        let gone = before.instances.values().next_back().and_then(|instance| instance.task.clone());
-        let mut checker = Strategy::default();
-        checker.viewed(1, &before, 0);
-        checker.told(gone.expect("it runs").id.as_str(), TaskState::Failed);
-        checker.viewed(1, &after, SECOND);
-        assert!(checker.findings.wrong.is_empty(), "it has failed");
+        let fails = |checker: &mut Strategy| {
+            checker.told(name(1).task(1).as_str(), TaskState::Failed, None, Some(b"second"));
+        };
+        assert!(judged([true, true], &before, fails, &after), "it has failed");
     }
 
     #[test]
@@ -233,9 +307,32 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_is_what_its_supervisor_was_told_and_not_what_that_takes_it_for() {
+        let (before, after) = (state(1, &[SERVES, SERVES]), state(1, &[SERVES, (true, true)]));
+        assert!(!judged([false, true], &before, |_| (), &after), "one that is ill stays");
+        let (before, after) = (state(2, &[SERVES, (false, false)]), state(2, &[SERVES, (false, true)]));
+        assert!(!lawful(&before, &after), "one that is well goes");
+        assert!(judged([true, false], &before, |_| (), &after), "one that is ill goes");
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_may_have_been_read_or_not() {
+        let ill = |number| move |checker: &mut Strategy| tell(checker, number, false, b"second");
+        let (before, after) = (state(1, &[SERVES, SERVES]), state(1, &[SERVES, (true, true)]));
+        assert!(judged([true, true], &before, ill(0), &after));
+        let known = |checker: &mut Strategy| {
+            ill(0)(checker);
+            checker.acknowledged(name(0).task(1).as_str(), b"first");
+            checker.acknowledged(name(0).task(1).as_str(), b"second");
+        };
+        assert!(!judged([true, true], &before, known, &after));
+    }
+
+    #[test]
     fn an_instance_that_falls_ill_on_the_way_to_its_end_was_not_ended_by_us() {
         let before = state(2, &[SERVES, SERVES]);
-        assert!(lawful(&before, &state(2, &[SERVES, (false, true)])));
+        let ill = |checker: &mut Strategy| tell(checker, 1, false, b"second");
+        assert!(judged([true, true], &before, ill, &state(2, &[SERVES, (false, true)])));
     }
 
     #[test]

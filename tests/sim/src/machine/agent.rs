@@ -8,6 +8,9 @@ use agent_core::journal::Journal;
 use agent_core::{
     Agent as Core, Effect, Ending, ExitStatus, Input, LinkDown, LinkId, Record, Settings, TaskKey, convert,
 };
+use master_core::effect::AgentOrder;
+use master_core::input::Term;
+use master_core::render;
 use model::id::{AgentId, ContainerId};
 use model::resources::{Bag, Form};
 use rand::RngExt;
@@ -20,7 +23,7 @@ use super::{Crash, Due, Machine, Trouble};
 use crate::context::{Context, Event};
 use crate::faults::Fault;
 use crate::frame::{Ask, Frame};
-use crate::net::{ConnId, Host, MS, Micros};
+use crate::net::{ConnId, Host, MS, Micros, Side};
 use crate::version;
 
 /// Records in the log after which it is written anew.
@@ -164,6 +167,20 @@ impl Agent {
         self.exhausted_until = until;
     }
 
+    /// A leader of an earlier term has something killed here. None of ours does: an agent says on each link which term it has
+    /// obeyed, no leader of a lower one takes it in, and it obeys nobody else for as long as it has that link. What it
+    /// does if a leader does not look is seen by this alone.
+    pub(crate) fn hear_the_past(&self, cx: &mut Context) {
+        let run = self.run.as_ref().filter(|run| run.core.master().is_some());
+        let Some((_, conn)) = run.and_then(|run| run.current) else { return };
+        let Some(master) = cx.net.conns.get(&conn).map(|conn| conn.host(Side::Server)) else { return };
+        let Some(key) = self.live(cx.now).next().filter(|_| self.term > 1) else { return };
+        let order =
+            AgentOrder::Kill { framework: key.framework.clone(), task: key.task.clone(), policy: None };
+        let order = render::order(Term(self.term - 1), &order);
+        cx.send(conn, master, Frame::ToAgent(Box::new(order)));
+    }
+
     /// The tasks that run now, what each executes, and whether it does its work.
     pub(crate) fn running(&self, now: Micros, healed: bool) -> impl Iterator<Item = (&str, &str, bool)> {
         self.containers
@@ -277,6 +294,7 @@ impl Agent {
                 let well =
                     self.containers.0.get(&id).is_some_and(|container| container.exit == ExitStatus::Code(0));
                 cx.judge.once.launched(&task, self.host, cx.now, ends, well);
+                cx.judge.punctual.launched(&task, cx.now);
                 cx.later(self.host, starts - cx.now, Due::Started(id.clone()));
                 if let Some(ends) = ends {
                     cx.later(self.host, ends - cx.now, Due::Exited(id));
@@ -434,9 +452,13 @@ impl Agent {
             Ok(envelope) => envelope,
             Err(error) => return cx.judge.broken("frames are understood", error.to_string()),
         };
+        let term = envelope.term;
+        if !direction && term < self.term {
+            // What is due by now is done whatever it hears, and is not to be taken for obedience.
+            self.input(Input::Wake, cx);
+        }
         let Some(run) = &mut self.run else { return };
         let mut effects = Vec::new();
-        let term = envelope.term;
         run.core.handle(cx.clock(self.host), Input::FromMaster { link, envelope }, &mut effects);
         if !direction {
             let name = &cx.standing[self.host.0 as usize].name;

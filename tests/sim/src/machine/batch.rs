@@ -51,6 +51,8 @@ impl Kind for Jobs {
     fn begin(host: Host, _: u64, cx: &mut Context) {
         let standing = cx.of_mut(host);
         standing.clock = standing.wall;
+        let clock = standing.clock;
+        cx.judge.punctual.leads(clock);
     }
 
     fn engine((): &(), records: Vec<Record>, _: &mut Context) -> (Engine<Box<Core>>, Records) {

@@ -108,6 +108,11 @@ impl World {
                     agent.exhaust(until);
                 }
             }
+            Deed::Deposed(host) => {
+                if let Actor::Agent(agent) = &self.actors[host.0 as usize] {
+                    agent.hear_the_past(&mut self.cx);
+                }
+            }
             Deed::Members => self.swap_divided(),
             Deed::Copy(host) => self.copy_agent(host),
             Deed::Flip { host, back } => self.flip(host, back),

@@ -434,6 +434,11 @@ impl World {
                     self.broken(host, conn);
                 }
             }
+            Event::Orphaned { conn, side } => {
+                if let Some(host) = self.cx.orphaned(conn, side) {
+                    self.broken(host, conn);
+                }
+            }
             Event::Peer { from, to, message } => {
                 if !self.cx.of(to).up || self.cx.net.blocked(from, to) {
                     return;
@@ -510,6 +515,7 @@ impl World {
 
     /// What can be seen from outside at any moment.
     fn look(&mut self) {
+        self.cx.judge.punctual.look(self.cx.now);
         self.cx.judge.apps.begin();
         for host in &self.places.agents {
             if let Actor::Agent(agent) = &self.actors[host.0 as usize] {
@@ -596,6 +602,7 @@ impl World {
             _ => None,
         });
         missing.extend(self.cx.judge.apps.missing());
+        missing.extend(self.cx.judge.punctual.missing());
         missing.extend(self.forgotten());
         let leaders = masters.clone().filter(|master| master.leads()).count();
         if leaders != 1 {

@@ -204,6 +204,11 @@ impl Scheduler {
             self.timers.put(Timer::Attempt(id), Some(at));
             return;
         }
+        #[cfg(feature = "mutants")]
+        if mutant::planted("runs-begin-late") && now < run.due + Span::from_mins(1) {
+            self.timers.put(Timer::Attempt(id), Some(run.due + Span::from_mins(1)));
+            return;
+        }
         let Some(job) = self.book.job(&run.job) else { return };
         if let Some(tolerance) =
             job.tolerance.filter(|_| run.state == State::Waiting && run.attempt == 0 && run.task.is_none())

@@ -4,7 +4,6 @@
 //! told by the machines.
 
 mod attempts;
-mod repeating;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +14,8 @@ use model::id::TaskId;
 use model::time::{Span, Time};
 
 use self::attempts::Attempts;
-use self::repeating::Repeating;
 use super::Findings;
+use super::repeating::Repeating;
 use crate::machine::batch::NAMESPACE;
 use crate::net::{Host, Micros};
 

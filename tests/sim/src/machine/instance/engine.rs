@@ -125,6 +125,9 @@ impl<K: Kind> Instance<K> {
     fn call(&mut self, call: Call, cx: &mut Context) {
         self.launched += sdk::call::launched(&call).len() as u64;
         self.killed += u64::from(call.kill.is_some());
+        if let Some(acknowledged) = &call.acknowledge {
+            cx.judge.strategy.acknowledged(&acknowledged.task_id.value, &acknowledged.uuid);
+        }
         let Some(term) = self.term() else { return };
         // Without a subscription it is lost, and repeated after the next.
         let Some(lanes) = &mut term.lanes else { return };

@@ -198,7 +198,8 @@ impl Kind for Apps {
 
     fn updated(status: &v1::TaskStatus, cx: &mut Context) {
         if let Some(state) = TaskState::from_name(status.state().as_str_name()) {
-            cx.judge.strategy.told(&status.task_id.value, state);
+            let uuid = status.uuid.as_deref();
+            cx.judge.strategy.told(&status.task_id.value, state, status.healthy, uuid);
         }
     }
 
