@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::clock::Clock;
 use crate::core::{Core, Effect, Input};
@@ -29,7 +29,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Runs until `shutdown`.
+    /// Runs until `shutdown`, or until nobody does what is wanted any more.
     pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let mut work: JoinSet<Option<Input>> = JoinSet::new();
         tokio::pin!(shutdown);
@@ -43,6 +43,7 @@ impl Driver {
             };
             let (input, arrived) = tokio::select! {
                 () = &mut shutdown => return,
+                () = self.wanted.closed() => return error!("the task that changes HAProxy broke off"),
                 Some(news) = self.news.recv() => match news {
                     News::Attached => (Input::Attached, None),
                     News::Event(arrived, event) => (Input::Event(event), Some(arrived)),
@@ -124,5 +125,37 @@ async fn resolve(host: &str) -> Option<IpAddr> {
             warn!(host, %error, "a host name cannot be resolved");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::time::Span;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::view::Settings;
+
+    #[tokio::test]
+    async fn it_ends_when_nobody_does_what_is_wanted() {
+        let (_news_in, news) = mpsc::channel(1);
+        let (_report, reports) = mpsc::channel(1);
+        let (wanted, wants) = watch::channel(Desired::default());
+        let settings = Settings { groups: vec!["*".to_owned()], bind: [127, 0, 0, 1].into() };
+        let supervisors = Supervisors::new(vec!["http://127.0.0.1:1".to_owned()], None, "me".to_owned());
+        let driver = Driver {
+            clock: Clock::start(),
+            core: Core::new(settings, Desired::default(), Span::ZERO),
+            shared: Arc::new(Shared::new().expect("metrics")),
+            supervisors: Arc::new(supervisors.expect("a client")),
+            news,
+            reports,
+            wanted,
+        };
+        let running = tokio::spawn(driver.run(std::future::pending()));
+        drop(wants);
+        timeout(Duration::from_secs(10), running).await.expect("in time").expect("it does not panic");
     }
 }

@@ -100,6 +100,9 @@ pub enum Error {
     Load(#[from] LoadError),
     #[error("{0}")]
     Start(String),
+    /// HAProxy goes on as it was last told.
+    #[error("the task that changes HAProxy broke off: {0}")]
+    BrokenOff(String),
 }
 
 impl Error {
@@ -135,7 +138,8 @@ impl Config {
 ///
 /// # Errors
 /// A configuration that is wrong, a data directory that is in use or damaged, an address that is taken. Once it
-/// runs it goes on: what fails is logged, shown by `/health` and tried again.
+/// runs it goes on: what fails is logged, shown by `/health` and tried again. Only a fault of its own that leaves nobody to
+/// change HAProxy ends it.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
     config.check()?;
     let files = Files::open(&config.data_dir)?;
@@ -193,7 +197,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'st
     feed.abort();
     drop(stop_admin);
     let owned = applier.await;
-    let broken_off = owned.as_ref().err().map(|error| Error::Start(error.to_string()));
+    let broken_off = owned.as_ref().err().map(|error| Error::BrokenOff(error.to_string()));
     if config.stop_haproxy_on_exit {
         stop(owned.ok(), unowned).await;
     }
