@@ -1,7 +1,7 @@
 //! Runs the commands of a file over the cluster, each as a task, as many at once as there is room for. What fails is
 //! tried again; at the end there is a table. It may be killed and started again at any time: it goes on where it was.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use sdk::offer::{Need, Offer};
@@ -132,17 +132,20 @@ impl Scheduler for Batch {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Failure> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    // A line of the log that cannot be written is lost, and nothing else is.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).log_internal_errors(false).init();
     let arguments = Arguments::parse();
     let settings = Settings::new(&arguments.name, &arguments.master);
     let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-    let Some(batch) = run(settings, Batch { arguments, jobs: Vec::new() }, interrupted).await? else {
-        println!("interrupted: what runs goes on, and the next start under this name takes it over");
+    let batch = run(settings, Batch { arguments, jobs: Vec::new() }, interrupted).await?;
+    let mut out = std::io::stdout();
+    let Some(batch) = batch else {
+        writeln!(out, "interrupted: what runs goes on, and the next start under this name takes it over")?;
         return Ok(ExitCode::FAILURE);
     };
-    println!("{:7} {:8} {:20} {:30} WHY", "STATE", "ATTEMPTS", "HOST", "COMMAND");
+    writeln!(out, "{:7} {:8} {:20} {:30} WHY", "STATE", "ATTEMPTS", "HOST", "COMMAND")?;
     for Job { command, state, attempt, host, why } in &batch.jobs {
-        println!("{:7} {attempt:<8} {host:20} {command:30} {why}", format!("{state:?}"));
+        writeln!(out, "{:7} {attempt:<8} {host:20} {command:30} {why}", format!("{state:?}"))?;
     }
     let failed = batch.jobs.iter().any(|job| job.state == State::Failed);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

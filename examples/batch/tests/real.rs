@@ -29,14 +29,18 @@ impl Drop for Batch {
 /// Starts the batch of `folder/commands`; what it prints goes to `folder/out`.
 fn start(cluster: &Cluster, folder: &Path) -> Batch {
     let log = |name| File::options().create(true).append(true).open(folder.join(name)).expect("a log");
+    start_printing(cluster, folder, log("out"), log("err"))
+}
+
+fn start_printing(cluster: &Cluster, folder: &Path, out: File, err: File) -> Batch {
     let child = Command::new(env!("CARGO_BIN_EXE_batch"))
         .arg("--master")
         .arg(cluster.master_addresses.join(","))
         .args(["--need", "cpus:1;mem:32", "--attempts", "2"])
         .arg(folder.join("commands"))
         .stdin(Stdio::null())
-        .stdout(log("out"))
-        .stderr(log("err"))
+        .stdout(out)
+        .stderr(err)
         .spawn()
         .expect("the example starts");
     Batch(child)
@@ -97,6 +101,22 @@ async fn a_batch_runs_to_its_end_though_the_leading_master_and_the_batch_itself_
     let answer = cluster.http.get(url).send().await.expect("an answer");
     let known: serde_json::Value = answer.json().await.expect("JSON");
     assert_eq!(known["frameworks"].as_array().map(Vec::len), Some(0), "it has left: {known}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_for_its_log_and_its_table_keeps_it_from_nothing_else() {
+    let cluster = Cluster::start(Shape { masters: 1, agents: 1, marathons: 0, haproxy: false }).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let ran = folder.path().join("ran");
+    std::fs::write(folder.path().join("commands"), format!("touch {}", ran.display())).expect("written");
+    let full = || File::options().write(true).open("/dev/full").expect("a full disk");
+    let mut batch = start_printing(&cluster, folder.path(), full(), full());
+    let status = until("the batch is over", SOON, || {
+        ready(batch.0.try_wait().expect("asked").ok_or_else(|| cluster.logs()))
+    })
+    .await;
+    assert_eq!(status.code(), Some(1), "the table is lost; after a panic it would be 101");
+    assert!(ran.exists());
 }
 
 #[test]
