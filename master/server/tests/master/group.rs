@@ -66,13 +66,17 @@ impl Group {
         self.addresses.iter().position(|address| leader.ends_with(address)).expect("a member")
     }
 
-    /// Writes at whichever leads: on a busy machine another may have been elected.
-    async fn write(&self, call: &serde_json::Value) {
+    /// Writes at whichever leads: on a busy machine another may have been elected. Gives the answer.
+    pub(crate) async fn write(&self, call: &serde_json::Value) -> serde_json::Value {
+        let mut taken = None;
         until("a write is taken", async || {
             let leader = self.leader().await;
-            post(self.at(leader), PATH, call).await.status == 200
+            let answer = post(self.at(leader), PATH, call).await;
+            taken = (answer.status == 200).then(|| answer.json());
+            taken.is_some()
         })
         .await;
+        taken.expect("taken")
     }
 
     /// Ends one of them in order.
