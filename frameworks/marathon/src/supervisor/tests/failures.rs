@@ -95,8 +95,8 @@ fn what_was_lost_in_its_launch_is_launched_again() {
     world.run_all();
     expect![[r#"
         event: status_update_event TASK_DROPPED a.#1/1
-        call: REVIVE
         call: ACKNOWLEDGE a.#1/1
+        call: REVIVE
         call: ACCEPT o2 a.#1/2
         call: SUPPRESS
         event: status_update_event TASK_RUNNING a.#1/2
