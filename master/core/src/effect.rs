@@ -296,6 +296,13 @@ pub enum Observation {
         link: LinkId,
         refusal: AgentRefusal,
     },
+    /// What an operator asked for was not done, or nobody knows whether it was.
+    OperationFailed {
+        agent: AgentId,
+        operation: &'static str,
+        state: wire::v1::OperationState,
+        message: String,
+    },
     /// So many of the known agents are missing after an election that a network fault is likelier than their death:
     /// none is declared unreachable until enough have returned.
     RecoveryHalted {

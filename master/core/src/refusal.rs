@@ -65,9 +65,15 @@ pub enum Refusal {
     WeightInvalid { role: String, fault: String },
     #[error("Invalid QuotaConfig: {0}")]
     QuotaInvalid(String),
-    /// An operator's change of resources of which not enough are free, even if all offers of the agent were withdrawn.
+    /// An operator's change of resources of which not enough are free, even if all offers of the agent were withdrawn; or
+    /// that the agent itself refuses.
     #[error("{0}")]
     NotFree(String),
+    #[error("Agent '{0}' is not connected: nothing of it can be changed until it is back")]
+    NotConnected(AgentId),
+    /// The agent was lost, or this leadership, with an operator's change of resources on its way.
+    #[error("It is not known whether the agent has done it: look at its resources before repeating the call")]
+    Unsaid,
     /// What the registry itself refused; the text is its own.
     #[error("{0}")]
     Registry(#[from] crate::registry::Refusal),
@@ -86,8 +92,10 @@ impl Refusal {
             | Self::NoRoom { .. } => 503,
             Self::NotSubscribed | Self::Unauthorized(_) => 403,
             Self::NoSuchAgent(_) => 404,
-            Self::FrameworkVanished | Self::GoesAway | Self::NotFree(_) => 409,
+            Self::FrameworkVanished | Self::GoesAway | Self::NotFree(_) | Self::NotConnected(_) => 409,
             Self::Unsupported(_) => 501,
+            // Not 503, which says to repeat the call: it may have been done.
+            Self::Unsaid => 504,
             Self::Invalid { .. }
             | Self::StreamIdOnSubscribe
             | Self::StreamIdMissing

@@ -444,6 +444,10 @@ fn observe(observation: &Observation) {
         Observation::AgentRemoved { agent } => {
             tracing::info!(%agent, "agent removed: it ended, or its machine is down")
         }
+        Observation::OperationFailed { agent, operation, state, message } => {
+            let state = state.as_str_name();
+            tracing::warn!(%agent, operation, state, reason = message, "an operator's operation was not done");
+        }
         Observation::RecoveryEnded { returned, missing } => {
             tracing::info!(returned, missing, "recovery after the election ended");
         }

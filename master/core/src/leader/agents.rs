@@ -410,6 +410,7 @@ impl Turn<'_> {
             return;
         }
         agent.link = None;
+        self.fail_changes(&id);
         self.rescind_agent_offers(&id);
         self.rescind_inverse_offers(&id);
         self.offer_agent(&id);

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use model::id::{AgentId, FrameworkId, OfferId, OperationId};
 use model::resources::{Bag, Disk, Item, Persistence};
 use model::role::Role;
@@ -18,7 +19,7 @@ use super::Turn;
 use super::accept::Deal;
 use super::validate::demand;
 use crate::call::{Change, ChangeKind};
-use crate::effect::{AgentOrder, Reply};
+use crate::effect::AgentOrder;
 use crate::input::RequestId;
 use crate::limits;
 use crate::refusal::Refusal;
@@ -117,7 +118,8 @@ impl Turn<'_> {
     }
 
     /// An operator's operation, on what is free. Offers are withdrawn as far as it needs their resources, and only if
-    /// that is enough.
+    /// that is enough. The answer waits for the agent: it may know of what the books do not, as of tasks of a framework that
+    /// was removed and that have not ended yet.
     pub(super) fn operator_change(&mut self, request: RequestId, id: &AgentId, change: &Change) {
         let result = self.judge_operator(id, change).and_then(|bag| {
             self.make_room(id, change.kind, &bag)?;
@@ -135,12 +137,15 @@ impl Turn<'_> {
         let (given, taken) = (free.without(&after), after.without(&free));
         self.convert(id, None, &given, &taken);
         let info = Arc::new(change.kind.to_wire(None, &bag));
-        self.record_change(None, id, None, info, (given, taken));
-        self.answer(request, Ok(Reply::Accepted));
+        let uuid = self.record_change(None, id, None, info, (given, taken));
+        self.leader.asked.insert(uuid, request);
     }
 
     fn judge_operator(&self, id: &AgentId, change: &Change) -> Result<Bag, Refusal> {
-        let agent = self.agent(id).filter(|agent| agent.link.is_some()).ok_or(Refusal::UnknownAgent)?;
+        let Some(agent) = self.agent(id).filter(|agent| agent.link.is_some()) else {
+            self.stays(id)?;
+            return Err(Refusal::NotConnected(id.clone()));
+        };
         let invalid = |fault: String| Refusal::Invalid { call: "master::Call", fault };
         if agent.operations.len() >= limits::AGENT_OPERATIONS {
             return Err(Refusal::TooMany {
@@ -181,7 +186,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Writes an operation down and sends it to its agent.
+    /// Writes an operation down and sends it to its agent. Returns the uuid it has now.
     fn record_change(
         &mut self,
         framework: Option<FrameworkId>,
@@ -189,7 +194,7 @@ impl Turn<'_> {
         id: Option<OperationId>,
         info: Arc<v1::offer::Operation>,
         exchange: (Bag, Bag),
-    ) {
+    ) -> Bytes {
         let uuid = self.next_operation();
         let status = OperationStatus {
             operation_id: id.as_ref().map(Into::into),
@@ -208,11 +213,12 @@ impl Turn<'_> {
         };
         self.keep_operation(operation);
         self.leader.counters.count("operations_sent");
-        self.order(agent, AgentOrder::Operate { framework, uuid, operation: info });
+        self.order(agent, AgentOrder::Operate { framework, uuid: uuid.clone(), operation: info });
+        uuid
     }
 
     /// A name no operation of this cluster ever had: the term, and a number within it.
-    fn next_operation(&mut self) -> bytes::Bytes {
+    fn next_operation(&mut self) -> Bytes {
         let term = self.leader.leads().unwrap_or_default();
         self.leader.serial.operation += 1;
         let mut name = term.0.to_be_bytes().to_vec();

@@ -38,6 +38,7 @@ mod validate_group;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use model::id::{AgentId, FrameworkId};
 use model::resources::Bag;
 use model::time::Time;
@@ -80,6 +81,8 @@ pub struct Leader {
     inverse: Inverse,
     /// What was given for what by operations that an agent refused, while another has changed it further.
     undone: BTreeMap<AgentId, Vec<(Bag, Bag)>>,
+    /// Operators who wait for an agent to say how their operation ended, by its uuid.
+    asked: BTreeMap<Bytes, RequestId>,
     leases: Expiry,
     counters: Counters,
     serial: Serial,
@@ -130,6 +133,7 @@ impl Leader {
             reaper: Reaper::default(),
             inverse: Inverse::default(),
             undone: BTreeMap::new(),
+            asked: BTreeMap::new(),
             leases: Expiry::default(),
             counters: Counters::default(),
             serial: Serial::default(),
@@ -266,6 +270,7 @@ impl Turn<'_> {
     fn resign(&mut self) {
         self.fail_all_proposals();
         self.fail_all_reads();
+        self.fail_all_changes();
         self.close_all_streams(Reason::Deposed);
         for link in std::mem::take(&mut self.leader.links).into_keys() {
             self.out.push(Effect::Close { peer: Peer::Link(link), reason: Reason::Deposed });

@@ -2,7 +2,7 @@
 //! of them when asked.
 //!
 //! As with tasks, only agents retry. An operation is remembered until its end was acknowledged: by its framework when
-//! that gave it an id, by this master otherwise.
+//! that gave it an id, by this master otherwise. Its operator is told of it by the answer to the call.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use wire::v1::offer::operation::Type as Kind;
 use wire::v1::{self, OperationState, OperationStatus};
 
 use super::Turn;
-use crate::effect::{AgentOrder, SchedulerEvent};
+use crate::effect::{AgentOrder, Observation, Reply, SchedulerEvent};
+use crate::refusal::Refusal;
 use crate::registry::Presence;
 use crate::report::OperationReport;
 use crate::snapshot::Operation;
@@ -93,6 +94,43 @@ impl Turn<'_> {
         }
     }
 
+    /// An operator's operation has ended. Whoever waits is told; what was not done is in the log as well, for who asked an
+    /// earlier leader is told nothing.
+    fn settle(&mut self, operation: &Operation, state: OperationState, message: &str) {
+        let message =
+            if message.is_empty() { "The agent has not done it, and does not say why" } else { message };
+        if state != OperationState::OperationFinished {
+            self.observe(Observation::OperationFailed {
+                agent: operation.agent.clone(),
+                operation: operation.info.r#type().as_str_name(),
+                state,
+                message: message.to_owned(),
+            });
+        }
+        let Some(request) = self.leader.asked.remove(&operation.uuid) else { return };
+        let result = match state {
+            OperationState::OperationFinished => Ok(Reply::Accepted),
+            OperationState::OperationUnreachable => Err(Refusal::Unsaid),
+            _ => Err(Refusal::NotFree(message.to_owned())),
+        };
+        self.answer(request, result);
+    }
+
+    /// The agent is away, and nobody knows when it will say how the operations on their way to it ended.
+    pub(super) fn fail_changes(&mut self, agent: &AgentId) {
+        let uuids: Vec<Bytes> =
+            self.agent(agent).map(|agent| agent.operations.iter().cloned().collect()).unwrap_or_default();
+        for request in uuids.iter().filter_map(|uuid| self.leader.asked.remove(uuid)).collect::<Vec<_>>() {
+            self.answer(request, Err(Refusal::Unsaid));
+        }
+    }
+
+    pub(super) fn fail_all_changes(&mut self) {
+        for request in std::mem::take(&mut self.leader.asked).into_values() {
+            self.answer(request, Err(Refusal::Unsaid));
+        }
+    }
+
     /// Whether somebody will acknowledge its end.
     fn is_awaited(&self, operation: &Operation) -> bool {
         operation.status.operation_id.is_some()
@@ -103,6 +141,10 @@ impl Turn<'_> {
     /// framework is told it.
     fn take_report(&mut self, agent: &AgentId, report: OperationReport) -> Arc<OperationStatus> {
         let OperationReport { framework, uuid, mut status, state, operation } = report;
+        // Agents repeat themselves until they are acknowledged. Of what an earlier leader has ordered there is no record.
+        let known = self.leader.tables.operations.get(&uuid);
+        let waits = known.is_none_or(|record| record.state == OperationState::OperationPending);
+        let settled = framework.is_none() && waits && state != OperationState::OperationPending;
         if status.agent_id.is_none() {
             Arc::make_mut(&mut status).agent_id = Some(agent.into());
         }
@@ -116,7 +158,7 @@ impl Turn<'_> {
                 record.status = Arc::clone(&status);
             }
             None => self.keep_operation(Operation {
-                uuid,
+                uuid: uuid.clone(),
                 framework,
                 agent: agent.clone(),
                 info: operation.unwrap_or_default(),
@@ -124,6 +166,10 @@ impl Turn<'_> {
                 status: Arc::clone(&status),
                 exchange: None,
             }),
+        }
+        let record = self.leader.tables.operations.get(&uuid).filter(|_| settled).cloned();
+        if let Some(record) = record {
+            self.settle(&record, state, status.message.as_deref().unwrap_or_default());
         }
         status
     }
@@ -191,18 +237,24 @@ impl Turn<'_> {
         }
     }
 
-    /// Ends an operation by the master's own finding, and tells its framework unless it knows of another end.
+    /// Ends an operation by the master's own finding, and tells who asked for it unless that one knows of another end.
     fn end_operation(&mut self, uuid: &Bytes, state: OperationState, message: &str) {
         self.count_end(uuid, state);
         let Some(record) = self.forget_operation(uuid) else { return };
-        let waits = record.state == OperationState::OperationPending;
-        if let (true, true, Some(framework)) = (waits, self.is_awaited(&record), &record.framework) {
-            let status = OperationStatus {
-                state: state.into(),
-                message: Some(message.to_owned()),
-                ..(*record.status).clone()
-            };
-            self.event(framework, SchedulerEvent::Operation(Arc::new(status)));
+        if record.state != OperationState::OperationPending {
+            return;
+        }
+        match &record.framework {
+            None => self.settle(&record, state, message),
+            Some(framework) if self.is_awaited(&record) => {
+                let status = OperationStatus {
+                    state: state.into(),
+                    message: Some(message.to_owned()),
+                    ..(*record.status).clone()
+                };
+                self.event(framework, SchedulerEvent::Operation(Arc::new(status)));
+            }
+            Some(_) => {}
         }
     }
 

@@ -860,6 +860,11 @@ proptest! {
         let requests = play.world.request().0;
         play.world.release();
         play.listen();
+        // Who waits for the word of an agent is answered when its link is gone, at the latest.
+        for link in 0..play.next() {
+            play.world.close(Peer::Link(LinkId(link)));
+        }
+        play.listen();
         for request in 1..requests {
             // Those asked of a master that failed were answered by its connection breaking.
             let lost = steps.iter().any(|step| matches!(step, Step::FailOver));
