@@ -18,6 +18,8 @@ const BOUND: Micros = 10 * SECOND;
 #[derive(Debug, Default)]
 pub struct Filters {
     waiting: BTreeMap<AgentId, Micros>,
+    /// Agents that are said to be gone, and have offered nothing since.
+    gone: BTreeSet<AgentId>,
     again: BTreeSet<AgentId>,
     /// What was seen.
     pub findings: Findings,
@@ -26,11 +28,20 @@ pub struct Filters {
 impl Filters {
     /// The master has taken that it declines all of an agent until then.
     pub fn declined(&mut self, agent: AgentId, until: Micros) {
-        self.waiting.insert(agent, until + BOUND);
+        if !self.gone.contains(&agent) {
+            self.waiting.insert(agent, until + BOUND);
+        }
+    }
+
+    /// It is told that an agent has failed, and may never come back.
+    pub fn failed(&mut self, agent: AgentId) {
+        self.waiting.remove(&agent);
+        self.gone.insert(agent);
     }
 
     /// It is offered something of an agent.
     pub fn offered(&mut self, agent: &AgentId) {
+        self.gone.remove(agent);
         if self.waiting.remove(agent).is_some() {
             self.findings.looks += 1;
             self.again.insert(agent.clone());
@@ -75,5 +86,21 @@ mod tests {
         checker.lost();
         checker.look(Micros::MAX);
         assert!(checker.findings.wrong.is_empty());
+    }
+
+    #[test]
+    fn an_agent_that_has_failed_offers_nothing() {
+        let agent = AgentId::from("S");
+        let mut checker = Filters::default();
+        checker.declined(agent.clone(), SECOND);
+        checker.failed(agent.clone());
+        // The answer to a call may come after that.
+        checker.declined(agent.clone(), SECOND);
+        checker.look(Micros::MAX);
+        assert!(checker.findings.wrong.is_empty());
+        checker.offered(&agent);
+        checker.declined(agent, SECOND);
+        checker.look(Micros::MAX);
+        assert!(!checker.findings.wrong.is_empty(), "it is back");
     }
 }

@@ -125,6 +125,12 @@ impl Tenant {
                     run.rescinded = true;
                 }
             }
+            event::Type::Failure => {
+                let failed = record.failure.filter(|failure| failure.executor_id.is_none());
+                if let Some(agent) = failed.and_then(|failure| failure.agent_id) {
+                    cx.judge.filters.failed(agent.value.as_str().into());
+                }
+            }
             event::Type::UpdateOperationStatus => {
                 if let Some(update) = record.update_operation_status {
                     self.update(update.status, cx);
