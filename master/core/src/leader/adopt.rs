@@ -99,7 +99,7 @@ impl Turn<'_> {
         let record = Arc::new(record);
         if let Some(framework) = self.framework_mut(&framework) {
             // It may have been told as ended when its agent was lost.
-            framework.completed.retain(|other| other.id != task || other.agent != *id);
+            super::status::drop_completed(framework, id, &task);
             framework.tasks.insert(task, Arc::clone(&record));
         }
         self.publish(|_| Some(OperatorEvent::TaskAdded(record)));

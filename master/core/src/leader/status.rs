@@ -328,6 +328,15 @@ pub(super) fn push_completed(framework: &mut Framework, task: Arc<Task>) {
     }
 }
 
+/// Forgets that a task has ended. The rest is copied: `Vector::retain` swaps the wrong places of some vectors whose front
+/// was taken away, those of what is freed among them, and ends in freeing twice.
+pub(super) fn drop_completed(framework: &mut Framework, agent: &AgentId, task: &TaskId) {
+    let is_it = |other: &Arc<Task>| other.id == *task && other.agent == *agent;
+    if framework.completed.iter().any(is_it) {
+        framework.completed = framework.completed.iter().filter(|other| !is_it(other)).cloned().collect();
+    }
+}
+
 /// Keeps the last status of each state: a stream of health results must not grow the record. `data` is not for
 /// readers and may be large.
 pub(super) fn keep_status(task: &mut Task, status: &Arc<TaskStatus>) {

@@ -1,6 +1,7 @@
 //! Tests of the whole master core, driven through its one door.
 
 mod authority;
+mod completed;
 mod constraints;
 mod laws;
 mod reconciling;
