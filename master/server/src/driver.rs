@@ -135,7 +135,11 @@ impl Driver {
             // The deadline last: work that can wait for more of its kind is done when nothing else is queued.
             tokio::select! {
                 biased;
-                _ = ending.wait_for(|ending| *ending) => return Ok(()),
+                _ = ending.wait_for(|ending| *ending) => {
+                    // Whoever waits is told what is known of it: not everything may be asked for again.
+                    self.handle(Input::Role(input::Role::Candidate));
+                    return Ok(());
+                }
                 event = self.events.recv() => match event {
                     Some(event) => self.event(event)?,
                     None => return Err(Fatal::Consensus("the replica's thread is gone".to_owned())),
@@ -446,7 +450,7 @@ fn observe(observation: &Observation) {
         }
         Observation::OperationFailed { agent, operation, state, message } => {
             let state = state.as_str_name();
-            tracing::warn!(%agent, operation, state, reason = message, "an operator's operation was not done");
+            tracing::warn!(%agent, operation, state, reason = message, "an operator's operation has failed, or may have");
         }
         Observation::RecoveryEnded { returned, missing } => {
             tracing::info!(returned, missing, "recovery after the election ended");

@@ -399,6 +399,7 @@ impl Turn<'_> {
                 self.overdue(agent);
             }
         }
+        self.fail_late_changes();
         let slice = self.leader.settings.ping_interval.as_millis().div_ceil(self.leader.pulses.slices).max(1);
         self.leader.timers.set(Timer::Pulse, self.now + model::time::Span::from_millis(slice));
     }

@@ -118,8 +118,8 @@ impl Turn<'_> {
     }
 
     /// An operator's operation, on what is free. Offers are withdrawn as far as it needs their resources, and only if
-    /// that is enough. The answer waits for the agent: it may know of what the books do not, as of tasks of a framework that
-    /// was removed and that have not ended yet.
+    /// that is enough. The answer waits for the agent: it may know what the books do not, for example
+    /// that tasks of a removed framework have not ended yet.
     pub(super) fn operator_change(&mut self, request: RequestId, id: &AgentId, change: &Change) {
         let result = self.judge_operator(id, change).and_then(|bag| {
             self.make_room(id, change.kind, &bag)?;
@@ -138,7 +138,7 @@ impl Turn<'_> {
         self.convert(id, None, &given, &taken);
         let info = Arc::new(change.kind.to_wire(None, &bag));
         let uuid = self.record_change(None, id, None, info, (given, taken));
-        self.leader.asked.insert(uuid, request);
+        self.leader.asked.insert(uuid, (request, self.now));
     }
 
     fn judge_operator(&self, id: &AgentId, change: &Change) -> Result<Bag, Refusal> {
@@ -186,7 +186,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Writes an operation down and sends it to its agent. Returns the uuid it has now.
+    /// Writes an operation down and sends it to its agent. Returns its uuid.
     fn record_change(
         &mut self,
         framework: Option<FrameworkId>,

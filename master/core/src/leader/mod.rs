@@ -81,8 +81,8 @@ pub struct Leader {
     inverse: Inverse,
     /// What was given for what by operations that an agent refused, while another has changed it further.
     undone: BTreeMap<AgentId, Vec<(Bag, Bag)>>,
-    /// Operators who wait for an agent to say how their operation ended, by its uuid.
-    asked: BTreeMap<Bytes, RequestId>,
+    /// Operators who wait for an agent to say how their operation ended, by its uuid, and since when.
+    asked: BTreeMap<Bytes, (RequestId, Time)>,
     leases: Expiry,
     counters: Counters,
     serial: Serial,

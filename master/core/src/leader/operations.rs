@@ -94,8 +94,8 @@ impl Turn<'_> {
         }
     }
 
-    /// An operator's operation has ended. Whoever waits is told; what was not done is in the log as well, for who asked an
-    /// earlier leader is told nothing.
+    /// An operator's operation has ended. Whoever waits is told; what was not done is in the log as well, for whoever
+    /// asked an earlier leader was told only that it is not known.
     fn settle(&mut self, operation: &Operation, state: OperationState, message: &str) {
         let message =
             if message.is_empty() { "The agent has not done it, and does not say why" } else { message };
@@ -107,7 +107,7 @@ impl Turn<'_> {
                 message: message.to_owned(),
             });
         }
-        let Some(request) = self.leader.asked.remove(&operation.uuid) else { return };
+        let Some((request, _)) = self.leader.asked.remove(&operation.uuid) else { return };
         let result = match state {
             OperationState::OperationFinished => Ok(Reply::Accepted),
             OperationState::OperationUnreachable => Err(Refusal::Unsaid),
@@ -120,13 +120,28 @@ impl Turn<'_> {
     pub(super) fn fail_changes(&mut self, agent: &AgentId) {
         let uuids: Vec<Bytes> =
             self.agent(agent).map(|agent| agent.operations.iter().cloned().collect()).unwrap_or_default();
-        for request in uuids.iter().filter_map(|uuid| self.leader.asked.remove(uuid)).collect::<Vec<_>>() {
+        for uuid in uuids {
+            if let Some((request, _)) = self.leader.asked.remove(&uuid) {
+                self.answer(request, Err(Refusal::Unsaid));
+            }
+        }
+    }
+
+    /// An agent that lives and says nothing, as one whose disk hangs does, keeps nobody waiting for longer than one that is
+    /// silent. Names are given in the order of time.
+    pub(super) fn fail_late_changes(&mut self) {
+        let patience = self.leader.settings.agent_timeout;
+        while let Some(first) = self.leader.asked.first_entry() {
+            if self.now.since(first.get().1) < patience {
+                return;
+            }
+            let (request, _) = first.remove();
             self.answer(request, Err(Refusal::Unsaid));
         }
     }
 
     pub(super) fn fail_all_changes(&mut self) {
-        for request in std::mem::take(&mut self.leader.asked).into_values() {
+        for (request, _) in std::mem::take(&mut self.leader.asked).into_values() {
             self.answer(request, Err(Refusal::Unsaid));
         }
     }
