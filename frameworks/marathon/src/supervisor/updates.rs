@@ -31,6 +31,11 @@ impl Supervisor {
         let Some(task) = &instance.task else { return };
         let repeated = update.uuid.as_ref().is_some_and(|uuid| *uuid == task.last_update);
         let Some(condition) = update.condition() else { return };
+        // The masters have forgotten its agent, which may come back all the same: for that these are kept.
+        let kept = instance.is_tombstone() || instance.condition == Condition::UnreachableInactive;
+        if kept && condition == Condition::Unknown {
+            return;
+        }
         // What an agent says of a task's end, and what the master answers when it is asked, is the last word, whatever was
         // said before: not believed, the instance would be waited for without end. A refusal by the master may be that of a
         // second copy of a launch, while the first one runs.

@@ -217,6 +217,27 @@ fn instances_of_a_lost_agent_are_replaced_and_killed_when_they_return() {
     assert_eq!(world.running(), [new]);
 }
 
+/// Masters forget agents that have been away for long, and say of their tasks that they are unknown. An agent may come back
+/// all the same.
+#[test]
+fn instances_of_an_agent_that_the_masters_have_forgotten_are_killed_when_they_return() {
+    let mut world = running(json!({"id": "/a", "cmd": "x"}));
+    let lost = world.running().remove(0);
+    world.update_with(&lost, TaskState::Unreachable, |update| update.uuid = None);
+    world.offer("B", PLENTY);
+    let new = world.tasks_in(Condition::Provisioned).remove(0);
+    world.update(&new, TaskState::Running);
+    world.update_with(&lost, TaskState::Unknown, |update| {
+        update.uuid = None;
+        update.reason = Some(Reason::Reconciliation);
+    });
+    world.take_log();
+    world.update(&lost, TaskState::Running);
+    assert!(world.take_log().contains("call: KILL a.#1/1"));
+    world.end_killed();
+    assert_eq!(world.running(), [new]);
+}
+
 #[test]
 fn an_app_may_be_patient_with_lost_agents() {
     let strategy = json!({"inactiveAfterSeconds": 60, "expungeAfterSeconds": 600});
