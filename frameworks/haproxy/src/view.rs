@@ -225,6 +225,7 @@ impl View {
     /// A task has ended or fallen ill, and perhaps its app was routed before this start and was not listed since. Whatever
     /// the list will say of the app, nothing may lead to that task until it does.
     fn leave_saved(&mut self, id: &str, task: &str) {
+        self.before.remove(task);
         if self.apps.contains_key(id) {
             return;
         }

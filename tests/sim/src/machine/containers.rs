@@ -156,7 +156,7 @@ mod tests {
         ends.expect("an end") - starts
     }
 
-    /// Forty runs that must not overlap, with two retries each, are over in four minutes.
+    /// Forty runs that must not overlap are over in four minutes, with the retries that three failures in ten make.
     #[test]
     fn what_has_lined_up_in_a_storm_is_worked_off_when_everything_has_healed() {
         assert_eq!(takes("run 14832 ?", false), 14_832 * MS);
