@@ -375,9 +375,10 @@ async fn a_group_stands_and_falls_together() {
         match link.next().await {
             to_master::Frame::Status(report) => {
                 link.acknowledge(&report.status).await;
-                // Which may be told again: its acknowledgement died with the agent, or came too late for it.
-                if report.status.state() != TaskState::TaskRunning {
-                    ends.push((report.status.task_id.value.clone(), report.status.state()));
+                // What was told before the agent died may be told again: its acknowledgement died with it, or came too late.
+                let state = report.status.state();
+                if !matches!(state, TaskState::TaskStarting | TaskState::TaskRunning) {
+                    ends.push((report.status.task_id.value.clone(), state));
                 }
             }
             to_master::Frame::ExecutorExit(exit) => break exit,
